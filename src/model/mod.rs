@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the cluster says, in our own types. PURE: no I/O, no clock, no logging.
+//!
+//! [`event`] is the only thing that comes in (from [`watch`](crate::watch)); [`state`] keeps it and
+//! tells which services a change concerns; [`select`] chooses the endpoints of a service port.
+
+pub mod endpoint;
+pub mod event;
+pub mod name;
+pub mod node;
+pub mod service;
+
+pub use endpoint::{Conditions, EndpointPort, EndpointSlice, Hints, SliceEndpoint};
+pub use event::{Event, Observed, ObjectRef};
+pub use name::{ServiceName, ServicePortName, SliceName};
+pub use node::Node;
+pub use service::{Protocol, Service, ServicePort, TrafficPolicy};
+
+/// An IP address family. Everything below the model is computed once per family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum IpFamily {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl IpFamily {
+    /// Both families, IPv4 first.
+    pub const ALL: [IpFamily; 2] = [IpFamily::V4, IpFamily::V6];
+
+    /// The family of an address.
+    pub fn of(address: std::net::IpAddr) -> Self {
+        if address.is_ipv4() { IpFamily::V4 } else { IpFamily::V6 }
+    }
+}
+
+impl std::fmt::Display for IpFamily {
+    /// `IPv4` or `IPv6`, as kube-proxy labels its metrics.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            IpFamily::V4 => "IPv4",
+            IpFamily::V6 => "IPv6",
+        })
+    }
+}

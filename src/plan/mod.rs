@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: Apache-2.0
+//! From what the cluster says to what the kernel should hold. PURE.
+
+pub mod nft;
+pub mod options;
+
+pub use options::{Detector, NodePortAddresses, Options};
