@@ -3,5 +3,7 @@
 
 pub mod nft;
 pub mod options;
+pub mod ruleset;
 
 pub use options::{Detector, NodePortAddresses, Options};
+pub use ruleset::Ruleset;
