@@ -4,7 +4,8 @@
 use std::net::IpAddr;
 
 use crate::model::IpFamily;
-use crate::plan::nft::{Base, ChainName, Element, Key, Op, SetId, SetName};
+pub use crate::plan::nft::{ChainState, TableState};
+use crate::plan::nft::{Element, Key, Op, SetId, SetName};
 
 /// What nftables mode needs of the kernel. Implemented over netlink, and in memory for tests.
 pub trait Nftables {
@@ -23,26 +24,6 @@ pub trait Nftables {
 
     /// Applies all operations atomically, or none of them.
     fn commit(&mut self, family: IpFamily, ops: &[Op]) -> Result<Sent, Error>;
-}
-
-/// Our table as the kernel holds it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct TableState {
-    /// All chains.
-    pub chains: Vec<ChainState>,
-    /// All named sets and maps, with the fingerprint of the definition that made each.
-    pub sets: Vec<(SetName, Option<u64>)>,
-}
-
-/// A chain as the kernel holds it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ChainState {
-    /// Name.
-    pub name: ChainName,
-    /// Present for base chains.
-    pub base: Option<Base>,
-    /// One entry a rule: the fingerprint that we gave it, or None for a rule that is not ours.
-    pub rules: Vec<Option<u64>>,
 }
 
 /// What a commit cost.

@@ -10,28 +10,13 @@ use std::sync::Arc;
 use super::change::Change;
 use super::ledger::Ledger;
 use super::nft::{
-    Base, ChainName, ChainSpec, Element, Key, Op, SetId, SetName, SetSpec, Transaction,
+    Action, ChainName, ChainSpec, ChainState, DataKind, Element, Key, Op, Rule, SetId, SetName,
+    SetSpec, TableState, Transaction, rule_fingerprint, set_fingerprint,
 };
+use crate::model::IpFamily;
 
 /// The most operations of one commit at a cold start (a commit holds the kernel's nfnetlink lock).
 const CHUNK: usize = 8_192;
-
-/// Our table as it was found, without elements. Fingerprints stand for definitions.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Found {
-    /// Chains: what kind, and the fingerprints of their rules.
-    pub chains: HashMap<ChainName, (Option<Base>, Vec<Option<u64>>)>,
-    /// Sets and maps: the fingerprint of each definition.
-    pub sets: HashMap<SetName, Option<u64>>,
-}
-
-/// Computes fingerprints as the backend stores them.
-pub trait Fingerprints {
-    /// Of a rule.
-    fn rule(&self, rule: &super::nft::Rule) -> u64;
-    /// Of a set's definition.
-    fn set(&self, set: &SetSpec) -> u64;
-}
 
 /// The commits, in order, that fill an empty kernel. With `replace`, the old table goes in the
 /// same commit that the new one appears in, so that there is no moment without.
@@ -71,53 +56,89 @@ fn chains(mut chains: Vec<Arc<ChainSpec>>) -> impl Iterator<Item = Op> {
 
 /// What has to be done with chains and sets, or nothing if the table found is so different that
 /// it has to be replaced: another definition of a set or hook can't be changed in place.
-pub fn structure(ledger: &Ledger, found: &Found, prints: &dyn Fingerprints) -> Option<Change> {
+pub fn structure(ledger: &Ledger, found: &TableState, family: IpFamily) -> Option<Change> {
     let mut change = Change::default();
-    let mut unknown_sets = found.sets.clone();
+    compare_sets(ledger, found, family, &mut change)?;
+    compare_chains(ledger, found, family, &mut change)?;
+    Some(change)
+}
+
+fn compare_sets(
+    ledger: &Ledger,
+    found: &TableState,
+    family: IpFamily,
+    change: &mut Change,
+) -> Option<()> {
+    let mut unknown: HashMap<&SetName, Option<u64>> = found
+        .sets
+        .iter()
+        .map(|(name, print)| (name, *print))
+        .collect();
     for set in ledger.sets() {
-        match unknown_sets.remove(&set.name) {
+        match unknown.remove(&set.name) {
             None if matches!(set.name, SetName::Fixed(_)) => return None,
             None => change.set(None, Some(&set)),
-            Some(print) if print != Some(prints.set(&set)) => return None,
+            Some(print) if print != Some(set_fingerprint(&set, family)) => return None,
             Some(_) => {}
         }
     }
-    let mut unknown_chains = found.chains.clone();
+    for name in unknown
+        .into_keys()
+        .filter(|name| matches!(name, SetName::Own(_)))
+    {
+        let (key, data) = (Vec::new(), DataKind::None);
+        let stand_in = SetSpec {
+            name: name.clone(),
+            key,
+            data,
+            interval: false,
+            dynamic: None,
+        };
+        change.set(Some(&Arc::new(stand_in)), None);
+    }
+    Some(())
+}
+
+fn compare_chains(
+    ledger: &Ledger,
+    found: &TableState,
+    family: IpFamily,
+    change: &mut Change,
+) -> Option<()> {
+    let mut unknown: HashMap<&ChainName, &ChainState> = found
+        .chains
+        .iter()
+        .map(|chain| (&chain.name, chain))
+        .collect();
     for chain in ledger.chains() {
-        match unknown_chains.remove(&chain.name) {
+        match unknown.remove(&chain.name) {
             None if chain.base.is_some() => return None,
             None => change.chain(None, Some(chain)),
-            Some((base, _)) if base != chain.base => return None,
-            Some((_, rules)) => {
-                let wanted = chain.rules.iter().map(|r| Some(prints.rule(r)));
-                if !wanted.eq(rules) {
+            Some(found) if found.base != chain.base => return None,
+            Some(found) => {
+                let wanted = chain
+                    .rules
+                    .iter()
+                    .map(|r| Some(rule_fingerprint(r, family)));
+                if !wanted.eq(found.rules.iter().copied()) {
                     change.chain(Some(&stand_in(&chain.name)), Some(chain));
                 }
             }
         }
     }
-    for name in unknown_chains.keys() {
-        change.chain(Some(&stand_in(name)), None);
-    }
-    for name in unknown_sets.keys() {
-        let spec = SetSpec {
-            name: name.clone(),
-            key: vec![],
-            data: super::nft::DataKind::None,
-            interval: false,
-            dynamic: None,
-        };
-        change.set(Some(&Arc::new(spec)), None);
-    }
-    Some(change)
+    unknown
+        .into_keys()
+        .for_each(|name| change.chain(Some(&stand_in(name)), None));
+    Some(())
 }
 
 /// A chain of that name with other rules than any of ours.
 fn stand_in(name: &ChainName) -> Arc<ChainSpec> {
+    let rules = vec![Rule::always(Action::Return)];
     Arc::new(ChainSpec {
         name: name.clone(),
         base: None,
-        rules: Vec::new(),
+        rules,
     })
 }
 
