@@ -232,9 +232,9 @@ impl Walk<'_> {
     fn matches(&self, condition: &Match) -> bool {
         let is_local = |a: &IpAddr| a.is_loopback() || self.world.local.contains(a);
         match condition {
-            Match::InSet(key, SetName::Fixed(id)) => self
-                .key(key, 0)
-                .is_some_and(|key| self.ruleset.lookup(*id, &key).is_some()),
+            Match::InSet(key, SetName::Fixed(id)) => {
+                self.ruleset.lookup(*id, &self.key(key, 0)).is_some()
+            }
             Match::InSet(_, SetName::Own(_)) => false,
             Match::Prefix(field, net, negated) => {
                 let address = match field {
