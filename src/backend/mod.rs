@@ -37,6 +37,14 @@ pub struct Sent {
     pub bytes: usize,
 }
 
+impl std::ops::AddAssign for Sent {
+    fn add_assign(&mut self, other: Sent) {
+        self.messages += other.messages;
+        self.elements += other.elements;
+        self.bytes += other.bytes;
+    }
+}
+
 /// Why the kernel could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -17,6 +17,7 @@ pub mod resync;
 pub mod ruleset;
 pub mod service;
 pub mod skeleton;
+pub mod stale;
 pub mod trace;
 
 pub use contribution::{Contribution, PortPlan};
