@@ -8,6 +8,8 @@
 pub mod balance;
 pub mod change;
 pub mod contribution;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod frontend;
 pub mod ledger;
 pub mod nft;
