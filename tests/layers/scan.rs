@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 /// Collects every path, with the braces of `use` expanded. Skips what is `#[cfg(test)]`.
-pub fn collect(tokens: TokenStream, paths: &mut BTreeSet<Vec<String>>) {
+pub(crate) fn collect(tokens: TokenStream, paths: &mut BTreeSet<Vec<String>>) {
     let tokens: Vec<TokenTree> = tokens.into_iter().collect();
     let mut at = 0;
     while at < tokens.len() {
