@@ -42,7 +42,10 @@ impl Committed {
     /// What was sent, all families together.
     pub fn sent(&self) -> Sent {
         let mut sum = Sent::default();
-        self.families.iter().filter_map(|(_, r, _)| r.as_ref().ok()).for_each(|s| sum += *s);
+        self.families
+            .iter()
+            .filter_map(|(_, r, _)| r.as_ref().ok())
+            .for_each(|s| sum += *s);
         sum
     }
 }

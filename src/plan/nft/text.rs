@@ -241,6 +241,9 @@ mod tests {
             std::fs::write(path, &text).expect("a writable golden file");
         }
         let golden = std::fs::read_to_string(path).unwrap_or_default();
-        assert_eq!(text, golden, "{path} differs; if that is meant: UPDATE_GOLDEN=1");
+        assert_eq!(
+            text, golden,
+            "{path} differs; if that is meant: UPDATE_GOLDEN=1"
+        );
     }
 }
