@@ -25,6 +25,8 @@ pub struct Engine<K> {
 pub struct Committed {
     /// For each family, what was sent or why it failed, and how long it took.
     pub families: Vec<(IpFamily, Result<Sent, Error>, Duration)>,
+    /// What was planned anew; nothing if a family failed.
+    pub changes: Changes,
     /// Conntrack entries that may have gone stale.
     pub stale_flows: Vec<(IpFamily, Vec<StaleFlows>)>,
     /// Sticky clients that were let go because their endpoint went.
@@ -99,8 +101,8 @@ impl<K: Nftables> Engine<K> {
         if done.failed() {
             return done;
         }
-        let changes = std::mem::take(&mut self.pending);
-        self.update_health_checks(&changes);
+        done.changes = std::mem::take(&mut self.pending);
+        self.update_health_checks(&done.changes);
         self.clear_away(&mut done);
         done
     }
@@ -154,6 +156,11 @@ impl<K: Nftables> Engine<K> {
     /// The state.
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// The families that are served.
+    pub fn families(&self) -> impl Iterator<Item = IpFamily> {
+        self.tables.iter().map(Table::family)
     }
 
     /// The tables.
