@@ -3,6 +3,7 @@
 
 pub mod engine;
 pub mod pace;
+pub mod reports;
 pub mod table;
 
 pub use engine::{Committed, Engine};
