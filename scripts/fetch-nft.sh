@@ -10,7 +10,9 @@ SUITE=$1
 mkdir -p "$2"
 DIR=$(cd "$2" && pwd)/$SUITE
 WRAPPER=$DIR/nft
-KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
+# Debian's stable release keys 4D64FEC119C2029067D6E791F8D2585B8783D481 (12) and
+# 41587F7DB8C774BCCF131416762F67A0B2C39DE4 (13): older Ubuntu does not know them.
+KEYRING=$(cd "$(dirname "$0")" && pwd)/debian-stable.asc
 
 unavailable() { printf '%s\n' "nft of Debian $SUITE: $*" >&2; exit 3; }
 
@@ -34,7 +36,6 @@ private_apt() {
 
 download() {
     command -v apt-get >/dev/null && command -v dpkg >/dev/null || unavailable "no apt here"
-    [ -e "$KEYRING" ] || unavailable "no $KEYRING (package debian-archive-keyring)"
     rm -rf "$DIR"
     mkdir -p "$DIR/state/lists/partial" "$DIR/cache/archives/partial" "$DIR/root"
     : >"$DIR/state/status"

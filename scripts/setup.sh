@@ -41,7 +41,7 @@ needs_file() {
 
 note_packages() {
     PACKAGES=
-    needs cc gcc libc6-dev
+    needs cc gcc
     needs_file /usr/include/stdio.h libc6-dev
     needs_file /etc/ssl/certs/ca-certificates.crt ca-certificates
     [ "$PURPOSE" != build ] || return 0
@@ -50,8 +50,6 @@ note_packages() {
     needs setpriv util-linux
     [ "$PURPOSE" = test ] || return 0
     needs conntrack conntrack
-    # Other releases' nft come from Debian, also on Ubuntu.
-    needs_file /usr/share/keyrings/debian-archive-keyring.gpg debian-archive-keyring
 }
 
 install_packages() {
