@@ -16,6 +16,9 @@ KEYRING=$(cd "$(dirname "$0")" && pwd)/debian-stable.asc
 
 unavailable() { printf '%s\n' "nft of Debian $SUITE: $*" >&2; exit 3; }
 
+# apt's first complaint: the later ones only say that something has failed.
+complaint() { grep -m 1 -E '^[EW]:' "$DIR/log" || tail -n 1 "$DIR/log"; }
+
 works() { [ -x "$WRAPPER" ] && "$WRAPPER" --version >/dev/null 2>&1; }
 
 # The mirror that the machine is set up for, or Debian's own.
@@ -41,10 +44,10 @@ download() {
     : >"$DIR/state/status"
     echo "deb [signed-by=$KEYRING] $(mirror) $SUITE main" >"$DIR/sources.list"
     private_apt -o APT::Update::Error-Mode=any update >"$DIR/log" 2>&1 ||
-        unavailable "$(tail -n 1 "$DIR/log")"
+        unavailable "$(complaint)"
     # An empty dpkg status makes apt fetch every dependency, libc too.
     private_apt --download-only install nftables >>"$DIR/log" 2>&1 ||
-        unavailable "$(tail -n 1 "$DIR/log")"
+        unavailable "$(complaint)"
 }
 
 unpack() {
