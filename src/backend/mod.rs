@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The kernel: commits transactions and reads back what is there. Decides nothing.
 
+pub mod netlink;
+#[cfg(test)]
+pub(crate) mod netns;
+
 use std::net::IpAddr;
 
 use crate::model::IpFamily;
@@ -80,9 +84,37 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// What was being read changed meanwhile, so that the answer may lack something or hold it
+    /// twice. The caller starts over.
+    #[error("netlink dump interrupted by a change")]
+    Interrupted,
     /// The kernel's answer could not be understood.
     #[error("netlink answer: {0}")]
     Malformed(String),
+}
+
+impl Error {
+    /// The kernel's error number, if the kernel refused something.
+    pub fn errno(&self) -> Option<i32> {
+        match self {
+            Error::Refused { errno, .. } => Some(*errno),
+            _ => None,
+        }
+    }
+
+    /// Says what was refused, in place of the bare message number that the socket knows.
+    #[must_use]
+    pub fn about(mut self, operation: &'static str, object: impl Into<String>) -> Self {
+        if let Error::Refused {
+            operation: o,
+            object: name,
+            ..
+        } = &mut self
+        {
+            (*o, *name) = (operation, object.into());
+        }
+        self
+    }
 }
 
 fn detail(message: &str) -> String {
