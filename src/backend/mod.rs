@@ -8,7 +8,8 @@ pub(crate) mod netns;
 use std::net::IpAddr;
 
 use crate::model::IpFamily;
-use crate::plan::nft::{Base, ChainName, Element, Key, Op, SetId, SetName};
+pub use crate::plan::nft::{ChainState, TableState};
+use crate::plan::nft::{Element, Key, Op, SetId, SetName};
 
 /// What nftables mode needs of the kernel. Implemented over netlink, and in memory for tests.
 pub trait Nftables {
@@ -29,26 +30,6 @@ pub trait Nftables {
     fn commit(&mut self, family: IpFamily, ops: &[Op]) -> Result<Sent, Error>;
 }
 
-/// Our table as the kernel holds it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct TableState {
-    /// All chains.
-    pub chains: Vec<ChainState>,
-    /// All named sets and maps, with the fingerprint of the definition that made each.
-    pub sets: Vec<(SetName, Option<u64>)>,
-}
-
-/// A chain as the kernel holds it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ChainState {
-    /// Name.
-    pub name: ChainName,
-    /// Present for base chains.
-    pub base: Option<Base>,
-    /// One entry a rule: the fingerprint that we gave it, or None for a rule that is not ours.
-    pub rules: Vec<Option<u64>>,
-}
-
 /// What a commit cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Sent {
@@ -58,6 +39,14 @@ pub struct Sent {
     pub elements: usize,
     /// Bytes.
     pub bytes: usize,
+}
+
+impl std::ops::AddAssign for Sent {
+    fn add_assign(&mut self, other: Sent) {
+        self.messages += other.messages;
+        self.elements += other.elements;
+        self.bytes += other.bytes;
+    }
 }
 
 /// Why the kernel could not be read or written.

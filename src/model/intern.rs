@@ -8,7 +8,7 @@ use super::{EndpointSlice, Hints};
 
 /// The strings seen so far. They are few (one per node and zone) and never dropped.
 #[derive(Debug, Clone, Default)]
-pub struct Strings(HashSet<Arc<str>>);
+pub(super) struct Strings(HashSet<Arc<str>>);
 
 impl Strings {
     fn share(&mut self, text: &mut Arc<str>) {
@@ -21,7 +21,7 @@ impl Strings {
     }
 
     /// Makes the slice's endpoints share their strings with all others.
-    pub fn share_all(&mut self, slice: &mut EndpointSlice) {
+    pub(super) fn share_all(&mut self, slice: &mut EndpointSlice) {
         for port in &mut slice.ports {
             self.share(&mut port.name);
         }

@@ -180,7 +180,7 @@ pub fn choose(candidates: &[Candidate<'_>], wants_local: bool, node: &Node) -> C
     let topology = topology(candidates, node);
     let mut cluster = pick(&|c| c.ready() && c.fits(topology));
     if cluster.is_empty() {
-        cluster = pick(&Candidate::serving_terminating);
+        cluster = pick(&|c| c.serving_terminating());
     }
     let mut local = Vec::new();
     if wants_local {
@@ -223,3 +223,6 @@ pub fn local_ready<'a>(slices: impl IntoIterator<Item = &'a EndpointSlice>, node
         .collect();
     addresses.len()
 }
+
+#[cfg(test)]
+mod tests;
