@@ -2,8 +2,9 @@
 //! The kernel: commits transactions and reads back what is there. Decides nothing.
 
 pub mod netlink;
-#[cfg(test)]
-pub(crate) mod netns;
+#[doc(hidden)]
+pub mod netns;
+pub mod nft;
 
 use std::net::IpAddr;
 
@@ -77,6 +78,9 @@ pub enum Error {
     /// twice. The caller starts over.
     #[error("netlink dump interrupted by a change")]
     Interrupted,
+    /// A right or a feature of the kernel is missing; says which, and the whole story.
+    #[error("{0}")]
+    Missing(String),
     /// The kernel's answer could not be understood.
     #[error("netlink answer: {0}")]
     Malformed(String),
