@@ -235,23 +235,24 @@ fn load_ct(w: &mut Writer, key: u32, direction: Option<u8>, slot: usize) {
     });
 }
 
-/// Compares a field with a prefix. As nft does it: of a packet's address only as many bytes are
-/// loaded as a prefix of whole bytes has, else the address is masked.
+/// Compares a field with a prefix. As nft does it: of a prefix of whole bytes only those are
+/// compared, and of a packet's address only those are loaded; else the address is masked.
 fn prefix(w: &mut Writer, field: Field, net: &IpNet, negated: bool, family: IpFamily) {
     let (network, mask) = (octets(net.network()), octets(net.netmask()));
     let length = usize::from(net.prefix_len());
-    let from_packet = matches!(field, Field::Source | Field::Destination);
-    if from_packet && length > 0 && length.is_multiple_of(8) {
-        let bytes = length / 8;
+    if length == 0 || !length.is_multiple_of(8) {
+        load(w, field, family, 0);
+        masked(w, &mask);
+        return compare(w, negated, &network);
+    }
+    let bytes = length / 8;
+    if matches!(field, Field::Source | Field::Destination) {
         let offset = address_offset(field, family);
         load_payload(w, payload::NETWORK_HEADER, offset, bytes, 0);
-        return compare(w, negated, &network[..bytes]);
+    } else {
+        load(w, field, family, 0);
     }
-    load(w, field, family, 0);
-    if mask.iter().any(|byte| *byte != 0xff) {
-        masked(w, &mask);
-    }
-    compare(w, negated, &network);
+    compare(w, negated, &network[..bytes]);
 }
 
 fn octets(address: IpAddr) -> Vec<u8> {

@@ -29,7 +29,6 @@ use std::net::IpAddr;
 
 use nix::libc::{EINVAL, ENOENT, EOPNOTSUPP, EPERM};
 
-
 use self::batch::Batch;
 use super::netlink::{Failure, Socket, Writer};
 use super::{Error, Nftables, Sent, TableState};
