@@ -22,5 +22,7 @@
 //! docs/architecture.md holds the rules that keep it so.
 
 pub mod backend;
+pub mod cli;
+pub mod config;
 pub mod model;
 pub mod plan;
