@@ -25,4 +25,5 @@ pub mod backend;
 pub mod cli;
 pub mod config;
 pub mod model;
+pub mod observe;
 pub mod plan;
