@@ -67,7 +67,18 @@ fn flags(spec: &SetSpec) -> u32 {
 
 /// Writes the attributes of a new set. `id` is its number in the batch.
 pub(super) fn definition(w: &mut Writer, spec: &SetSpec, family: IpFamily, id: u32) {
-    w.attr_str(set::TABLE, TABLE);
+    definition_in(w, TABLE, spec, family, id);
+}
+
+/// As [`definition`], for a table of another name.
+pub(super) fn definition_in(
+    w: &mut Writer,
+    table: &str,
+    spec: &SetSpec,
+    family: IpFamily,
+    id: u32,
+) {
+    w.attr_str(set::TABLE, table);
     w.attr_str(set::NAME, spec.name.as_str());
     w.attr_be32(set::FLAGS, flags(spec));
     w.attr_be32(set::KEY_TYPE, concatenated_type(&spec.key, family));

@@ -45,7 +45,7 @@ fn assert_listed(listing: &str, cases: &[(Rule, String)]) {
     let chains = chains(listing);
     for (n, (rule, text)) in cases.iter().enumerate() {
         let listed = &chains[case_chain(n).as_str()];
-        assert_eq!(listed, &[text.clone()], "{rule:?}");
+        assert_eq!(listed, std::slice::from_ref(text), "{rule:?}");
     }
 }
 

@@ -2,6 +2,7 @@
 //! Tests against the real kernel, each in a network namespace of its own.
 
 mod listing;
+mod probing;
 mod reading;
 mod samples;
 
