@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The kernel: commits transactions and reads back what is there. Decides nothing.
 
+pub mod conntrack;
 pub mod netlink;
 #[doc(hidden)]
 pub mod netns;

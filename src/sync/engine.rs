@@ -2,6 +2,7 @@
 //! Events in, one transaction a family out. Holds everything that the loop needs.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use super::table::Table;
 use crate::backend::{Error, Nftables, Sent};
@@ -22,12 +23,33 @@ pub struct Engine<K> {
 /// What a commit did.
 #[derive(Debug, Default)]
 pub struct Committed {
-    /// What was sent, both families together.
-    pub sent: Sent,
+    /// For each family, what was sent or why it failed, and how long it took.
+    pub families: Vec<(IpFamily, Result<Sent, Error>, Duration)>,
+    /// What was planned anew; nothing if a family failed.
+    pub changes: Changes,
     /// Conntrack entries that may have gone stale.
     pub stale_flows: Vec<(IpFamily, Vec<StaleFlows>)>,
     /// Sticky clients that were let go because their endpoint went.
     pub clients_forgotten: usize,
+    /// Why some clients could not be let go. They go on to be sent to endpoints that are gone.
+    pub left_behind: Vec<Error>,
+}
+
+impl Committed {
+    /// Whether any family failed.
+    pub fn failed(&self) -> bool {
+        self.families.iter().any(|(_, result, _)| result.is_err())
+    }
+
+    /// What was sent, all families together.
+    pub fn sent(&self) -> Sent {
+        let mut sum = Sent::default();
+        self.families
+            .iter()
+            .filter_map(|(_, r, _)| r.as_ref().ok())
+            .for_each(|s| sum += *s);
+        sum
+    }
 }
 
 impl<K: Nftables> Engine<K> {
@@ -60,29 +82,45 @@ impl<K: Nftables> Engine<K> {
         self.state.synced() && !self.pending.is_empty()
     }
 
-    /// Brings the kernel to the present state. After an error nothing is lost: the changes stay
-    /// pending, and the next commit starts from what the kernel holds.
-    pub fn commit(&mut self) -> Result<Committed, Error> {
+    /// Brings the kernel to the present state. A family that fails does not keep the other from
+    /// its commit. After an error nothing is lost: the changes stay pending, and the failed
+    /// family's next commit starts from what the kernel holds.
+    pub fn commit(&mut self) -> Committed {
         let mut done = Committed::default();
         if !self.state.synced() {
-            return Ok(done);
+            return done;
         }
         for table in &mut self.tables {
-            done.sent +=
-                table.commit(&self.state, &self.options, &self.pending, &mut self.kernel)?;
+            let family = table.family();
+            let begun = Instant::now();
+            match table.commit(&self.state, &self.options, &self.pending, &mut self.kernel) {
+                Ok(sent) => done.families.push((family, Ok(sent), begun.elapsed())),
+                Err(error) => done.families.push((family, Err(error), begun.elapsed())),
+            }
         }
-        let changes = std::mem::take(&mut self.pending);
-        self.update_health_checks(&changes);
+        if done.failed() {
+            return done;
+        }
+        done.changes = std::mem::take(&mut self.pending);
+        self.update_health_checks(&done.changes);
+        self.clear_away(&mut done);
+        done
+    }
+
+    /// Lets go of sticky clients whose endpoints are gone, and hands out the flows to be ended.
+    fn clear_away(&mut self, done: &mut Committed) {
         for table in &mut self.tables {
             let stale = table.take_stale();
             for clients in &stale.clients {
-                done.clients_forgotten += table.forget(clients, &mut self.kernel)?;
+                match table.forget(clients, &mut self.kernel) {
+                    Ok(count) => done.clients_forgotten += count,
+                    Err(error) => done.left_behind.push(error),
+                }
             }
             if !stale.flows.is_empty() {
                 done.stale_flows.push((table.family(), stale.flows));
             }
         }
-        Ok(done)
     }
 
     fn update_health_checks(&mut self, changes: &Changes) {
@@ -118,6 +156,11 @@ impl<K: Nftables> Engine<K> {
     /// The state.
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// The families that are served.
+    pub fn families(&self) -> impl Iterator<Item = IpFamily> {
+        self.tables.iter().map(Table::family)
     }
 
     /// The tables.

@@ -3,6 +3,9 @@
 
 pub mod engine;
 pub mod pace;
+pub mod reports;
+pub mod run;
 pub mod table;
 
 pub use engine::{Committed, Engine};
+pub use run::Loop;

@@ -70,30 +70,27 @@ impl Table {
             self.inherited = Some(inherit(kernel, self.family)?);
         }
         let change = self.plan(state, options, changes);
-        let commits = match self.in_step {
-            true if change.is_empty() => return Ok(Sent::default()),
-            true => {
-                let tx = change.into_transaction();
-                [tx.ops, tx.later]
-                    .into_iter()
-                    .filter(|ops| !ops.is_empty())
-                    .collect()
-            }
-            false => self.resync(kernel)?,
-        };
-        self.in_step = false;
-        let mut sent = Sent::default();
-        for ops in &commits {
-            sent += kernel.commit(self.family, ops)?;
+        if self.in_step && change.is_empty() {
+            return Ok(Sent::default());
         }
-        self.in_step = true;
-        self.inherited = Some(HashMap::new());
-        Ok(sent)
+        let result = match std::mem::replace(&mut self.in_step, false) {
+            true => send(change.into_transaction().commits(), self.family, kernel),
+            false => self.resync(kernel),
+        };
+        self.in_step = result.is_ok();
+        if self.in_step {
+            self.inherited = Some(HashMap::new());
+        }
+        result
     }
 
     /// Plans what changed and notes it in the ledger.
     fn plan(&mut self, state: &State, options: &Options, changes: &Changes) -> Change {
-        let mut change = Change::default();
+        let mut change = if self.in_step {
+            Change::default()
+        } else {
+            Change::ignored()
+        };
         if changes.node {
             let plan = skeleton::plan(state, options, self.family);
             self.ledger.replace(Owner::Node, plan, &mut change);
@@ -133,17 +130,17 @@ impl Table {
                 None => Contribution::default(),
             }
         };
-        let started = !self.in_step && self.ledger.get(&owner).is_none();
-        let new = planned.clone();
-        let old = self
-            .ledger
-            .replace(owner, planned, change)
-            .unwrap_or_default();
-        self.stale.flows.extend(stale::flows(&old, &new));
-        self.stale.clients.extend(match started {
-            true => stale::all_clients(&new),
-            false => stale::clients(&old, &new),
+        let none = Contribution::default();
+        let known = self.ledger.get(&owner);
+        self.stale
+            .flows
+            .extend(stale::flows(known.unwrap_or(&none), &planned));
+        self.stale.clients.extend(match known {
+            // Who knows what an earlier process has left.
+            None if !self.in_step => stale::all_clients(&planned),
+            known => stale::clients(known.unwrap_or(&none), &planned),
         });
+        self.ledger.replace(owner, planned, change);
     }
 
     /// What the kernel holds at a key of an endpoint map, by the owner's last contribution, or at
@@ -159,19 +156,23 @@ impl Table {
         self.inherited.as_ref()?.get(&(set, *key)).copied()
     }
 
-    /// The commits that lead from whatever the kernel holds to the ledger's sum.
-    fn resync(&self, kernel: &mut dyn Nftables) -> Result<Vec<Vec<Op>>, Error> {
+    /// Leads from whatever the kernel holds to the ledger's sum.
+    fn resync(&self, kernel: &mut dyn Nftables) -> Result<Sent, Error> {
         let Some(found) = kernel.read_table(self.family)? else {
-            return Ok(resync::from_nothing(&self.ledger, false));
+            return send(resync::from_nothing(&self.ledger), self.family, kernel);
         };
         let Some(mut change) = resync::structure(&self.ledger, &found, self.family) else {
-            return Ok(resync::from_nothing(&self.ledger, true));
+            return kernel.commit(self.family, &resync::replacement(&self.ledger));
         };
         for set in SetId::ALL {
             let elements = kernel.read_elements(self.family, set)?;
             resync::elements(&self.ledger, set, &elements, &mut change);
         }
-        Ok(resync::commits(change.into_transaction()))
+        send(
+            resync::commits(change.into_transaction()),
+            self.family,
+            kernel,
+        )
     }
 
     /// Takes what is left to be cleared away.
@@ -203,6 +204,19 @@ impl Table {
         }
         Ok(forgotten)
     }
+}
+
+/// Commits one after the other.
+fn send(
+    commits: impl IntoIterator<Item = Vec<Op>>,
+    family: IpFamily,
+    kernel: &mut dyn Nftables,
+) -> Result<Sent, Error> {
+    let mut sent = Sent::default();
+    for ops in commits {
+        sent += kernel.commit(family, &ops)?;
+    }
+    Ok(sent)
 }
 
 fn target(element: &Element) -> Option<Target> {

@@ -93,16 +93,3 @@ fn verdict_table() {
         );
     }
 }
-
-#[test]
-fn the_whole_text_is_printed() {
-    let ruleset = plan_all(&showcase(), &options(), IpFamily::V4).ruleset();
-    let text = crate::plan::nft::text::ruleset(&ruleset, IpFamily::V4);
-    if let Ok(file) = std::env::var("FERRULE_SHOW") {
-        std::fs::write(file, &text).expect("a writable file");
-    }
-    assert!(
-        text.contains("goto sticky-default/login/80/tcp/lb"),
-        "{text}"
-    );
-}
