@@ -2,10 +2,11 @@
 //! The kernel: commits transactions and reads back what is there. Decides nothing.
 
 pub mod conntrack;
+pub mod fake;
 pub mod netlink;
-#[doc(hidden)]
-pub mod netns;
 pub mod nft;
+#[doc(hidden)]
+pub mod testing;
 
 use std::net::IpAddr;
 

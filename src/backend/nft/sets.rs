@@ -15,7 +15,7 @@ const TYPE_BITS: u32 = 6;
 const TARGET: &[Field] = &[Field::Destination, Field::Port];
 
 /// nft's number of a field's type (`enum datatypes`).
-fn data_type(field: Field, family: IpFamily) -> u32 {
+pub(in crate::backend) fn data_type(field: Field, family: IpFamily) -> u32 {
     match field {
         Field::Source | Field::Destination | Field::OriginalSource | Field::OriginalDestination => {
             match family {

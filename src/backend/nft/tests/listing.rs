@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::samples::{case_chain, everything, rules, updates};
 use super::{has_nft, nft, nft_commands};
 use crate::backend::netlink::{Attrs, NLM_F_DUMP, NLM_F_REQUEST, Socket, Writer, cstr};
-use crate::backend::netns::in_namespace;
+use crate::backend::testing::in_namespace;
 use crate::backend::nft::uapi::{msg, rule, set};
 use crate::backend::nft::{Kernel, nfproto};
 use crate::backend::{Nftables, TableState};

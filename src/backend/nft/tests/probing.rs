@@ -4,7 +4,7 @@
 use std::process::Command;
 
 use super::super::probe::probe;
-use crate::backend::netns::{in_namespace, skip};
+use crate::backend::testing::{in_namespace, skip};
 use crate::backend::nft::Kernel;
 use crate::model::IpFamily;
 

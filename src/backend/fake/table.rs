@@ -1,0 +1,445 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One table in memory: `nf_tables_api.c` as far as our operations reach.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use nix::libc::{EBUSY, EEXIST, EINVAL, EMLINK, ENOENT, EOPNOTSUPP};
+
+use crate::backend::{ChainState, TableState};
+use crate::model::IpFamily;
+use crate::plan::nft::{
+    Action, Base, ChainName, ChainSpec, Data, DataKind, Element, Hook, Key, Match, Op,
+    Rule, SetId, SetName, SetSpec, Verdict, rule_fingerprint, set_fingerprint,
+};
+
+/// How deep chains may call each other (`NFT_JUMP_STACK_SIZE`).
+const DEEPEST: usize = 16;
+/// Nat chains must come after connection tracking (`NF_IP_PRI_CONNTRACK`).
+const CONNTRACK: i32 = -200;
+
+/// Why an operation, or one rule of it, was refused: error number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trouble {
+    Op(i32),
+    Rule(usize, i32),
+}
+
+impl From<i32> for Trouble {
+    fn from(errno: i32) -> Self {
+        Trouble::Op(errno)
+    }
+}
+
+/// A set with its elements.
+#[derive(Debug, Clone)]
+pub(super) struct Set {
+    spec: Arc<SetSpec>,
+    elements: BTreeMap<Key, (Option<Key>, Data)>,
+    /// Rules that refer to it.
+    uses: usize,
+}
+
+#[derive(Debug, Clone)]
+struct Chain {
+    base: Option<Base>,
+    rules: Arc<ChainSpec>,
+    /// Rules and elements that refer to it.
+    uses: usize,
+}
+
+/// A table. Sets are shared with its earlier versions until they change.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Table {
+    chains: BTreeMap<ChainName, Chain>,
+    sets: BTreeMap<SetName, Arc<Set>>,
+}
+
+/// Applies one operation.
+pub(super) fn apply(
+    table: &mut Option<Table>,
+    op: &Op,
+    family: IpFamily,
+) -> Result<(), Trouble> {
+    match op {
+        Op::AddTable => {
+            table.get_or_insert_default();
+        }
+        Op::DeleteTable => drop(table.take().ok_or(ENOENT)?),
+        _ => table.as_mut().ok_or(ENOENT)?.apply(op, family)?,
+    }
+    Ok(())
+}
+
+impl Table {
+    fn apply(&mut self, op: &Op, family: IpFamily) -> Result<(), Trouble> {
+        match op {
+            Op::AddTable | Op::DeleteTable => {}
+            Op::AddChain(spec) => self.add_chain(spec)?,
+            Op::SetRules(spec) => self.set_rules(spec)?,
+            Op::DeleteChain(name) => self.delete_chain(name)?,
+            Op::AddSet(spec) => self.add_set(spec, family)?,
+            Op::DeleteSet(name) => self.delete_set(name)?,
+            Op::AddElement(element) => self.add_element(element)?,
+            Op::DeleteElement(element) => self.delete_element(element)?,
+            Op::Forget(name, key) => {
+                self.set_mut(name)?.elements.remove(key);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn set(&self, name: &SetName) -> Option<&Set> {
+        self.sets.get(name).map(|set| &**set)
+    }
+
+    fn set_mut(&mut self, name: &SetName) -> Result<&mut Set, i32> {
+        self.sets.get_mut(name).map(Arc::make_mut).ok_or(ENOENT)
+    }
+
+    fn add_chain(&mut self, spec: &ChainSpec) -> Result<(), i32> {
+        match (self.chains.get(&spec.name), spec.base) {
+            // A plain chain is what it is: nothing is compared (`nf_tables_updchain`).
+            (Some(_), None) => Ok(()),
+            (Some(Chain { base: None, .. }), Some(_)) => Err(EOPNOTSUPP),
+            (Some(chain), base) if chain.base == base => Ok(()),
+            (Some(_), Some(_)) => Err(EEXIST),
+            (None, Some(base)) if base.priority <= CONNTRACK => Err(EOPNOTSUPP),
+            (None, base) => {
+                let rules =
+                    Arc::new(ChainSpec { name: spec.name.clone(), base, rules: Vec::new() });
+                self.chains.insert(spec.name.clone(), Chain { base, rules, uses: 0 });
+                Ok(())
+            }
+        }
+    }
+
+    fn set_rules(&mut self, spec: &Arc<ChainSpec>) -> Result<(), Trouble> {
+        self.release_rules(&spec.name)?;
+        for (index, rule) in spec.rules.iter().enumerate() {
+            self.hold(rule).map_err(|errno| Trouble::Rule(index, errno))?;
+        }
+        let chain = self.chains.get_mut(&spec.name).ok_or(ENOENT)?;
+        chain.rules = spec.clone();
+        Ok(())
+    }
+
+    fn delete_chain(&mut self, name: &ChainName) -> Result<(), i32> {
+        self.release_rules(name)?;
+        match self.chains.get(name) {
+            Some(chain) if chain.uses > 0 => Err(EBUSY),
+            _ => {
+                self.chains.remove(name);
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes a chain's rules away, and what they refer to loses a user.
+    fn release_rules(&mut self, name: &ChainName) -> Result<(), i32> {
+        let chain = self.chains.get_mut(name).ok_or(ENOENT)?;
+        let empty = ChainSpec { name: name.clone(), base: chain.base, rules: Vec::new() };
+        let rules = std::mem::replace(&mut chain.rules, Arc::new(empty));
+        for rule in &rules.rules {
+            for set in sets_of(rule) {
+                self.set_mut(set)?.uses -= 1;
+            }
+            if let Some(target) = target_of(&rule.action) {
+                self.chains.get_mut(target).ok_or(ENOENT)?.uses -= 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks what a new rule refers to, in the order of its expressions, and makes it a user.
+    fn hold(&mut self, rule: &Rule) -> Result<(), i32> {
+        for set in sets_of(rule) {
+            self.set(set).ok_or(ENOENT)?;
+        }
+        match &rule.action {
+            Action::Dnat(_, set) => self.wants(set, DataKind::Target)?,
+            Action::VerdictMap(_, set) => self.wants(set, DataKind::Verdict)?,
+            Action::Update { set, .. } if self.set(set).is_some_and(|s| s.spec.dynamic.is_none()) => {
+                return Err(EOPNOTSUPP);
+            }
+            action => {
+                if let Some(target) = target_of(action) {
+                    self.refer(target)?;
+                }
+            }
+        }
+        for set in sets_of(rule) {
+            self.set_mut(set)?.uses += 1;
+        }
+        Ok(())
+    }
+
+    fn wants(&self, set: &SetName, kind: DataKind) -> Result<(), i32> {
+        match self.set(set) {
+            Some(set) if set.spec.data == kind => Ok(()),
+            _ => Err(EINVAL),
+        }
+    }
+
+    /// Makes something a user of a chain (`nft_verdict_init`).
+    fn refer(&mut self, chain: &ChainName) -> Result<(), i32> {
+        let chain = self.chains.get_mut(chain).ok_or(ENOENT)?;
+        if chain.base.is_some() {
+            return Err(EOPNOTSUPP);
+        }
+        chain.uses += 1;
+        Ok(())
+    }
+
+    fn add_set(&mut self, spec: &Arc<SetSpec>, family: IpFamily) -> Result<(), i32> {
+        match self.sets.get(&spec.name) {
+            Some(set) if same(&set.spec, spec, family) => Ok(()),
+            Some(_) => Err(EEXIST),
+            None => {
+                let set = Set { spec: spec.clone(), elements: BTreeMap::new(), uses: 0 };
+                self.sets.insert(spec.name.clone(), Arc::new(set));
+                Ok(())
+            }
+        }
+    }
+
+    fn delete_set(&mut self, name: &SetName) -> Result<(), i32> {
+        match self.sets.get(name) {
+            None => Err(ENOENT),
+            Some(set) if set.uses > 0 => Err(EBUSY),
+            Some(_) => {
+                let set = self.sets.remove(name).ok_or(ENOENT)?;
+                for (_, data) in set.elements.values() {
+                    self.release(data);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn add_element(&mut self, element: &Element) -> Result<(), i32> {
+        let set = self.set_mut(&element.set.into())?;
+        if kind_of(&element.data) != set.spec.data {
+            return Err(EINVAL);
+        }
+        if let Data::Verdict(Verdict::Goto(chain) | Verdict::Jump(chain)) = &element.data {
+            self.refer(chain)?;
+        }
+        let set = self.set_mut(&element.set.into())?;
+        let end = element.end.as_deref().copied();
+        match set.insert(element.key, end, &element.data) {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                self.release(&element.data);
+                Ok(())
+            }
+            Err(errno) => Err(errno),
+        }
+    }
+
+    fn delete_element(&mut self, element: &Element) -> Result<(), i32> {
+        let set = self.set_mut(&element.set.into())?;
+        let key = set.find(&element.key).ok_or(ENOENT)?;
+        let (_, data) = set.elements.remove(&key).ok_or(ENOENT)?;
+        self.release(&data);
+        Ok(())
+    }
+
+    fn release(&mut self, data: &Data) {
+        if let Data::Verdict(Verdict::Goto(chain) | Verdict::Jump(chain)) = data
+            && let Some(chain) = self.chains.get_mut(chain)
+        {
+            chain.uses -= 1;
+        }
+    }
+
+    pub(super) fn learn(&mut self, set: &SetName, key: Key, address: IpAddr, port: u16) -> bool {
+        match self.set_mut(set) {
+            Ok(set) if set.spec.dynamic.is_some() => {
+                set.elements.entry(key).or_insert((None, Data::Target(address, port)));
+                true
+            }
+            _ => false,
+        }
+    }
+
+    pub(super) fn state(&self, family: IpFamily) -> TableState {
+        let chain = |(name, chain): (&ChainName, &Chain)| ChainState {
+            name: name.clone(),
+            base: chain.base,
+            rules: chain.rules.rules.iter().map(|r| Some(rule_fingerprint(r, family))).collect(),
+        };
+        let set = |(name, set): (&SetName, &Arc<Set>)| {
+            (name.clone(), Some(set_fingerprint(&set.spec, family)))
+        };
+        TableState {
+            chains: self.chains.iter().map(chain).collect(),
+            sets: self.sets.iter().map(set).collect(),
+        }
+    }
+
+    /// What the kernel checks when all is applied: every way from a base chain on
+    /// (`nft_table_validate`).
+    pub(super) fn validate(&self) -> Result<(), i32> {
+        for (name, chain) in &self.chains {
+            if let Some(base) = chain.base {
+                self.walk(name, base.hook, 0, &mut BTreeSet::new())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Follows the rules of a chain that is called `depth` deep. `seen` holds what has been
+    /// followed at that depth already.
+    fn walk<'a>(
+        &'a self,
+        name: &'a ChainName,
+        hook: Hook,
+        depth: usize,
+        seen: &mut BTreeSet<(&'a ChainName, usize)>,
+    ) -> Result<(), i32> {
+        if depth == DEEPEST {
+            return Err(EMLINK);
+        }
+        if !seen.insert((name, depth)) {
+            return Ok(());
+        }
+        let Some(chain) = self.chains.get(name) else { return Ok(()) };
+        for rule in &chain.rules.rules {
+            if !allowed(&rule.action, hook) {
+                return Err(EOPNOTSUPP);
+            }
+            if let Some(target) = target_of(&rule.action) {
+                self.walk(target, hook, depth + 1, seen)?;
+            }
+            if let Action::VerdictMap(_, map) = &rule.action {
+                let targets: BTreeSet<&ChainName> =
+                    self.set(map).into_iter().flat_map(Set::targets).collect();
+                for target in targets {
+                    self.walk(target, hook, depth + 1, seen)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Set {
+    /// Inserts an element; false if it was there with the same data.
+    fn insert(&mut self, key: Key, end: Option<Key>, data: &Data) -> Result<bool, i32> {
+        if self.spec.interval {
+            return self.insert_range(key, end.unwrap_or(key));
+        }
+        match self.elements.get(&key) {
+            Some((_, there)) if there == data => Ok(false),
+            Some(_) => Err(EEXIST),
+            None => {
+                self.elements.insert(key, (end, data.clone()));
+                Ok(true)
+            }
+        }
+    }
+
+    /// A range may not begin or end within another one; it may contain others
+    /// (`nft_pipapo_insert`).
+    fn insert_range(&mut self, low: Key, high: Key) -> Result<bool, i32> {
+        if let Some((end, _)) = self.elements.get(&low)
+            && *end == Some(high)
+        {
+            return Ok(false);
+        }
+        if self.find(&low).is_some() || self.find(&high).is_some() {
+            return Err(EEXIST);
+        }
+        self.elements.insert(low, (Some(high), Data::None));
+        Ok(true)
+    }
+
+    /// The key of the element that a key matches.
+    fn find(&self, key: &Key) -> Option<Key> {
+        if !self.spec.interval {
+            return self.elements.contains_key(key).then_some(*key);
+        }
+        let within = |(low, (high, _)): &(&Key, &(Option<Key>, Data))| {
+            let high = high.as_ref().unwrap_or(low);
+            low.as_bytes() <= key.as_bytes() && key.as_bytes() <= high.as_bytes()
+        };
+        self.elements.iter().find(within).map(|(low, _)| *low)
+    }
+
+    fn targets(&self) -> impl Iterator<Item = &ChainName> {
+        self.elements.values().filter_map(|(_, data)| match data {
+            Data::Verdict(Verdict::Goto(chain) | Verdict::Jump(chain)) => Some(chain),
+            _ => None,
+        })
+    }
+
+    pub(super) fn elements(&self, set: SetId) -> Vec<Element> {
+        let element = |(key, (end, data)): (&Key, &(Option<Key>, Data))| Element {
+            set,
+            key: *key,
+            end: end.map(Box::new),
+            data: data.clone(),
+        };
+        self.elements.iter().map(element).collect()
+    }
+
+    pub(super) fn clients(&self) -> Vec<(Key, IpAddr, u16)> {
+        let client = |(key, (_, data)): (&Key, &(Option<Key>, Data))| match data {
+            Data::Target(address, port) => Some((*key, *address, *port)),
+            _ => None,
+        };
+        self.elements.iter().filter_map(client).collect()
+    }
+}
+
+/// The sets that a rule refers to, as often as it does.
+fn sets_of(rule: &Rule) -> impl Iterator<Item = &SetName> {
+    let of_match = |m| match m {
+        &Match::InSet(_, ref set) => Some(set),
+        _ => None,
+    };
+    let of_action = match &rule.action {
+        Action::Dnat(_, set) | Action::VerdictMap(_, set) | Action::Update { set, .. } => Some(set),
+        _ => None,
+    };
+    rule.matches.iter().filter_map(of_match).chain(of_action)
+}
+
+fn target_of(action: &Action) -> Option<&ChainName> {
+    match action {
+        Action::Goto(chain) | Action::Jump(chain) => Some(chain),
+        _ => None,
+    }
+}
+
+fn kind_of(data: &Data) -> DataKind {
+    match data {
+        Data::None => DataKind::None,
+        Data::Target(..) => DataKind::Target,
+        Data::Verdict(_) => DataKind::Verdict,
+    }
+}
+
+/// Where an action may stand, when it is reached from a hook.
+fn allowed(action: &Action, hook: Hook) -> bool {
+    match action {
+        Action::Dnat(..) => matches!(hook, Hook::Prerouting | Hook::Output),
+        Action::Masquerade => hook == Hook::Postrouting,
+        Action::Reject => hook != Hook::Postrouting,
+        _ => true,
+    }
+}
+
+/// Whether the kernel takes two definitions for the same (`nft_set_is_same`): it knows types, not
+/// what nft calls the parts.
+fn same(a: &SetSpec, b: &SetSpec, family: IpFamily) -> bool {
+    let kinds = |spec: &SetSpec| -> Vec<u32> {
+        spec.key.iter().map(|f| crate::backend::nft::data_type(*f, family)).collect()
+    };
+    kinds(a) == kinds(b)
+        && a.data == b.data
+        && a.interval == b.interval
+        && a.dynamic.is_some() == b.dynamic.is_some()
+}
