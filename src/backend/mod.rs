@@ -33,6 +33,28 @@ pub trait Nftables {
     fn commit(&mut self, family: IpFamily, ops: &[Op]) -> Result<Sent, Error>;
 }
 
+impl<T: Nftables + ?Sized> Nftables for &mut T {
+    fn read_table(&mut self, family: IpFamily) -> Result<Option<TableState>, Error> {
+        (**self).read_table(family)
+    }
+
+    fn read_elements(&mut self, family: IpFamily, set: SetId) -> Result<Vec<Element>, Error> {
+        (**self).read_elements(family, set)
+    }
+
+    fn read_clients(
+        &mut self,
+        family: IpFamily,
+        set: &SetName,
+    ) -> Result<Vec<(Key, IpAddr, u16)>, Error> {
+        (**self).read_clients(family, set)
+    }
+
+    fn commit(&mut self, family: IpFamily, ops: &[Op]) -> Result<Sent, Error> {
+        (**self).commit(family, ops)
+    }
+}
+
 /// What a commit cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Sent {

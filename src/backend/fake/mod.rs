@@ -3,7 +3,8 @@
 //! the same operations on both and compare.
 //!
 //! It goes by Linux 6.18. What it does not know: packets ([`Fake::learn`] stands in for them),
-//! time-outs, and capacities.
+//! time-outs, and capacities. What is refused for the table as a whole (a loop, masquerade in the
+//! wrong hook) the kernel puts down to one of the rules, the fake to the commit.
 
 mod table;
 
@@ -15,7 +16,7 @@ use std::net::IpAddr;
 use nix::libc::ENOENT;
 
 use self::table::{Table, Trouble};
-use super::nft::{Batch, describe, describe_rule};
+use super::nft::{Batch, describe, describe_rule, describe_set};
 use super::{Error, Nftables, Sent, TableState};
 use crate::model::IpFamily;
 use crate::plan::nft::{Element, Key, Op, SetId, SetName, TABLE, text};
@@ -59,18 +60,22 @@ impl Fake {
 
     fn find(&self, family: IpFamily, name: &SetName) -> Result<&table::Set, Error> {
         let table = self.tables[family as usize].as_ref();
-        table.and_then(|t| t.set(name)).ok_or_else(|| Error::Refused {
-            operation: "list elements of",
-            object: format!("{} {TABLE} {name}", text::family_word(family)),
-            errno: ENOENT,
-            message: String::new(),
-        })
+        table
+            .and_then(|t| t.set(name))
+            .ok_or_else(|| Error::Refused {
+                operation: "list elements of",
+                object: format!("{} {TABLE} {name}", text::family_word(family)),
+                errno: ENOENT,
+                message: String::new(),
+            })
     }
 }
 
 impl Nftables for Fake {
     fn read_table(&mut self, family: IpFamily) -> Result<Option<TableState>, Error> {
-        Ok(self.tables[family as usize].as_ref().map(|table| table.state(family)))
+        Ok(self.tables[family as usize]
+            .as_ref()
+            .map(|table| table.state(family)))
     }
 
     fn read_elements(&mut self, family: IpFamily, set: SetId) -> Result<Vec<Element>, Error> {
@@ -95,7 +100,12 @@ impl Nftables for Fake {
             errno,
             message: String::new(),
         };
-        let whole = || ("commit", format!("table {} {TABLE}", text::family_word(family)));
+        let whole = || {
+            (
+                "commit",
+                format!("table {} {TABLE}", text::family_word(family)),
+            )
+        };
         if !self.refusals.is_empty() {
             return Err(refused(whole(), self.refusals.remove(0)));
         }
@@ -103,6 +113,7 @@ impl Nftables for Fake {
         for op in ops {
             table::apply(&mut table, op, family).map_err(|trouble| match trouble {
                 Trouble::Op(errno) => refused(describe(op, family), errno),
+                Trouble::Set(errno) => refused(describe_set(op, family), errno),
                 Trouble::Rule(index, errno) => refused(describe_rule(op, index, family), errno),
             })?;
         }
@@ -114,4 +125,3 @@ impl Nftables for Fake {
         Ok(Batch::new(family, ops, true, Default::default()).sent())
     }
 }
-

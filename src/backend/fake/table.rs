@@ -5,24 +5,29 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use nix::libc::{EBUSY, EEXIST, EINVAL, EMLINK, ENOENT, EOPNOTSUPP};
+use nix::libc::{EBUSY, EEXIST, EINVAL, EMLINK, ENODATA, ENOENT, EOPNOTSUPP, ERANGE};
 
+use crate::backend::nft::{data_type, key_length};
 use crate::backend::{ChainState, TableState};
 use crate::model::IpFamily;
 use crate::plan::nft::{
-    Action, Base, ChainName, ChainSpec, Data, DataKind, Element, Hook, Key, Match, Op,
-    Rule, SetId, SetName, SetSpec, Verdict, rule_fingerprint, set_fingerprint,
+    Action, Base, ChainName, ChainSpec, Data, DataKind, Element, Field, Hook, Key, Match, Op, Rule,
+    SetId, SetName, SetSpec, Verdict, rule_fingerprint, set_fingerprint,
 };
 
 /// How deep chains may call each other (`NFT_JUMP_STACK_SIZE`).
 const DEEPEST: usize = 16;
+/// Longest name, bytes (`NFT_NAME_MAXLEN` with its NUL byte).
+const LONGEST_NAME: usize = 255;
 /// Nat chains must come after connection tracking (`NF_IP_PRI_CONNTRACK`).
 const CONNTRACK: i32 = -200;
 
-/// Why an operation, or one rule of it, was refused: error number.
+/// What was refused: an operation, the set of an operation on an element, or one rule. With the
+/// error number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Trouble {
     Op(i32),
+    Set(i32),
     Rule(usize, i32),
 }
 
@@ -57,34 +62,43 @@ pub(super) struct Table {
 }
 
 /// Applies one operation.
-pub(super) fn apply(
-    table: &mut Option<Table>,
-    op: &Op,
-    family: IpFamily,
-) -> Result<(), Trouble> {
+pub(super) fn apply(table: &mut Option<Table>, op: &Op, family: IpFamily) -> Result<(), Trouble> {
     match op {
         Op::AddTable => {
             table.get_or_insert_default();
         }
         Op::DeleteTable => drop(table.take().ok_or(ENOENT)?),
-        _ => table.as_mut().ok_or(ENOENT)?.apply(op, family)?,
+        _ => match table {
+            Some(table) => table.apply(op, family)?,
+            None if is_element(op) => return Err(Trouble::Set(ENOENT)),
+            None => return Err(ENOENT.into()),
+        },
     }
     Ok(())
 }
 
 impl Table {
     fn apply(&mut self, op: &Op, family: IpFamily) -> Result<(), Trouble> {
+        if name_of(op).is_some_and(|name| name.len() > LONGEST_NAME) {
+            return Err(ERANGE.into());
+        }
+        if let Op::AddElement(Element { set, .. }) | Op::DeleteElement(Element { set, .. }) = op {
+            self.set(&(*set).into()).ok_or(Trouble::Set(ENOENT))?;
+        }
         match op {
             Op::AddTable | Op::DeleteTable => {}
             Op::AddChain(spec) => self.add_chain(spec)?,
-            Op::SetRules(spec) => self.set_rules(spec)?,
+            Op::SetRules(spec) => self.set_rules(spec, family)?,
             Op::DeleteChain(name) => self.delete_chain(name)?,
             Op::AddSet(spec) => self.add_set(spec, family)?,
             Op::DeleteSet(name) => self.delete_set(name)?,
             Op::AddElement(element) => self.add_element(element)?,
             Op::DeleteElement(element) => self.delete_element(element)?,
             Op::Forget(name, key) => {
-                self.set_mut(name)?.elements.remove(key);
+                self.set_mut(name)
+                    .map_err(Trouble::Set)?
+                    .elements
+                    .remove(key);
             }
         }
         Ok(())
@@ -104,21 +118,32 @@ impl Table {
             (Some(_), None) => Ok(()),
             (Some(Chain { base: None, .. }), Some(_)) => Err(EOPNOTSUPP),
             (Some(chain), base) if chain.base == base => Ok(()),
-            (Some(_), Some(_)) => Err(EEXIST),
+            (Some(_), Some(_)) => Err(EOPNOTSUPP),
             (None, Some(base)) if base.priority <= CONNTRACK => Err(EOPNOTSUPP),
             (None, base) => {
-                let rules =
-                    Arc::new(ChainSpec { name: spec.name.clone(), base, rules: Vec::new() });
-                self.chains.insert(spec.name.clone(), Chain { base, rules, uses: 0 });
+                let rules = Arc::new(ChainSpec {
+                    name: spec.name.clone(),
+                    base,
+                    rules: Vec::new(),
+                });
+                self.chains.insert(
+                    spec.name.clone(),
+                    Chain {
+                        base,
+                        rules,
+                        uses: 0,
+                    },
+                );
                 Ok(())
             }
         }
     }
 
-    fn set_rules(&mut self, spec: &Arc<ChainSpec>) -> Result<(), Trouble> {
+    fn set_rules(&mut self, spec: &Arc<ChainSpec>, family: IpFamily) -> Result<(), Trouble> {
         self.release_rules(&spec.name)?;
         for (index, rule) in spec.rules.iter().enumerate() {
-            self.hold(rule).map_err(|errno| Trouble::Rule(index, errno))?;
+            self.hold(rule, family)
+                .map_err(|errno| Trouble::Rule(index, errno))?;
         }
         let chain = self.chains.get_mut(&spec.name).ok_or(ENOENT)?;
         chain.rules = spec.clone();
@@ -139,7 +164,11 @@ impl Table {
     /// Takes a chain's rules away, and what they refer to loses a user.
     fn release_rules(&mut self, name: &ChainName) -> Result<(), i32> {
         let chain = self.chains.get_mut(name).ok_or(ENOENT)?;
-        let empty = ChainSpec { name: name.clone(), base: chain.base, rules: Vec::new() };
+        let empty = ChainSpec {
+            name: name.clone(),
+            base: chain.base,
+            rules: Vec::new(),
+        };
         let rules = std::mem::replace(&mut chain.rules, Arc::new(empty));
         for rule in &rules.rules {
             for set in sets_of(rule) {
@@ -153,26 +182,52 @@ impl Table {
     }
 
     /// Checks what a new rule refers to, in the order of its expressions, and makes it a user.
-    fn hold(&mut self, rule: &Rule) -> Result<(), i32> {
-        for set in sets_of(rule) {
-            self.set(set).ok_or(ENOENT)?;
+    fn hold(&mut self, rule: &Rule, family: IpFamily) -> Result<(), i32> {
+        let mut loaded = 0;
+        for m in &rule.matches {
+            if let Match::InSet(key, set) = m {
+                self.wants_key(key, set, family, &mut loaded)?;
+            }
         }
         match &rule.action {
-            Action::Dnat(_, set) => self.wants(set, DataKind::Target)?,
-            Action::VerdictMap(_, set) => self.wants(set, DataKind::Verdict)?,
-            Action::Update { set, .. } if self.set(set).is_some_and(|s| s.spec.dynamic.is_none()) => {
-                return Err(EOPNOTSUPP);
+            Action::Dnat(key, set) => {
+                self.wants_key(key, set, family, &mut loaded)?;
+                self.wants(set, DataKind::Target)?;
             }
-            action => {
-                if let Some(target) = target_of(action) {
-                    self.refer(target)?;
+            Action::VerdictMap(key, set) => {
+                self.wants_key(key, set, family, &mut loaded)?;
+                self.wants(set, DataKind::Verdict)?;
+            }
+            Action::Update { set, .. } => {
+                if self.set(set).ok_or(ENOENT)?.spec.dynamic.is_none() {
+                    return Err(EOPNOTSUPP);
                 }
             }
+            Action::Goto(chain) | Action::Jump(chain) => self.refer(chain)?,
+            _ => {}
         }
         for set in sets_of(rule) {
             self.set_mut(set)?.uses += 1;
         }
         Ok(())
+    }
+
+    /// A look-up needs as many bytes as the set's keys have, or it would see what is left in the
+    /// registers (`nft_parse_register_load`). `loaded` counts those that the rule has put there.
+    fn wants_key(
+        &self,
+        key: &[Field],
+        set: &SetName,
+        family: IpFamily,
+        loaded: &mut usize,
+    ) -> Result<(), i32> {
+        let spec = &self.set(set).ok_or(ENOENT)?.spec;
+        *loaded = key_length(key, family).max(*loaded);
+        if *loaded < key_length(&spec.key, family) {
+            Err(ENODATA)
+        } else {
+            Ok(())
+        }
     }
 
     fn wants(&self, set: &SetName, kind: DataKind) -> Result<(), i32> {
@@ -197,7 +252,11 @@ impl Table {
             Some(set) if same(&set.spec, spec, family) => Ok(()),
             Some(_) => Err(EEXIST),
             None => {
-                let set = Set { spec: spec.clone(), elements: BTreeMap::new(), uses: 0 };
+                let set = Set {
+                    spec: spec.clone(),
+                    elements: BTreeMap::new(),
+                    uses: 0,
+                };
                 self.sets.insert(spec.name.clone(), Arc::new(set));
                 Ok(())
             }
@@ -257,7 +316,9 @@ impl Table {
     pub(super) fn learn(&mut self, set: &SetName, key: Key, address: IpAddr, port: u16) -> bool {
         match self.set_mut(set) {
             Ok(set) if set.spec.dynamic.is_some() => {
-                set.elements.entry(key).or_insert((None, Data::Target(address, port)));
+                set.elements
+                    .entry(key)
+                    .or_insert((None, Data::Target(address, port)));
                 true
             }
             _ => false,
@@ -268,7 +329,12 @@ impl Table {
         let chain = |(name, chain): (&ChainName, &Chain)| ChainState {
             name: name.clone(),
             base: chain.base,
-            rules: chain.rules.rules.iter().map(|r| Some(rule_fingerprint(r, family))).collect(),
+            rules: chain
+                .rules
+                .rules
+                .iter()
+                .map(|r| Some(rule_fingerprint(r, family)))
+                .collect(),
         };
         let set = |(name, set): (&SetName, &Arc<Set>)| {
             (name.clone(), Some(set_fingerprint(&set.spec, family)))
@@ -305,7 +371,9 @@ impl Table {
         if !seen.insert((name, depth)) {
             return Ok(());
         }
-        let Some(chain) = self.chains.get(name) else { return Ok(()) };
+        let Some(chain) = self.chains.get(name) else {
+            return Ok(());
+        };
         for rule in &chain.rules.rules {
             if !allowed(&rule.action, hook) {
                 return Err(EOPNOTSUPP);
@@ -407,6 +475,24 @@ fn sets_of(rule: &Rule) -> impl Iterator<Item = &SetName> {
     rule.matches.iter().filter_map(of_match).chain(of_action)
 }
 
+fn is_element(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::AddElement(_) | Op::DeleteElement(_) | Op::Forget(..)
+    )
+}
+
+/// The name that an operation brings along.
+fn name_of(op: &Op) -> Option<&str> {
+    match op {
+        Op::AddChain(spec) | Op::SetRules(spec) => Some(spec.name.as_str()),
+        Op::DeleteChain(name) => Some(name.as_str()),
+        Op::AddSet(spec) => Some(spec.name.as_str()),
+        Op::DeleteSet(name) | Op::Forget(name, _) => Some(name.as_str()),
+        _ => None,
+    }
+}
+
 fn target_of(action: &Action) -> Option<&ChainName> {
     match action {
         Action::Goto(chain) | Action::Jump(chain) => Some(chain),
@@ -435,9 +521,8 @@ fn allowed(action: &Action, hook: Hook) -> bool {
 /// Whether the kernel takes two definitions for the same (`nft_set_is_same`): it knows types, not
 /// what nft calls the parts.
 fn same(a: &SetSpec, b: &SetSpec, family: IpFamily) -> bool {
-    let kinds = |spec: &SetSpec| -> Vec<u32> {
-        spec.key.iter().map(|f| crate::backend::nft::data_type(*f, family)).collect()
-    };
+    let kinds =
+        |spec: &SetSpec| -> Vec<u32> { spec.key.iter().map(|f| data_type(*f, family)).collect() };
     kinds(a) == kinds(b)
         && a.data == b.data
         && a.interval == b.interval

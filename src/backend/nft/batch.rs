@@ -55,7 +55,12 @@ pub(in crate::backend) struct Batch<'a> {
 impl<'a> Batch<'a> {
     /// Encodes operations. `destroy` tells that the kernel knows `NFT_MSG_DESTROYSETELEM`; if it
     /// does not, [`Op::Forget`] becomes an ordinary deletion.
-    pub(in crate::backend) fn new(family: IpFamily, ops: &'a [Op], destroy: bool, buffer: Writer) -> Self {
+    pub(in crate::backend) fn new(
+        family: IpFamily,
+        ops: &'a [Op],
+        destroy: bool,
+        buffer: Writer,
+    ) -> Self {
         let mut batch = Self {
             family,
             ops,
@@ -283,11 +288,13 @@ impl<'a> Batch<'a> {
             Subject::Batch => ("commit", format!("table {}", self.table())),
             Subject::Op(op) => describe(&self.ops[op], self.family),
             Subject::Elements(first) => {
-                let index = failure
+                match failure
                     .offset
-                    .and_then(|o| self.element_at(seq, o))
-                    .unwrap_or(0);
-                describe(&self.ops[first + index], self.family)
+                    .and_then(|offset| self.element_at(seq, offset))
+                {
+                    Some(index) => describe(&self.ops[first + index], self.family),
+                    None => describe_set(&self.ops[first], self.family),
+                }
             }
             Subject::Rule(op, index) => describe_rule(&self.ops[op], index, self.family),
         };
@@ -371,5 +378,19 @@ pub(in crate::backend) fn describe_rule(
         return describe(op, family);
     };
     let rule = text::rule(&spec.rules[index], family);
-    ("add rule", format!("{} {rule}", object(family, spec.name.as_str())))
+    (
+        "add rule",
+        format!("{} {rule}", object(family, spec.name.as_str())),
+    )
+}
+
+/// An operation on an element and its set: the kernel does not always say which element it means.
+pub(in crate::backend) fn describe_set(op: &Op, family: IpFamily) -> (&'static str, String) {
+    let (operation, _) = describe(op, family);
+    let set = match op {
+        Op::AddElement(e) | Op::DeleteElement(e) => e.set.name(),
+        Op::Forget(set, _) => set.as_str(),
+        _ => "",
+    };
+    (operation, object(family, set))
 }

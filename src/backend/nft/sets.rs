@@ -37,7 +37,7 @@ fn concatenated_type(fields: &[Field], family: IpFamily) -> u32 {
 }
 
 /// Length of a key in bytes: parts of a concatenation begin at multiples of four.
-pub(super) fn key_length(fields: &[Field], family: IpFamily) -> usize {
+pub(in crate::backend) fn key_length(fields: &[Field], family: IpFamily) -> usize {
     match fields {
         [single] => length(*single, family),
         _ => fields

@@ -4,8 +4,8 @@
 use std::process::Command;
 
 use super::super::probe::probe;
-use crate::backend::testing::{in_namespace, skip};
 use crate::backend::nft::Kernel;
+use crate::backend::testing::{in_namespace, skip};
 use crate::model::IpFamily;
 
 #[test]

@@ -7,8 +7,8 @@ use std::time::Instant;
 use super::samples::{address, affinity, base_chains, chain, element, elements, everything, sets};
 use super::samples::{rules, updates};
 use super::{has_nft, nft};
-use crate::backend::testing::in_namespace;
 use crate::backend::nft::Kernel;
+use crate::backend::testing::in_namespace;
 use crate::backend::{Error, Nftables, Sent};
 use crate::model::{IpFamily, Protocol};
 use crate::plan::nft::{
