@@ -28,3 +28,4 @@ pub mod model;
 pub mod observe;
 pub mod plan;
 pub mod sync;
+pub mod watch;
