@@ -6,6 +6,7 @@
 //! time-outs, and capacities. What is refused for the table as a whole (a loop, masquerade in the
 //! wrong hook) the kernel puts down to one of the rules, the fake to the commit.
 
+mod set;
 mod table;
 
 #[cfg(test)]
@@ -58,7 +59,7 @@ impl Fake {
         assert!(learnt, "no dynamic map {set}");
     }
 
-    fn find(&self, family: IpFamily, name: &SetName) -> Result<&table::Set, Error> {
+    fn find(&self, family: IpFamily, name: &SetName) -> Result<&set::Set, Error> {
         let table = self.tables[family as usize].as_ref();
         table
             .and_then(|t| t.set(name))

@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use nix::libc::{EBUSY, EEXIST, EINVAL, EMLINK, ENODATA, ENOENT, EOPNOTSUPP, ERANGE};
 
-use crate::backend::nft::{data_type, key_length};
+use super::set::{Set, kind_of, same};
+use crate::backend::nft::key_length;
 use crate::backend::{ChainState, TableState};
 use crate::model::IpFamily;
 use crate::plan::nft::{
     Action, Base, ChainName, ChainSpec, Data, DataKind, Element, Field, Hook, Key, Match, Op, Rule,
-    SetId, SetName, SetSpec, Verdict, rule_fingerprint, set_fingerprint,
+    SetName, SetSpec, Verdict, rule_fingerprint, set_fingerprint,
 };
 
 /// How deep chains may call each other (`NFT_JUMP_STACK_SIZE`).
@@ -35,15 +36,6 @@ impl From<i32> for Trouble {
     fn from(errno: i32) -> Self {
         Trouble::Op(errno)
     }
-}
-
-/// A set with its elements.
-#[derive(Debug, Clone)]
-pub(super) struct Set {
-    spec: Arc<SetSpec>,
-    elements: BTreeMap<Key, (Option<Key>, Data)>,
-    /// Rules that refer to it.
-    uses: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -198,11 +190,7 @@ impl Table {
                 self.wants_key(key, set, family, &mut loaded)?;
                 self.wants(set, DataKind::Verdict)?;
             }
-            Action::Update { set, .. } => {
-                if self.set(set).ok_or(ENOENT)?.spec.dynamic.is_none() {
-                    return Err(EOPNOTSUPP);
-                }
-            }
+            Action::Update { set, .. } => self.wants_dynamic(set)?,
             Action::Goto(chain) | Action::Jump(chain) => self.refer(chain)?,
             _ => {}
         }
@@ -234,6 +222,13 @@ impl Table {
         match self.set(set) {
             Some(set) if set.spec.data == kind => Ok(()),
             _ => Err(EINVAL),
+        }
+    }
+
+    fn wants_dynamic(&self, set: &SetName) -> Result<(), i32> {
+        match self.set(set).ok_or(ENOENT)?.spec.dynamic {
+            Some(_) => Ok(()),
+            None => Err(EOPNOTSUPP),
         }
     }
 
@@ -393,79 +388,10 @@ impl Table {
     }
 }
 
-impl Set {
-    /// Inserts an element; false if it was there with the same data.
-    fn insert(&mut self, key: Key, end: Option<Key>, data: &Data) -> Result<bool, i32> {
-        if self.spec.interval {
-            return self.insert_range(key, end.unwrap_or(key));
-        }
-        match self.elements.get(&key) {
-            Some((_, there)) if there == data => Ok(false),
-            Some(_) => Err(EEXIST),
-            None => {
-                self.elements.insert(key, (end, data.clone()));
-                Ok(true)
-            }
-        }
-    }
-
-    /// A range may not begin or end within another one; it may contain others
-    /// (`nft_pipapo_insert`).
-    fn insert_range(&mut self, low: Key, high: Key) -> Result<bool, i32> {
-        if let Some((end, _)) = self.elements.get(&low)
-            && *end == Some(high)
-        {
-            return Ok(false);
-        }
-        if self.find(&low).is_some() || self.find(&high).is_some() {
-            return Err(EEXIST);
-        }
-        self.elements.insert(low, (Some(high), Data::None));
-        Ok(true)
-    }
-
-    /// The key of the element that a key matches.
-    fn find(&self, key: &Key) -> Option<Key> {
-        if !self.spec.interval {
-            return self.elements.contains_key(key).then_some(*key);
-        }
-        let within = |(low, (high, _)): &(&Key, &(Option<Key>, Data))| {
-            let high = high.as_ref().unwrap_or(low);
-            low.as_bytes() <= key.as_bytes() && key.as_bytes() <= high.as_bytes()
-        };
-        self.elements.iter().find(within).map(|(low, _)| *low)
-    }
-
-    fn targets(&self) -> impl Iterator<Item = &ChainName> {
-        self.elements.values().filter_map(|(_, data)| match data {
-            Data::Verdict(Verdict::Goto(chain) | Verdict::Jump(chain)) => Some(chain),
-            _ => None,
-        })
-    }
-
-    pub(super) fn elements(&self, set: SetId) -> Vec<Element> {
-        let element = |(key, (end, data)): (&Key, &(Option<Key>, Data))| Element {
-            set,
-            key: *key,
-            end: end.map(Box::new),
-            data: data.clone(),
-        };
-        self.elements.iter().map(element).collect()
-    }
-
-    pub(super) fn clients(&self) -> Vec<(Key, IpAddr, u16)> {
-        let client = |(key, (_, data)): (&Key, &(Option<Key>, Data))| match data {
-            Data::Target(address, port) => Some((*key, *address, *port)),
-            _ => None,
-        };
-        self.elements.iter().filter_map(client).collect()
-    }
-}
-
 /// The sets that a rule refers to, as often as it does.
-fn sets_of(rule: &Rule) -> impl Iterator<Item = &SetName> {
-    let of_match = |m| match m {
-        &Match::InSet(_, ref set) => Some(set),
+fn sets_of<'a>(rule: &'a Rule) -> impl Iterator<Item = &'a SetName> {
+    let of_match = |m: &'a Match| match m {
+        Match::InSet(_, set) => Some(set),
         _ => None,
     };
     let of_action = match &rule.action {
@@ -500,14 +426,6 @@ fn target_of(action: &Action) -> Option<&ChainName> {
     }
 }
 
-fn kind_of(data: &Data) -> DataKind {
-    match data {
-        Data::None => DataKind::None,
-        Data::Target(..) => DataKind::Target,
-        Data::Verdict(_) => DataKind::Verdict,
-    }
-}
-
 /// Where an action may stand, when it is reached from a hook.
 fn allowed(action: &Action, hook: Hook) -> bool {
     match action {
@@ -516,15 +434,4 @@ fn allowed(action: &Action, hook: Hook) -> bool {
         Action::Reject => hook != Hook::Postrouting,
         _ => true,
     }
-}
-
-/// Whether the kernel takes two definitions for the same (`nft_set_is_same`): it knows types, not
-/// what nft calls the parts.
-fn same(a: &SetSpec, b: &SetSpec, family: IpFamily) -> bool {
-    let kinds =
-        |spec: &SetSpec| -> Vec<u32> { spec.key.iter().map(|f| data_type(*f, family)).collect() };
-    kinds(a) == kinds(b)
-        && a.data == b.data
-        && a.interval == b.interval
-        && a.dynamic.is_some() == b.dynamic.is_some()
 }
