@@ -9,22 +9,22 @@
 //! | 10256 | /healthz, /livez | yes |
 //! | 10249 | /healthz, /proxyMode, /metrics | yes, metrics in part |
 //! | `spec.healthCheckNodePort` | any | yes; for both families of a Service |
-//! | unix socket | /services | no: ours |
+//! | unix socket | /services, /status | no: ours |
 
-mod admin;
+pub mod admin;
 mod checks;
-mod health;
+pub mod health;
 mod http;
 pub mod log;
 mod metrics;
+mod report;
 mod serve;
-mod status;
 #[cfg(test)]
 mod tests;
 pub mod view;
 
 pub use admin::{AdminRequest, Selection};
 pub use checks::HealthCheck;
-pub use health::Moment;
+pub use health::Status;
+pub use report::Moment;
 pub use serve::{Error, serve};
-pub use status::Status;

@@ -326,7 +326,8 @@ async fn health_check_ports_open_answer_and_close() {
     let (clock, address, other) = (Clock::default(), free("127.0.0.1"), free("127.0.0.1"));
     let status = clock.status();
     let _served = start(nowhere(), &status);
-    let on = |services| status.health_checks(vec![address.ip(), address.ip()], services);
+    status.health_check_addresses(vec![address.ip(), address.ip()]);
+    let on = |services| status.health_checks(services);
 
     on(vec![check("web", address.port(), 2)]);
     let answer = get(address, "/any/path").await;
@@ -380,7 +381,8 @@ async fn a_health_check_port_in_use_is_taken_when_it_is_free() {
         check("web", address.port(), 1),
         check("api", other.port(), 1),
     ];
-    status.health_checks(vec![address.ip()], checks);
+    status.health_check_addresses(vec![address.ip()]);
+    status.health_checks(checks);
     assert_eq!(get(other, "/").await.code, 200, "others are not held up");
     tokio::time::pause();
     drop(taken);
@@ -434,7 +436,7 @@ async fn admin_socket_asks_the_loop_and_cleans_up() {
         let path = path.clone();
         async move { get_unix(&path, "/services?namespace=ns&name=web").await }
     });
-    let AdminRequest::Services { selection, reply } = served.requests.recv().await.unwrap();
+    let AdminRequest { selection, reply } = served.requests.recv().await.unwrap();
     assert!(selection.matches(&ServiceName::new("ns", "web")));
     assert!(!selection.matches(&ServiceName::new("ns", "api")));
     assert!(Selection::default().matches(&ServiceName::new("any", "thing")));
@@ -447,6 +449,17 @@ async fn admin_socket_asks_the_loop_and_cleans_up() {
     let mode = std::fs::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     assert_eq!(get_unix(&path, "/nothing").await.code, 404);
+    status.failed(IpFamily::V4, "add chain: no");
+    let answer = get_unix(&path, "/status").await;
+    assert_eq!(
+        answer.json(),
+        json!({"healthy": true, "failures": {"IPv4": "add chain: no"}})
+    );
+    status.applied(IpFamily::V4, Duration::ZERO);
+    assert_eq!(
+        get_unix(&path, "/status").await.json()["failures"],
+        json!({})
+    );
     served.task.abort();
     let _ = (&mut served.task).await;
     assert!(!path.exists(), "removed at exit");
