@@ -7,10 +7,9 @@ use std::io::stdout;
 use std::process::ExitCode;
 
 use ferrule::cli::{self, Cli, Command, DebugCommand};
-use ferrule::config::Config;
-use ferrule::{debug, run};
+use ferrule::{config::Config, debug, run};
 
-/// Exit code for what the user wrote; 1 is for what happens later.
+/// Exit code for what the user wrote; 1 is for later.
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {

@@ -17,9 +17,9 @@ use serde::Serialize;
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
 
-use super::health::Status;
+use super::health::Failures;
 use super::http::{JSON, Reply, TEXT, answer, not_found, reply};
-use super::report::Failures;
+use super::status::Status;
 use super::view::ServiceView;
 use crate::model::ServiceName;
 
@@ -32,13 +32,16 @@ const MODE: stat::Mode = stat::Mode::S_IRUSR.union(stat::Mode::S_IWUSR);
 /// Requests waiting to be accepted.
 const BACKLOG: i32 = 16;
 
-/// A question to the loop: the views of the Services that are selected, by namespace and name.
+/// A question to the loop.
 #[derive(Debug)]
-pub struct AdminRequest {
-    /// Which.
-    pub selection: Selection,
-    /// Where the answer goes. Nobody may be waiting for it any more.
-    pub reply: oneshot::Sender<Vec<ServiceView>>,
+pub enum AdminRequest {
+    /// The views of all Services that are selected, by namespace and name.
+    Services {
+        /// Which.
+        selection: Selection,
+        /// Where the answer goes. Nobody may be waiting for it any more.
+        reply: oneshot::Sender<Vec<ServiceView>>,
+    },
 }
 
 /// Which Services are asked for.
@@ -126,7 +129,7 @@ async fn route(
 
 async fn services(selection: Selection, requests: &mpsc::Sender<AdminRequest>) -> Reply {
     let (sender, receiver) = oneshot::channel();
-    let request = AdminRequest {
+    let request = AdminRequest::Services {
         selection,
         reply: sender,
     };

@@ -5,15 +5,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::future::ready;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::header::{HeaderName, HeaderValue};
 use tokio::task::JoinHandle;
 
-use super::health::Status;
 use super::http::{JSON, Reply, answer, bind, code, reply};
+use super::status::Status;
 use crate::model::ServiceName;
 
 const WEIGHT: HeaderName = HeaderName::from_static("x-load-balancing-endpoint-weight");
@@ -33,20 +33,10 @@ pub struct HealthCheck {
 }
 
 /// All of them, and where they answer. Both lists are sorted.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Default)]
 pub(super) struct Checks {
     pub(super) addresses: Vec<IpAddr>,
     pub(super) services: Vec<HealthCheck>,
-}
-
-impl Default for Checks {
-    fn default() -> Self {
-        let addresses = vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
-        Self {
-            addresses,
-            services: Vec::new(),
-        }
-    }
 }
 
 impl Checks {

@@ -1,154 +1,166 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the loop tells the outside.
+//! When the proxy counts as healthy (upstream: `pkg/proxy/healthcheck/proxy_health.go`). PURE.
 
-use std::fmt;
-use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::watch;
+use serde::Serialize;
 
-use super::checks::{Checks, HealthCheck};
-use super::metrics::Metrics;
-use super::report::{Failures, Health, Moment, Report};
 use crate::model::IpFamily;
 
-/// The proxy's state as others see it. Cheap to clone; no method waits for anything.
-#[derive(Clone)]
-pub struct Status(Arc<Shared>);
-
-struct Shared {
-    now: Box<dyn Fn() -> Moment + Send + Sync>,
-    health: Mutex<Health>,
-    checks: watch::Sender<Arc<Checks>>,
-    metrics: Metrics,
+/// A point in time by two clocks: one to show, one to compare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// Time of day, which may jump.
+    pub wall: Timestamp,
+    /// Time since some fixed point, which never goes back.
+    pub elapsed: Duration,
 }
 
-impl Status {
-    /// A proxy that has just started. A change that is queued for `timeout` without being applied
-    /// makes it unhealthy.
-    pub fn new(timeout: Duration) -> Self {
-        let start = Instant::now();
-        Self::with_clock(timeout, move || Moment {
-            wall: Timestamp::now(),
-            elapsed: start.elapsed(),
-        })
+/// Updates of the families and the state of the own Node.
+#[derive(Debug)]
+pub(super) struct Health {
+    timeout: Duration,
+    /// When each family was last brought up to date.
+    applied: BTreeMap<IpFamily, Timestamp>,
+    /// Since when each family has waited for that.
+    queued: BTreeMap<IpFamily, Duration>,
+    /// Why the last attempt of each family failed.
+    failed: BTreeMap<IpFamily, String>,
+    eligible: bool,
+}
+
+/// Reasons by family.
+pub(super) type Failures = BTreeMap<String, String>;
+
+/// An answer of /healthz or /livez.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Report {
+    last_updated: String,
+    current_time: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node_eligible: Option<bool>,
+    pub(super) healthy: bool,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    status: BTreeMap<String, FamilyReport>,
+    /// Whether the answer is 200.
+    #[serde(skip)]
+    pub(super) good: bool,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct FamilyReport {
+    last_updated: String,
+    healthy: bool,
+}
+
+impl Health {
+    /// Nothing has happened yet and no Node is known, so /healthz is bad and /livez is good.
+    pub(super) fn new(timeout: Duration) -> Self {
+        let (applied, queued, failed) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self {
+            timeout,
+            applied,
+            queued,
+            failed,
+            eligible: false,
+        }
     }
 
-    /// The same with a clock of the caller's.
-    pub fn with_clock(timeout: Duration, now: impl Fn() -> Moment + Send + Sync + 'static) -> Self {
-        Self(Arc::new(Shared {
-            now: Box::new(now),
-            health: Mutex::new(Health::new(timeout)),
-            checks: watch::Sender::new(Arc::default()),
-            metrics: Metrics::new(),
-        }))
+    /// A change waits to be applied. Later changes do not move the deadline.
+    pub(super) fn queued(&mut self, family: IpFamily, now: Moment) {
+        self.queued.entry(family).or_insert(now.elapsed);
     }
 
-    /// A change of this family waits to be applied.
-    pub fn queued(&self, family: IpFamily) {
-        let now = (self.0.now)();
-        self.health().queued(family, now);
-        self.0.metrics.queued(family, now.wall);
+    /// All changes are applied.
+    pub(super) fn applied(&mut self, family: IpFamily, now: Moment) {
+        self.queued.remove(&family);
+        self.failed.remove(&family);
+        self.applied.insert(family, now.wall);
     }
 
-    /// All changes of this family are in the kernel; the last transaction took so long.
-    pub fn applied(&self, family: IpFamily, took: Duration) {
-        let now = (self.0.now)();
-        self.health().applied(family, now);
-        self.0.metrics.applied(family, took, now.wall);
+    /// An attempt to apply changes failed.
+    pub(super) fn failed(&mut self, family: IpFamily, reason: &str) {
+        self.failed.insert(family, reason.to_owned());
     }
 
-    /// A transaction failed; what it should have changed stays queued. The reason is shown on the
-    /// admin socket until the family is applied.
-    pub fn failed(&self, family: IpFamily, reason: &str) {
-        self.queued(family);
-        self.health().failed(family, reason);
-        self.0.metrics.failed(family);
-    }
-
-    /// The own Node: whether it is leaving, or None if there is no such Node.
-    pub fn node(&self, leaving: Option<bool>) {
-        self.health().node(leaving);
-    }
-
-    /// All Services that have a health check node port.
-    pub fn health_checks(&self, mut services: Vec<HealthCheck>) {
-        services.sort_unstable();
-        self.change_checks(|checks| Checks {
-            services,
-            addresses: checks.addresses.clone(),
-        });
-    }
-
-    /// The NodePort addresses, where health check node ports answer: `0.0.0.0` and `::` stand for
-    /// all of a family. All of both until something else is said.
-    pub fn health_check_addresses(&self, mut addresses: Vec<IpAddr>) {
-        addresses.sort_unstable();
-        addresses.dedup();
-        self.change_checks(|checks| Checks {
-            addresses,
-            services: checks.services.clone(),
-        });
-    }
-
-    /// Wakes up the listeners only if there is something new.
-    fn change_checks(&self, change: impl FnOnce(&Checks) -> Checks) {
-        self.0.checks.send_if_modified(|old| {
-            let new = change(old);
-            let changed = **old != new;
-            if changed {
-                *old = Arc::new(new);
-            }
-            changed
-        });
-    }
-
-    pub(super) fn checks(&self) -> watch::Receiver<Arc<Checks>> {
-        self.0.checks.subscribe()
-    }
-
-    /// The current checks, without subscribing to them.
-    pub(super) fn current_checks(&self) -> Arc<Checks> {
-        self.0.checks.borrow().clone()
-    }
-
-    pub(super) fn healthy(&self) -> bool {
-        self.health().healthy((self.0.now)())
-    }
-
-    pub(super) fn healthz(&self) -> Report {
-        let report = self.health().healthz((self.0.now)());
-        self.0.metrics.healthz(report.good);
-        report
-    }
-
-    pub(super) fn livez(&self) -> Report {
-        let report = self.health().livez((self.0.now)());
-        self.0.metrics.livez(report.good);
-        report
-    }
-
-    /// The reasons of failures that last.
+    /// The reasons of failures that last, by family.
     pub(super) fn failures(&self) -> Failures {
-        self.health().failures()
+        self.failed
+            .iter()
+            .map(|(family, reason)| (family.to_string(), reason.clone()))
+            .collect()
     }
 
-    pub(super) fn metrics(&self) -> String {
-        self.0.metrics.text()
+    /// The own Node, which load balancers should use unless it is gone or leaving (KEP-3836).
+    pub(super) fn node(&mut self, leaving: Option<bool>) {
+        self.eligible = leaving == Some(false);
     }
 
-    /// A panic elsewhere leaves whole values behind: no update spans two steps.
-    fn health(&self) -> MutexGuard<'_, Health> {
-        self.0.health.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether no family has waited for too long. Unlike upstream, where a family that was never
+    /// applied is healthy forever: a node without any rules must not get traffic.
+    pub(super) fn healthy(&self, now: Moment) -> bool {
+        self.queued.values().all(|since| !self.late(*since, now))
+    }
+
+    fn late(&self, since: Duration, now: Moment) -> bool {
+        now.elapsed.saturating_sub(since) >= self.timeout
+    }
+
+    /// What /healthz answers.
+    pub(super) fn healthz(&self, now: Moment) -> Report {
+        self.report(now, Some(self.eligible))
+    }
+
+    /// What /livez answers: a leaving Node is no reason to restart the proxy.
+    pub(super) fn livez(&self, now: Moment) -> Report {
+        self.report(now, None)
+    }
+
+    fn report(&self, now: Moment, node_eligible: Option<bool>) -> Report {
+        let late = |family: &IpFamily| {
+            self.queued
+                .get(family)
+                .is_some_and(|since| self.late(*since, now))
+        };
+        let shown = self
+            .applied
+            .keys()
+            .chain(self.queued.keys().filter(|family| late(family)));
+        let status = shown.map(|family| {
+            let last_updated = time(self.applied.get(family));
+            (
+                family.to_string(),
+                FamilyReport {
+                    last_updated,
+                    healthy: !late(family),
+                },
+            )
+        });
+        let healthy = self.healthy(now);
+        let good = healthy && node_eligible != Some(false);
+        let newest = self.applied.values().max();
+        Report {
+            // Older kube-proxies updated at least every 30 s; readers expect a fresh time of a
+            // healthy one.
+            last_updated: if good {
+                now.wall.to_string()
+            } else {
+                time(newest)
+            },
+            current_time: now.wall.to_string(),
+            node_eligible,
+            healthy,
+            status: status.collect(),
+            good,
+        }
     }
 }
 
-impl fmt::Debug for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Status")
-            .field("health", &*self.health())
-            .finish_non_exhaustive()
-    }
+/// Go's zero time stands for never.
+fn time(at: Option<&Timestamp>) -> String {
+    at.map_or_else(|| "0001-01-01T00:00:00Z".to_owned(), Timestamp::to_string)
 }

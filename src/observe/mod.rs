@@ -11,20 +11,20 @@
 //! | `spec.healthCheckNodePort` | any | yes; for both families of a Service |
 //! | unix socket | /services, /status | no: ours |
 
-pub mod admin;
+mod admin;
 mod checks;
-pub mod health;
+mod health;
 mod http;
 pub mod log;
 mod metrics;
-mod report;
 mod serve;
+mod status;
 #[cfg(test)]
 mod tests;
 pub mod view;
 
 pub use admin::{AdminRequest, Selection};
 pub use checks::HealthCheck;
-pub use health::Status;
-pub use report::Moment;
+pub use health::Moment;
 pub use serve::{Error, serve};
+pub use status::Status;

@@ -11,8 +11,8 @@ use tokio::sync::mpsc;
 
 use super::admin::{AdminRequest, serve_admin};
 use super::checks::serve_checks;
-use super::health::Status;
 use super::http::{JSON, OPEN_METRICS, Reply, TEXT, answer, bind_any, code, not_found, reply};
+use super::status::Status;
 use crate::config::Listen;
 
 /// How long to wait before an address that could not be bound is tried again, as upstream.

@@ -163,7 +163,7 @@ fn agent(socket: &std::path::Path) -> tokio::runtime::Runtime {
         .await;
     });
     runtime.spawn(async move {
-        while let Some(AdminRequest { selection, reply }) = requests.recv().await {
+        while let Some(AdminRequest::Services { selection, reply }) = requests.recv().await {
             let selected = |view: &ServiceView| {
                 let name = ServiceName::new(view.namespace.as_str(), view.name.as_str());
                 selection.matches(&name)
