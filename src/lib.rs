@@ -29,3 +29,4 @@ pub mod model;
 pub mod observe;
 pub mod plan;
 pub mod run;
+pub mod sync;

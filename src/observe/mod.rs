@@ -18,6 +18,7 @@ mod http;
 pub mod log;
 mod metrics;
 mod serve;
+pub(crate) mod show;
 mod status;
 #[cfg(test)]
 mod tests;
