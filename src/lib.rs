@@ -30,3 +30,4 @@ pub mod observe;
 pub mod plan;
 pub mod run;
 pub mod sync;
+pub mod watch;
