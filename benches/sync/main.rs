@@ -2,6 +2,7 @@
 //! How fast and how lean the agent follows the cluster: benches/README.md says what is measured.
 
 mod agent;
+mod api;
 mod change;
 mod engine;
 mod files;
@@ -11,7 +12,7 @@ mod world;
 
 use std::path::PathBuf;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::{Parser, ValueEnum};
 
 use files::Layout;
@@ -40,6 +41,15 @@ struct Arguments {
     /// The agent
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/target/release/ferrule"))]
     binary: PathBuf,
+    /// For part `api`: a cluster made for tests, with rights to create everything
+    #[arg(long)]
+    kubeconfig: Option<PathBuf>,
+    /// For part `api`: the network namespace that the agent works in
+    #[arg(long)]
+    netns: Option<PathBuf>,
+    /// For part `api`: the Node that the agent serves
+    #[arg(long, default_value = world::NODE)]
+    node: String,
     /// Where the numbers go as JSON
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/target/bench-sync.json"))]
     output: PathBuf,
@@ -57,6 +67,8 @@ enum Part {
     Lists,
     /// The agent, one file per object
     Objects,
+    /// The agent, objects in an API server
+    Api,
 }
 
 fn main() -> Result<()> {
@@ -89,9 +101,23 @@ fn measure(arguments: &Arguments, size: Size, part: Part, report: &mut Report) -
     let Arguments {
         binary, changes, ..
     } = arguments;
+    if part == Part::Api {
+        let kubeconfig = arguments
+            .kubeconfig
+            .as_deref()
+            .context("part api needs --kubeconfig")?;
+        let netns = arguments
+            .netns
+            .as_deref()
+            .context("part api needs --netns")?;
+        return kernel::inside(Some(netns), || {
+            api::run(binary, kubeconfig, &arguments.node, size, *changes, report)
+        });
+    }
     kernel::inside(None, || match part {
         Part::Library => engine::run(size, *changes, report),
         Part::Lists => files::run(binary, size, Layout::Lists, *changes, report),
         Part::Objects => files::run(binary, size, Layout::OnePerObject, *changes, report),
+        Part::Api => Ok(()),
     })
 }
