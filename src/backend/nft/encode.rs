@@ -89,6 +89,10 @@ fn condition(w: &mut Writer, m: &Match, family: IpFamily, known_protocols: u32) 
             load(w, Field::Protocol, family, 0);
             compare(w, false, &[protocol.number()]);
         }
+        Match::PortIs(port) => {
+            load(w, Field::Port, family, 0);
+            compare(w, false, &port.to_be_bytes());
+        }
         Match::KnownProtocol => {
             load(w, Field::Protocol, family, 0);
             expression(w, "lookup", |w| {
@@ -118,7 +122,16 @@ fn action(w: &mut Writer, action: &Action, family: IpFamily) {
         Action::Dnat(key, map) => {
             load_key(w, key, family, 0);
             look_up(w, map.as_str(), Some(register(0)));
-            dnat(w, family);
+            dnat(w, family, slots(Field::Destination, family), false);
+        }
+        Action::DnatTo { key, map, port } => {
+            load_key(w, key, family, 0);
+            look_up(w, map.as_str(), Some(register(0)));
+            expression(w, "immediate", |w| {
+                w.attr_be32(immediate::DREG, register(WHOLE_REGISTER));
+                w.nested(immediate::DATA, |w| w.attr(data::VALUE, &port.to_be_bytes()));
+            });
+            dnat(w, family, WHOLE_REGISTER, true);
         }
         Action::VerdictMap(key, map) => {
             load_key(w, key, family, 0);
@@ -318,16 +331,17 @@ fn look_up(w: &mut Writer, set: &str, data: Option<u32>) {
     });
 }
 
-/// Translates to address and port, which follow each other from the first register on.
-fn dnat(w: &mut Writer, family: IpFamily) {
+/// Translates to the address in the first register and the port in the given slot. nft sets a flag
+/// for a port of its own, and none for one that came out of the map with the address.
+fn dnat(w: &mut Writer, family: IpFamily, port: usize, own_port: bool) {
     expression(w, "nat", |w| {
         w.attr_be32(nat::TYPE, nat::DNAT);
         w.attr_be32(nat::FAMILY, u32::from(super::nfproto(family)));
         w.attr_be32(nat::REG_ADDR_MIN, register(0));
-        w.attr_be32(
-            nat::REG_PROTO_MIN,
-            register(slots(Field::Destination, family)),
-        );
+        w.attr_be32(nat::REG_PROTO_MIN, register(port));
+        if own_port {
+            w.attr_be32(nat::FLAGS, nat::PROTO_SPECIFIED);
+        }
     });
 }
 
