@@ -271,6 +271,20 @@ fn a_hundred_thousand_elements_go_in_one_batch() {
                 "{sent:?}"
             );
             assert_eq!(found, 100_003);
+
+            let old = endpoint(family, 500);
+            let new = Element {
+                data: Data::Target(address(family, 1), 80),
+                ..old.clone()
+            };
+            let started = Instant::now();
+            let ops = [Op::DeleteElement(old), Op::AddElement(new)];
+            let sent = kernel.commit(family, &ops).unwrap();
+            println!(
+                "{family}: {sent:?} to replace one in {:?}",
+                started.elapsed()
+            );
+            assert_eq!((sent.messages, sent.elements), (2, 2));
         }
     });
 }
