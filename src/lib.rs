@@ -22,5 +22,6 @@
 //! docs/architecture.md holds the rules that keep it so.
 
 pub mod backend;
+pub mod debug;
 pub mod model;
 pub mod plan;
