@@ -7,6 +7,7 @@
 //! [`view`] is what comes out, for people or as JSON. The text is nft's wherever nft has one. What
 //! an expression of an unknown kind does is not guessed at: it shows as `[ NAME ... ]`.
 
+mod load;
 mod read;
 mod rule;
 mod set;
