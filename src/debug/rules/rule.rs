@@ -132,6 +132,7 @@ impl Decoder<'_> {
             "cmp" => self.cmp(args),
             "range" => self.range(args),
             "bitwise" => self.bitwise(args),
+            "byteorder" => self.byteorder(args),
             "lookup" => self.lookup(args),
             other => {
                 let words = statement::decode(self, other, args)?;
@@ -282,6 +283,18 @@ impl Decoder<'_> {
         }
         slot.length = args.number(3)? as usize;
         slot.constant = None;
+        self.load(args.number(2), slot)
+    }
+
+    /// Numbers turned round: the words stay, values are to be read the other way.
+    fn byteorder(&mut self, args: &Args) -> Option<()> {
+        let mut slot = self.slot(args.number(1))?.clone();
+        slot.kind = match (args.number(3)?, slot.kind) {
+            (1, Kind::Host | Kind::Mark) => Kind::Big,
+            (0, Kind::Big) => Kind::Host,
+            (0..=1, other) => other,
+            _ => return None,
+        };
         self.load(args.number(2), slot)
     }
 

@@ -66,6 +66,11 @@ const RULES: &[(&str, &str)] = &[
         "=",
     ),
     ("add @seen { ip saddr }", "="),
+    (
+        "ip daddr . meta l4proto . th dport . ip saddr @ranges accept",
+        "=",
+    ),
+    ("meta mark 1-300 accept", "="),
     ("update @seen { ip saddr timeout 90s }", "="),
     (
         "meta l4proto tcp ct original ip saddr . ct original ip daddr . ct original proto-dst \
@@ -94,6 +99,7 @@ const SETS: &str = "
                   size 100; flags dynamic,timeout; timeout 1h; }
     set seen { typeof IP saddr; size 100; flags dynamic,timeout; }
     set known { typeof IP saddr . IP daddr . th dport; }
+    set ranges { typeof IP daddr . meta l4proto . th dport . IP saddr; flags interval; }
     chain other { }
 ";
 
@@ -436,6 +442,7 @@ const NAMES: &[&str] = &[
     "cmp",
     "range",
     "bitwise",
+    "byteorder",
     "lookup",
     "nat",
     "masq",
