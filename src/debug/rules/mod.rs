@@ -19,6 +19,7 @@ use std::io::Write;
 
 use anyhow::{Context, bail};
 
+use crate::cli::{Family, Output, RulesArgs};
 use crate::backend::Error;
 use crate::backend::netlink::Socket;
 use crate::model::IpFamily;
@@ -38,6 +39,17 @@ pub struct RulesOptions {
     pub elements: usize,
     /// JSON in place of text.
     pub json: bool,
+}
+
+impl From<&RulesArgs> for RulesOptions {
+    fn from(args: &RulesArgs) -> Self {
+        let family = args.family.map(|family| match family {
+            Family::Ip => IpFamily::V4,
+            Family::Ip6 => IpFamily::V6,
+        });
+        let (set, elements, json) = (args.set.clone(), args.elements, args.output == Output::Json);
+        Self { family, set, elements, json, ..Self::default() }
+    }
 }
 
 impl Default for RulesOptions {

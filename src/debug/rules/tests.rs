@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::backend::netlink::{Attrs, Writer};
-use crate::backend::netns::{in_namespace, skip};
+use crate::backend::testing::{in_namespace, skip};
 
 /// Rules as nft takes them and as they must come out; `=` if in the same words.
 const RULES: &[(&str, &str)] = &[
