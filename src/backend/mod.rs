@@ -27,7 +27,7 @@ pub trait Nftables {
         &mut self,
         family: IpFamily,
         set: &SetName,
-    ) -> Result<Vec<(Key, IpAddr, u16)>, Error>;
+    ) -> Result<Vec<(Key, IpAddr)>, Error>;
 
     /// Applies all operations atomically, or none of them.
     fn commit(&mut self, family: IpFamily, ops: &[Op]) -> Result<Sent, Error>;
@@ -46,7 +46,7 @@ impl<T: Nftables + ?Sized> Nftables for &mut T {
         &mut self,
         family: IpFamily,
         set: &SetName,
-    ) -> Result<Vec<(Key, IpAddr, u16)>, Error> {
+    ) -> Result<Vec<(Key, IpAddr)>, Error> {
         (**self).read_clients(family, set)
     }
 

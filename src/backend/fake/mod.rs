@@ -87,7 +87,7 @@ impl Nftables for Fake {
         &mut self,
         family: IpFamily,
         set: &SetName,
-    ) -> Result<Vec<(Key, IpAddr, u16)>, Error> {
+    ) -> Result<Vec<(Key, IpAddr)>, Error> {
         Ok(self.find(family, set)?.clients())
     }
 

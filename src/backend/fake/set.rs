@@ -80,9 +80,9 @@ impl Set {
         self.elements.iter().map(element).collect()
     }
 
-    pub(super) fn clients(&self) -> Vec<(Key, IpAddr, u16)> {
+    pub(super) fn clients(&self) -> Vec<(Key, IpAddr)> {
         let client = |(key, (_, data)): (&Key, &(Option<Key>, Data))| match data {
-            Data::Target(address, port) => Some((*key, *address, *port)),
+            Data::Address(address) => Some((*key, *address)),
             _ => None,
         };
         self.elements.iter().filter_map(client).collect()
@@ -94,6 +94,7 @@ pub(super) fn kind_of(data: &Data) -> DataKind {
     match data {
         Data::None => DataKind::None,
         Data::Target(..) => DataKind::Target,
+        Data::Address(_) => DataKind::Address,
         Data::Verdict(_) => DataKind::Verdict,
     }
 }

@@ -186,6 +186,10 @@ impl Table {
                 self.wants_key(key, set, family, &mut loaded)?;
                 self.wants(set, DataKind::Target)?;
             }
+            Action::DnatTo { key, map, .. } => {
+                self.wants_key(key, map, family, &mut loaded)?;
+                self.wants(map, DataKind::Address)?;
+            }
             Action::VerdictMap(key, set) => {
                 self.wants_key(key, set, family, &mut loaded)?;
                 self.wants(set, DataKind::Verdict)?;
@@ -395,7 +399,10 @@ fn sets_of<'a>(rule: &'a Rule) -> impl Iterator<Item = &'a SetName> {
         _ => None,
     };
     let of_action = match &rule.action {
-        Action::Dnat(_, set) | Action::VerdictMap(_, set) | Action::Update { set, .. } => Some(set),
+        Action::Dnat(_, set)
+        | Action::DnatTo { map: set, .. }
+        | Action::VerdictMap(_, set)
+        | Action::Update { set, .. } => Some(set),
         _ => None,
     };
     rule.matches.iter().filter_map(of_match).chain(of_action)
@@ -429,7 +436,7 @@ fn target_of(action: &Action) -> Option<&ChainName> {
 /// Where an action may stand, when it is reached from a hook.
 fn allowed(action: &Action, hook: Hook) -> bool {
     match action {
-        Action::Dnat(..) => matches!(hook, Hook::Prerouting | Hook::Output),
+        Action::Dnat(..) | Action::DnatTo { .. } => matches!(hook, Hook::Prerouting | Hook::Output),
         Action::Masquerade => hook == Hook::Postrouting,
         Action::Reject => hook != Hook::Postrouting,
         _ => true,

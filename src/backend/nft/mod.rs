@@ -165,7 +165,7 @@ impl Nftables for Kernel {
         &mut self,
         family: IpFamily,
         set: &SetName,
-    ) -> Result<Vec<(Key, IpAddr, u16)>, Error> {
+    ) -> Result<Vec<(Key, IpAddr)>, Error> {
         self.clients(family, set)
     }
 

@@ -5,6 +5,7 @@
 //! cannot exist, so that the kernel aborts the batch: nothing stays, no generation is counted, no
 //! packet meets a rule. What else it refuses, it lacks.
 
+use ipnet::IpNet;
 use nix::libc::{ENOENT, EOPNOTSUPP, EPERM, EPROTONOSUPPORT};
 
 use super::uapi::{SUBSYS_NFTABLES, chain, msg, rule, table};
@@ -98,7 +99,7 @@ impl Questions {
         };
         questions.frame(msg::BATCH_BEGIN);
         questions.containers();
-        for (name, option, rule) in expressions(family) {
+        for (name, option, rule) in conditions(family).into_iter().chain(actions()) {
             questions.expression(name, option, &rule);
         }
         questions.ask("delete table", "", msg::DELTABLE, NLM_F_ACK, |w| {
@@ -134,7 +135,7 @@ impl Questions {
         });
     }
 
-    /// The table, a base chain of type nat, a plain chain, and sets of each kind.
+    /// The table, and sets of each kind.
     fn containers(&mut self) {
         let option = match self.family {
             IpFamily::V4 => "CONFIG_NF_TABLES_IPV4",
@@ -143,6 +144,20 @@ impl Questions {
         self.ask("tables", option, msg::NEWTABLE, NLM_F_CREATE, |w| {
             w.attr_str(table::NAME, SCRATCH);
         });
+        self.chains();
+        for (name, spec) in [
+            ("maps", SetId::Endpoints.spec()),
+            ("verdict maps", SetId::Services.spec()),
+            ("sets", SetId::ClusterIps.spec()),
+            ("concatenated intervals", SetId::SourceRanges.spec()),
+            ("dynamic maps", clients()),
+        ] {
+            self.set(name, &spec);
+        }
+    }
+
+    /// A base chain of type nat, and a plain one.
+    fn chains(&mut self) {
         self.ask(
             "chains of type nat",
             "CONFIG_NFT_NAT",
@@ -168,15 +183,6 @@ impl Questions {
                 w.attr_str(chain::NAME, "other");
             },
         );
-        for (name, spec) in [
-            ("maps", SetId::Endpoints.spec()),
-            ("verdict maps", SetId::Services.spec()),
-            ("sets", SetId::ClusterIps.spec()),
-            ("concatenated intervals", SetId::SourceRanges.spec()),
-            ("dynamic maps", clients()),
-        ] {
-            self.set(name, &spec);
-        }
     }
 
     fn set(&mut self, name: &'static str, spec: &SetSpec) {
@@ -240,70 +246,58 @@ fn clients() -> SetSpec {
     }
 }
 
-/// One rule for each expression, with as little else in it as possible.
-fn expressions(family: IpFamily) -> Vec<(&'static str, &'static str, Rule)> {
-    let index = [
-        VIP,
-        &[Field::Random {
-            modulus: 2,
-            offset: 1,
-        }],
-    ]
-    .concat();
-    let half = match family {
-        IpFamily::V4 => "10.0.0.0/9",
-        IpFamily::V6 => "fd00::/9",
-    };
+/// Name, option and a rule for each expression, with as little else in it as possible.
+type Expression = (&'static str, &'static str, Rule);
+
+fn conditions(family: IpFamily) -> Vec<Expression> {
     let core = "CONFIG_NF_TABLES";
-    let when = |m: Match| Rule::when([m], Action::Accept);
-    let mut rules = vec![
-        ("meta and cmp", core, when(Match::ProtocolIs(Protocol::Tcp))),
-        (
-            "lookup",
-            core,
-            when(Match::InSet(vec![Field::Source], SetId::ClusterIps.into())),
+    let (fib, half) = match family {
+        IpFamily::V4 => (
+            "CONFIG_NFT_FIB_IPV4",
+            IpNet::new_assert([10, 0, 0, 0].into(), 9),
         ),
-        ("ct", "CONFIG_NFT_CT", when(Match::Translated)),
-        (
-            "fib",
-            "CONFIG_NFT_FIB_IPV4, CONFIG_NFT_FIB_IPV6",
-            when(Match::SourceLocal),
+        IpFamily::V6 => (
+            "CONFIG_NFT_FIB_IPV6",
+            IpNet::new_assert([0xfd; 16].into(), 9),
         ),
-        ("reject", "CONFIG_NFT_REJECT", Rule::always(Action::Reject)),
-        (
-            "masquerade",
-            "CONFIG_NFT_MASQ",
-            Rule::always(Action::Masquerade),
-        ),
+    };
+    let member = Match::InSet(vec![Field::Source], SetId::ClusterIps.into());
+    [
+        ("meta and cmp", core, Match::ProtocolIs(Protocol::Tcp)),
+        ("bitwise", core, Match::Prefix(Field::Source, half, false)),
+        ("lookup", core, member),
+        ("ct", "CONFIG_NFT_CT", Match::Translated),
+        ("fib", fib, Match::SourceLocal),
+    ]
+    .map(|(name, option, m)| (name, option, Rule::when([m], Action::Accept)))
+    .into()
+}
+
+fn actions() -> Vec<Expression> {
+    let random = Field::Random {
+        modulus: 2,
+        offset: 1,
+    };
+    let learn = Action::Update {
+        set: clients().name,
+        key: vec![Field::OriginalSource],
+        timeout: 1,
+        data: vec![Field::Destination, Field::Port],
+    };
+    let draw = Action::Dnat([VIP, &[random]].concat(), SetId::Endpoints.into());
+    [
+        ("reject", "CONFIG_NFT_REJECT", Action::Reject),
+        ("masquerade", "CONFIG_NFT_MASQ", Action::Masquerade),
         (
             "dnat",
             "CONFIG_NFT_NAT",
-            Rule::always(Action::Dnat(vec![Field::Source], clients().name)),
+            Action::Dnat(vec![Field::Source], clients().name),
         ),
-        (
-            "numgen",
-            "CONFIG_NFT_NUMGEN",
-            Rule::always(Action::Dnat(index, SetId::Endpoints.into())),
-        ),
-        (
-            "dynset",
-            core,
-            Rule::always(Action::Update {
-                set: clients().name,
-                key: vec![Field::OriginalSource],
-                timeout: 1,
-                data: vec![Field::Destination, Field::Port],
-            }),
-        ),
-    ];
-    if let Ok(net) = half.parse() {
-        rules.push((
-            "bitwise",
-            core,
-            when(Match::Prefix(Field::Source, net, false)),
-        ));
-    }
-    rules
+        ("numgen", "CONFIG_NFT_NUMGEN", draw),
+        ("dynset", "CONFIG_NF_TABLES", learn),
+    ]
+    .map(|(name, option, action)| (name, option, Rule::always(action)))
+    .into()
 }
 
 #[cfg(test)]

@@ -89,6 +89,11 @@ pub(super) fn definition_in(
             w.attr_be32(set::DATA_TYPE, set::DATA_VERDICT);
             w.attr_be32(set::DATA_LEN, 0);
         }
+        DataKind::Address => {
+            let address = &[Field::Destination];
+            w.attr_be32(set::DATA_TYPE, concatenated_type(address, family));
+            w.attr_be32(set::DATA_LEN, key_length(address, family) as u32);
+        }
         DataKind::Target => {
             w.attr_be32(set::DATA_TYPE, concatenated_type(TARGET, family));
             w.attr_be32(set::DATA_LEN, key_length(TARGET, family) as u32);
@@ -178,6 +183,9 @@ pub(super) fn element(w: &mut Writer, element: &Element, length: usize) {
                     elem::DATA,
                     Key::EMPTY.address(*address).port(*port).as_bytes(),
                 );
+            }
+            Data::Address(address) => {
+                value(w, elem::DATA, Key::EMPTY.address(*address).as_bytes());
             }
             Data::Verdict(verdict) => {
                 let (code, chain) = match verdict {

@@ -52,7 +52,7 @@ fn own(dynamic: bool, key: Vec<Field>) -> SetSpec {
     SetSpec {
         name: clients(),
         key,
-        data: DataKind::Target,
+        data: DataKind::Address,
         interval: false,
         dynamic,
     }
@@ -318,5 +318,44 @@ fn random_sequences_give_the_same_in_both() {
         }
         println!("commits by errno: {outcomes:?}");
         assert!(outcomes.len() > 4 && outcomes[&0] > 50, "{outcomes:?}");
+    });
+}
+
+#[test]
+fn clients_are_learnt_and_forgotten() {
+    let mut fake = Fake::default();
+    fake.commit(FAMILY, &given()).unwrap();
+    let (client, first, second) = (address(1).key, [10, 0, 0, 1].into(), [10, 0, 0, 2].into());
+    fake.learn(FAMILY, &clients(), client, first, 80);
+    fake.learn(FAMILY, &clients(), client, second, 80);
+    assert_eq!(
+        fake.read_clients(FAMILY, &clients()).unwrap(),
+        [(client, first)]
+    );
+    fake.commit(FAMILY, &[Op::Forget(clients(), client)])
+        .unwrap();
+    assert_eq!(fake.read_clients(FAMILY, &clients()).unwrap(), []);
+}
+
+#[test]
+fn a_commit_can_be_made_to_fail_once() {
+    let mut fake = Fake::default();
+    fake.refuse(nix::libc::EPERM);
+    assert_eq!(refusal(fake.commit(FAMILY, &given())).0, nix::libc::EPERM);
+    assert_eq!(fake.generation(), 0);
+    fake.commit(FAMILY, &given()).unwrap();
+    assert_eq!(fake.generation(), 1);
+}
+
+/// As with the kernel, a set that is not there is an error and not an empty one.
+#[test]
+fn both_refuse_to_read_a_set_that_is_not_there() {
+    in_namespace(|| {
+        let mut kernel = Kernel::open().unwrap();
+        for kernel in [&mut kernel as &mut dyn Nftables, &mut Fake::default()] {
+            let error = kernel.read_elements(FAMILY, SetId::Services).unwrap_err();
+            assert_eq!(error.errno(), Some(nix::libc::ENOENT), "{error}");
+            assert!(error.to_string().contains("ip ferrule services"), "{error}");
+        }
     });
 }
