@@ -26,6 +26,8 @@ use crate::world::{self, NAMESPACE, Size};
 const SOURCE: &str = "API server";
 /// Requests under way at a time while objects are created.
 const CONCURRENCY: usize = 16;
+/// How often deletion is asked for.
+const ATTEMPTS: usize = 20;
 
 /// Measures one size, in the network namespace of the calling thread.
 pub(crate) fn run(
@@ -180,14 +182,32 @@ impl Cluster {
         }
     }
 
-    /// Deletes everything.
+    /// Deletes everything but the namespace.
     async fn empty(&self) -> Result<()> {
-        let (delete, all) = (DeleteParams::background(), ListParams::default());
-        self.services.delete_collection(&delete, &all).await?;
-        self.slices.delete_collection(&delete, &all).await?;
-        self.namespaces.delete(NAMESPACE, &delete).await?;
-        Ok(())
+        delete_all(&self.services).await?;
+        delete_all(&self.slices).await
     }
+}
+
+/// Deletes all objects of a kind. An API server may give up half-way, so this asks again.
+async fn delete_all<K>(api: &Api<K>) -> Result<()>
+where
+    K: kube::Resource + Clone + DeserializeOwned + std::fmt::Debug,
+{
+    let mut result = Ok(());
+    for _ in 0..ATTEMPTS {
+        if api
+            .list_metadata(&ListParams::default().limit(1))
+            .await?
+            .items
+            .is_empty()
+        {
+            return Ok(());
+        }
+        let (how, which) = (DeleteParams::background(), ListParams::default());
+        result = api.delete_collection(&how, &which).await.map(drop);
+    }
+    result.context("objects are left")
 }
 
 async fn create<K>(api: &Api<K>, manifest: Value) -> Result<()>
