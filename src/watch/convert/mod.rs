@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Judges objects: [`wire`](super::wire) types in, [`model`](crate::model) types out. PURE.
+//!
+//! One bad field costs only itself. It is skipped, and named with its path, value and what is
+//! wrong, as `spec.clusterIPs[1]: not an IP address: "foo"`. What does not concern a proxy at all
+//! is [gone](Observed::gone) without a word. The rules are kube-proxy's unless said otherwise.
+
+mod endpoints;
+mod field;
+mod node;
+mod service;
+mod slice;
+#[cfg(test)]
+mod tests;
+
+pub use endpoints::endpoints;
+pub(in crate::watch) use endpoints::mirror_name;
+pub(in crate::watch) use field::is_link_local;
+pub use node::{node, service_cidr};
+pub use service::service;
+pub use slice::slice;
+
+use std::fmt::Display;
+use std::sync::Arc;
+
+use super::wire::Meta;
+use crate::model::{Observed, ServiceName, SliceName};
+
+/// The most reasons that are given for one object. A thousand bad endpoints are one problem.
+const MOST_REASONS: usize = 20;
+
+/// The namespace of an object that names none, as in kubectl.
+const DEFAULT_NAMESPACE: &str = "default";
+
+/// Namespace (or `default`) and name of a Service. None if the object has no name.
+pub fn service_name(meta: &Meta) -> Option<ServiceName> {
+    Some(ServiceName::new(namespace(meta), name(meta)?))
+}
+
+/// Namespace (or `default`) and name of an EndpointSlice or Endpoints. None if it has no name.
+pub fn slice_name(meta: &Meta) -> Option<SliceName> {
+    Some(SliceName::new(namespace(meta), name(meta)?))
+}
+
+/// Name of a cluster-wide object. None if it has no name.
+pub fn cluster_name(meta: &Meta) -> Option<Arc<str>> {
+    name(meta).map(Arc::from)
+}
+
+fn namespace(meta: &Meta) -> &str {
+    meta.namespace.as_deref().filter(|n| !n.is_empty()).unwrap_or(DEFAULT_NAMESPACE)
+}
+
+fn name(meta: &Meta) -> Option<&str> {
+    meta.name.as_deref().filter(|n| !n.is_empty())
+}
+
+/// Collects what had to be skipped of an object.
+#[derive(Debug, Default)]
+struct Skipped {
+    reasons: Vec<String>,
+    unnamed: usize,
+}
+
+impl Skipped {
+    /// Notes that a field is skipped.
+    fn note(&mut self, path: impl Display, reason: impl Display) {
+        if self.reasons.len() < MOST_REASONS {
+            self.reasons.push(format!("{path}: {reason}"));
+        } else {
+            self.unnamed += 1;
+        }
+    }
+
+    /// The value, or nothing and a note.
+    fn keep<T>(&mut self, path: impl Display, result: Result<T, String>) -> Option<T> {
+        result.map_err(|reason| self.note(path, reason)).ok()
+    }
+
+    fn into_reasons(mut self) -> Vec<String> {
+        if self.unnamed > 0 {
+            self.reasons.push(format!("and {} more fields", self.unnamed));
+        }
+        self.reasons
+    }
+
+    fn observed<T>(self, object: T) -> Observed<T> {
+        Observed { object: Some(object), skipped: self.into_reasons() }
+    }
+}
