@@ -60,7 +60,11 @@ pub struct Conditions {
 
 impl Default for Conditions {
     fn default() -> Self {
-        Self { ready: true, serving: true, terminating: false }
+        Self {
+            ready: true,
+            serving: true,
+            terminating: false,
+        }
     }
 }
 

@@ -47,17 +47,26 @@ pub struct Observed<T> {
 impl<T> Observed<T> {
     /// A flawless object.
     pub fn new(object: T) -> Self {
-        Self { object: Some(object), skipped: Vec::new() }
+        Self {
+            object: Some(object),
+            skipped: Vec::new(),
+        }
     }
 
     /// A deleted object, or one that is none of our business.
     pub fn gone() -> Self {
-        Self { object: None, skipped: Vec::new() }
+        Self {
+            object: None,
+            skipped: Vec::new(),
+        }
     }
 
     /// An object that cannot be used at all.
     pub fn rejected(reason: impl Into<String>) -> Self {
-        Self { object: None, skipped: vec![reason.into()] }
+        Self {
+            object: None,
+            skipped: vec![reason.into()],
+        }
     }
 }
 
@@ -90,12 +99,21 @@ impl Event {
             Event::Service(n, _) => ("Service", n.namespace.clone(), n.name.clone()),
             Event::Slice(n, _) => ("EndpointSlice", n.namespace.clone(), n.name.clone()),
             Event::ServiceCidr(n, _) => ("ServiceCIDR", "".into(), n.clone()),
-            Event::Node(o) => {
-                ("Node", "".into(), o.object.as_ref().map(|n| n.name.clone()).unwrap_or_default())
-            }
+            Event::Node(o) => (
+                "Node",
+                "".into(),
+                o.object
+                    .as_ref()
+                    .map(|n| n.name.clone())
+                    .unwrap_or_default(),
+            ),
             Event::LocalAddresses(_) | Event::Synced | Event::Source { .. } => return None,
         };
-        Some(ObjectRef { kind, namespace, name })
+        Some(ObjectRef {
+            kind,
+            namespace,
+            name,
+        })
     }
 
     /// The skipped fields that the event reports.

@@ -11,7 +11,7 @@ pub mod node;
 pub mod service;
 
 pub use endpoint::{Conditions, EndpointPort, EndpointSlice, Hints, SliceEndpoint};
-pub use event::{Event, Observed, ObjectRef};
+pub use event::{Event, ObjectRef, Observed};
 pub use name::{ServiceName, ServicePortName, SliceName};
 pub use node::Node;
 pub use service::{Protocol, Service, ServicePort, TrafficPolicy};
@@ -31,7 +31,11 @@ impl IpFamily {
 
     /// The family of an address.
     pub fn of(address: std::net::IpAddr) -> Self {
-        if address.is_ipv4() { IpFamily::V4 } else { IpFamily::V6 }
+        if address.is_ipv4() {
+            IpFamily::V4
+        } else {
+            IpFamily::V6
+        }
     }
 }
 

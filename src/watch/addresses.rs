@@ -55,7 +55,7 @@ async fn follow(events: &Sender<Event>, last: &mut Option<Vec<IpAddr>>) -> Resul
     let groups = [MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
     let (connection, handle, mut messages) = rtnetlink::new_multicast_connection(&groups)
         .map_err(|e| Error::Addresses(e.to_string()))?;
-    let connection = AbortOnDrop(tokio::spawn(connection));
+    let _connection = AbortOnDrop(tokio::spawn(connection));
     loop {
         let now = dump(&handle).await?;
         if last.as_ref() != Some(&now) {
@@ -66,7 +66,6 @@ async fn follow(events: &Sender<Event>, last: &mut Option<Vec<IpAddr>>) -> Resul
         }
         loop {
             let Some((message, _)) = messages.next().await else {
-                drop(connection);
                 return Err(Error::Addresses("the socket was closed".into()));
             };
             let mut concerned = concerns(&message);
@@ -153,7 +152,10 @@ mod tests {
         let (events, mut received) = tokio::sync::mpsc::channel(4);
         let task = tokio::spawn(run(events));
         let first = received.recv().await;
-        assert_eq!(first, Some(Event::LocalAddresses(list().await.expect("a list"))));
+        assert_eq!(
+            first,
+            Some(Event::LocalAddresses(list().await.expect("a list")))
+        );
         drop(received);
         task.await.expect("ends when nobody listens");
     }

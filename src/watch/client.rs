@@ -23,7 +23,10 @@ pub async fn client(kubeconfig: Option<&Path>) -> Result<Client, Error> {
         let config = Config::incluster().map_err(|e| Error::InCluster(one_line(&e)))?;
         return Client::try_from(config).map_err(|e| Error::InCluster(one_line(&e)));
     };
-    let failed = |reason| Error::Kubeconfig { path: path.to_owned(), reason };
+    let failed = |reason| Error::Kubeconfig {
+        path: path.to_owned(),
+        reason,
+    };
     let config = read(path).await.map_err(|e| failed(reason(&e)))?;
     Client::try_from(config).map_err(|e| failed(one_line(&e)))
 }
@@ -40,8 +43,16 @@ async fn read(path: &Path) -> Result<Config, KubeconfigError> {
 /// The certificate authority file of the current context, unless the data is in the kubeconfig.
 fn authority_file(kubeconfig: &Kubeconfig) -> Option<PathBuf> {
     let current = kubeconfig.current_context.as_ref()?;
-    let context = kubeconfig.contexts.iter().find(|c| c.name == *current)?.context.as_ref()?;
-    let cluster = kubeconfig.clusters.iter().find(|c| c.name == context.cluster)?;
+    let context = kubeconfig
+        .contexts
+        .iter()
+        .find(|c| c.name == *current)?
+        .context
+        .as_ref()?;
+    let cluster = kubeconfig
+        .clusters
+        .iter()
+        .find(|c| c.name == context.cluster)?;
     let cluster = cluster.cluster.as_ref()?;
     match cluster.certificate_authority_data {
         Some(_) => None,
@@ -82,9 +93,16 @@ mod tests {
         let dir = tempfile::tempdir().expect("temporary directory");
         let path = dir.path().join("config");
         std::fs::write(&path, text).expect("file written");
-        let error = client(Some(&path)).await.err().expect("an error").to_string();
+        let error = client(Some(&path))
+            .await
+            .err()
+            .expect("an error")
+            .to_string();
         assert_eq!(error.lines().count(), 1, "{error}");
-        error.strip_prefix(&format!("kubeconfig {}: ", path.display())).expect(&error).to_owned()
+        error
+            .strip_prefix(&format!("kubeconfig {}: ", path.display()))
+            .expect(&error)
+            .to_owned()
     }
 
     const PROXY: &str = "
@@ -103,10 +121,20 @@ users:
     async fn a_wrong_kubeconfig_is_named_with_the_reason() {
         assert!(error_of("").await.contains("no current-context"));
         assert!(error_of("contexts: [").await.contains("line 1"));
-        assert!(error_of("current-context: x").await.contains("no context \"x\""));
+        assert!(
+            error_of("current-context: x")
+                .await
+                .contains("no context \"x\"")
+        );
         let missing = error_of(&PROXY.replace("CA", "ca.crt")).await;
-        assert!(missing.contains("ca.crt") && missing.contains("No such file"), "{missing}");
-        let none = client(Some(Path::new("/nonexistent/config"))).await.err().expect("an error");
+        assert!(
+            missing.contains("ca.crt") && missing.contains("No such file"),
+            "{missing}"
+        );
+        let none = client(Some(Path::new("/nonexistent/config")))
+            .await
+            .err()
+            .expect("an error");
         assert_eq!(
             none.to_string(),
             "kubeconfig /nonexistent/config: No such file or directory (os error 2)"
@@ -118,7 +146,11 @@ users:
         let dir = tempfile::tempdir().expect("temporary directory");
         let path = dir.path().join("config");
         std::fs::write(&path, PROXY.replace("certificate-authority: CA, ", "")).expect("written");
-        let missing = client(Some(&path)).await.err().expect("no token file yet").to_string();
+        let missing = client(Some(&path))
+            .await
+            .err()
+            .expect("no token file yet")
+            .to_string();
         assert!(missing.contains("token"), "{missing}");
         std::fs::write(dir.path().join("token"), "secret").expect("file written");
         client(Some(&path)).await.expect("a client");

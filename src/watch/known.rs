@@ -16,7 +16,11 @@ pub struct Known<N> {
 
 impl<N> Default for Known<N> {
     fn default() -> Self {
-        Self { names: HashMap::new(), list: 0, complete: false }
+        Self {
+            names: HashMap::new(),
+            list: 0,
+            complete: false,
+        }
     }
 }
 
@@ -45,7 +49,10 @@ impl<N: Eq + Hash + Clone> Known<N> {
     pub fn finish(&mut self) -> Vec<N> {
         self.complete = true;
         let current = self.list;
-        self.names.extract_if(|_, list| *list != current).map(|(name, _)| name).collect()
+        self.names
+            .extract_if(|_, list| *list != current)
+            .map(|(name, _)| name)
+            .collect()
     }
 
     /// Whether a list ever came to its end.
@@ -102,7 +109,11 @@ mod tests {
         known.begin();
         known.seen(&"a");
         assert_eq!(known.len(), 2);
-        assert_eq!(listed(&mut known, &["b"]), ["a"], "the interrupted list counts for nothing");
+        assert_eq!(
+            listed(&mut known, &["b"]),
+            ["a"],
+            "the interrupted list counts for nothing"
+        );
     }
 
     #[test]

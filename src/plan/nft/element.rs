@@ -18,7 +18,10 @@ pub struct Key {
 
 impl Key {
     /// The empty key, to be filled by the methods below.
-    pub const EMPTY: Key = Key { bytes: [0; CAPACITY], len: 0 };
+    pub const EMPTY: Key = Key {
+        bytes: [0; CAPACITY],
+        len: 0,
+    };
 
     /// A key from the kernel. None if it is longer than any of ours.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
@@ -69,7 +72,10 @@ impl Key {
     /// The key as values, read by the parts that it is made of.
     pub fn parts(&self, fields: &[Field], family: IpFamily) -> Vec<KeyPart> {
         let mut rest = self.as_bytes();
-        fields.iter().map_while(|field| KeyPart::take(&mut rest, *field, family)).collect()
+        fields
+            .iter()
+            .map_while(|field| KeyPart::take(&mut rest, *field, family))
+            .collect()
     }
 }
 
@@ -102,7 +108,11 @@ impl KeyPart {
             field,
             Field::Source | Field::Destination | Field::OriginalSource | Field::OriginalDestination
         );
-        let length = if address && family == IpFamily::V6 { 16 } else { 4 };
+        let length = if address && family == IpFamily::V6 {
+            16
+        } else {
+            4
+        };
         let (bytes, tail) = rest.split_at_checked(length)?;
         *rest = tail;
         Some(match field {
@@ -119,7 +129,9 @@ pub fn address_from(bytes: &[u8]) -> Option<IpAddr> {
     if let Ok(b) = <[u8; 4]>::try_from(bytes) {
         return Some(IpAddr::V4(Ipv4Addr::from(b)));
     }
-    <[u8; 16]>::try_from(bytes).ok().map(|b| IpAddr::V6(Ipv6Addr::from(b)))
+    <[u8; 16]>::try_from(bytes)
+        .ok()
+        .map(|b| IpAddr::V6(Ipv6Addr::from(b)))
 }
 
 /// A verdict as an element of a verdict map holds it.

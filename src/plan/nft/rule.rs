@@ -131,12 +131,18 @@ pub struct Rule {
 impl Rule {
     /// A rule without conditions.
     pub fn always(action: Action) -> Self {
-        Self { matches: Vec::new(), action }
+        Self {
+            matches: Vec::new(),
+            action,
+        }
     }
 
     /// A rule with conditions.
     pub fn when(matches: impl Into<Vec<Match>>, action: Action) -> Self {
-        Self { matches: matches.into(), action }
+        Self {
+            matches: matches.into(),
+            action,
+        }
     }
 }
 

@@ -95,7 +95,10 @@ pub const VIP: &[Field] = &[Field::Destination, Field::Protocol, Field::Port];
 /// The parts of a NodePort frontend's key.
 pub const NODEPORT: &[Field] = &[Field::Protocol, Field::Port];
 /// An index as a key's part is typed: nft knows no other way to name a 32-bit number.
-pub const INDEX: Field = Field::Random { modulus: 65536, offset: 0 };
+pub const INDEX: Field = Field::Random {
+    modulus: 65536,
+    offset: 0,
+};
 
 impl SetId {
     /// All of them, in the order they are filled.
@@ -157,7 +160,10 @@ impl SetId {
 
     /// Whether several services may contribute the same element, so that elements are counted.
     pub fn shared(self) -> bool {
-        matches!(self, SetId::ServiceAddresses | SetId::ClusterIps | SetId::Hairpin)
+        matches!(
+            self,
+            SetId::ServiceAddresses | SetId::ClusterIps | SetId::Hairpin
+        )
     }
 
     /// Its definition.

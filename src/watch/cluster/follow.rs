@@ -37,8 +37,16 @@ pub(super) enum Strategy {
 impl Strategy {
     fn config(self, labels: &str, fields: &str) -> watcher::Config {
         let config = watcher::Config::default().page_size(PAGE);
-        let config = if labels.is_empty() { config } else { config.labels(labels) };
-        let config = if fields.is_empty() { config } else { config.fields(fields) };
+        let config = if labels.is_empty() {
+            config
+        } else {
+            config.labels(labels)
+        };
+        let config = if fields.is_empty() {
+            config
+        } else {
+            config.fields(fields)
+        };
         match self {
             Strategy::Streaming => config.streaming_lists(),
             Strategy::Pages => config,
@@ -146,7 +154,9 @@ impl<'a, K: Follow> Follower<'a, K> {
     }
 
     async fn found(&mut self, object: K) -> Result<(), Closed> {
-        let Some(name) = object.name() else { return Ok(()) };
+        let Some(name) = object.name() else {
+            return Ok(());
+        };
         self.known.seen(&name);
         self.shared.send(object.found(name)).await
     }
@@ -169,11 +179,7 @@ impl<'a, K: Follow> Follower<'a, K> {
         }
     }
 
-    async fn failed(
-        &mut self,
-        error: &watcher::Error,
-        strategy: Strategy,
-    ) -> Result<Next, Closed> {
+    async fn failed(&mut self, error: &watcher::Error, strategy: Strategy) -> Result<Next, Closed> {
         match severity(error, strategy == Strategy::Streaming) {
             Severity::NoStreaming => return Ok(Next::InPages),
             Severity::Expected => return Ok(Next::SameWatch),
@@ -185,6 +191,8 @@ impl<'a, K: Follow> Follower<'a, K> {
                 tokio::time::sleep(WITHHELD_PAUSE).await;
                 return Ok(Next::SameWatch);
             }
+            // Said like any other trouble, but it does not hold up the rest.
+            Severity::Withheld if !K::HOLDS_UP => self.listed().await?,
             Severity::Withheld | Severity::Trouble => {}
         }
         if let Some(event) = self.trouble.failed(K::PLURAL, reason(error)) {

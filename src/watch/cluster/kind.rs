@@ -24,6 +24,8 @@ pub(super) trait Follow: DeserializeOwned + Clone + Debug + Send + 'static {
     const PLURAL: &'static str;
     /// Whether the proxy works without it, so that a server need not have or show it.
     const OPTIONAL: bool = false;
+    /// Whether nothing may be programmed while the server withholds it.
+    const HOLDS_UP: bool = true;
 
     fn meta(&mut self) -> &mut Meta;
     fn name(&self) -> Option<Self::Name>;
@@ -78,6 +80,7 @@ impl Follow for Node {
     const KIND: &'static str = "Node";
     const GROUP: &'static str = "";
     const PLURAL: &'static str = "nodes";
+    const HOLDS_UP: bool = false;
 
     fn meta(&mut self) -> &mut Meta {
         &mut self.metadata
@@ -125,7 +128,13 @@ impl<'de, K: Follow> Deserialize<'de> for Thin<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut object = K::deserialize(deserializer)?;
         let resource_version = object.meta().resource_version.take();
-        Ok(Self { meta: ObjectMeta { resource_version, ..ObjectMeta::default() }, object })
+        Ok(Self {
+            meta: ObjectMeta {
+                resource_version,
+                ..ObjectMeta::default()
+            },
+            object,
+        })
     }
 }
 

@@ -58,7 +58,10 @@ impl Shared {
 pub async fn run(client: Client, node_name: String, events: Sender<Event>) {
     let strategy = strategy(&client).await;
     debug!(?strategy, "watching the API server");
-    let shared = &Shared { events, unlisted: AtomicUsize::new(4) };
+    let shared = &Shared {
+        events,
+        unlisted: AtomicUsize::new(4),
+    };
     let api = Clients(client);
     let services = follow::follow::<Service>(
         api.all(),
@@ -107,7 +110,9 @@ async fn strategy(client: &Client) -> Strategy {
 /// Major and minor version; some providers write the minor one as `34+`.
 fn since(major: &str, minor: &str) -> (u32, u32) {
     let number = |text: &str| {
-        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let digits = text
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(text.len());
         text[..digits].parse().unwrap_or(0)
     };
     (number(major), number(minor))
@@ -129,7 +134,10 @@ mod tests {
     #[tokio::test]
     async fn synced_comes_once_and_last() {
         let (events, mut received) = tokio::sync::mpsc::channel(8);
-        let shared = Shared { events, unlisted: AtomicUsize::new(2) };
+        let shared = Shared {
+            events,
+            unlisted: AtomicUsize::new(2),
+        };
         assert!(shared.listed().await.is_ok());
         assert!(received.try_recv().is_err(), "one kind is still missing");
         assert!(shared.listed().await.is_ok());

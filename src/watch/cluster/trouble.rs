@@ -19,7 +19,10 @@ impl Trouble {
             return None;
         }
         self.reason = reason.clone();
-        Some(Event::Source { name: name.to_owned(), reason })
+        Some(Event::Source {
+            name: name.to_owned(),
+            reason,
+        })
     }
 
     /// A success. The event, if this is news.
@@ -28,7 +31,10 @@ impl Trouble {
             return None;
         }
         self.reason.clear();
-        Some(Event::Source { name: name.to_owned(), reason: String::new() })
+        Some(Event::Source {
+            name: name.to_owned(),
+            reason: String::new(),
+        })
     }
 
     /// Whether the last word was a failure.
@@ -85,7 +91,10 @@ mod tests {
     use kube::core::Status;
 
     fn api(code: u16) -> kube::Error {
-        kube::Error::Api(Box::new(Status { code, ..Status::default() }))
+        kube::Error::Api(Box::new(Status {
+            code,
+            ..Status::default()
+        }))
     }
 
     #[test]
@@ -97,7 +106,13 @@ mod tests {
         assert!(trouble.failed("services", "forbidden".into()).is_some());
         assert!(trouble.is_open());
         let event = trouble.ended("services").expect("news");
-        assert_eq!(event, Event::Source { name: "services".into(), reason: String::new() });
+        assert_eq!(
+            event,
+            Event::Source {
+                name: "services".into(),
+                reason: String::new()
+            }
+        );
         assert_eq!(trouble.ended("services"), None);
     }
 
@@ -109,9 +124,15 @@ mod tests {
         assert_eq!(severity(&start(403), true), Severity::Withheld);
         let list = watcher::Error::InitialListFailed(api(404));
         assert_eq!(severity(&list, false), Severity::Withheld);
-        let gone = Status { code: 410, ..Status::default() };
+        let gone = Status {
+            code: 410,
+            ..Status::default()
+        };
         let gone = watcher::Error::WatchError(Box::new(gone));
         assert_eq!(severity(&gone, true), Severity::Expected);
-        assert_eq!(severity(&watcher::Error::NoResourceVersion, true), Severity::Trouble);
+        assert_eq!(
+            severity(&watcher::Error::NoResourceVersion, true),
+            Severity::Trouble
+        );
     }
 }

@@ -57,11 +57,16 @@ fn observed(
 ) -> Vec<(SliceName, Observed<EndpointSlice>)> {
     let reasons = skipped.into_reasons();
     if slices.is_empty() && !reasons.is_empty() {
-        let nothing = Observed { object: None, skipped: reasons };
+        let nothing = Observed {
+            object: None,
+            skipped: reasons,
+        };
         return vec![(mirror_name(name, 0), nothing)];
     }
-    let mut all: Vec<_> =
-        slices.into_iter().map(|s| (s.name.clone(), Observed::new(s))).collect();
+    let mut all: Vec<_> = slices
+        .into_iter()
+        .map(|s| (s.name.clone(), Observed::new(s)))
+        .collect();
     if let Some((_, first)) = all.first_mut() {
         first.skipped = reasons;
     }
@@ -82,17 +87,27 @@ pub(in crate::watch) fn mirror_name(name: &SliceName, index: usize) -> SliceName
 }
 
 fn addresses(i: usize, subset: &wire::Subset, skipped: &mut Skipped) -> Vec<SliceEndpoint> {
-    let ready = subset.addresses.iter().enumerate().map(|(j, a)| ("addresses", j, a, true));
+    let ready = subset
+        .addresses
+        .iter()
+        .enumerate()
+        .map(|(j, a)| ("addresses", j, a, true));
     let unready = subset.not_ready_addresses.iter().enumerate();
     let unready = unready.map(|(j, a)| ("notReadyAddresses", j, a, false));
     let mut endpoints = Vec::new();
     for (list, j, object, ready) in ready.chain(unready) {
         let path = format_args!("subsets[{i}].{list}[{j}].ip");
         let address = field::endpoint(object.ip.as_deref().unwrap_or_default());
-        let Some(address) = skipped.keep(path, address) else { continue };
+        let Some(address) = skipped.keep(path, address) else {
+            continue;
+        };
         endpoints.push(SliceEndpoint {
             address,
-            conditions: Conditions { ready, serving: ready, terminating: false },
+            conditions: Conditions {
+                ready,
+                serving: ready,
+                terminating: false,
+            },
             node: slice::some_name(object.node_name.as_deref()),
             zone: None,
             hints: None,

@@ -141,7 +141,10 @@ pub(super) fn label(text: &str) -> Result<(), String> {
         ));
     }
     if !is_label(text) {
-        return Err(format!("not a name of a-z, 0-9 and inner hyphens: {}", quoted(text)));
+        return Err(format!(
+            "not a name of a-z, 0-9 and inner hyphens: {}",
+            quoted(text)
+        ));
     }
     Ok(())
 }
@@ -163,13 +166,11 @@ pub(super) fn subdomain(text: &str) -> Result<(), String> {
 
 fn is_label(text: &str) -> bool {
     let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    !text.is_empty()
-        && text.bytes().all(inner)
-        && !text.starts_with('-')
-        && !text.ends_with('-')
+    !text.is_empty() && text.bytes().all(inner) && !text.starts_with('-') && !text.ends_with('-')
 }
 
 /// A point in time (RFC 3339).
 pub(super) fn timestamp(text: &str) -> Result<Timestamp, String> {
-    text.parse().map_err(|_| format!("not a time (RFC 3339): {}", quoted(text)))
+    text.parse()
+        .map_err(|_| format!("not a time (RFC 3339): {}", quoted(text)))
 }

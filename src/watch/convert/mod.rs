@@ -48,7 +48,10 @@ pub fn cluster_name(meta: &Meta) -> Option<Arc<str>> {
 }
 
 fn namespace(meta: &Meta) -> &str {
-    meta.namespace.as_deref().filter(|n| !n.is_empty()).unwrap_or(DEFAULT_NAMESPACE)
+    meta.namespace
+        .as_deref()
+        .filter(|n| !n.is_empty())
+        .unwrap_or(DEFAULT_NAMESPACE)
 }
 
 fn name(meta: &Meta) -> Option<&str> {
@@ -79,12 +82,16 @@ impl Skipped {
 
     fn into_reasons(mut self) -> Vec<String> {
         if self.unnamed > 0 {
-            self.reasons.push(format!("and {} more fields", self.unnamed));
+            self.reasons
+                .push(format!("and {} more fields", self.unnamed));
         }
         self.reasons
     }
 
     fn observed<T>(self, object: T) -> Observed<T> {
-        Observed { object: Some(object), skipped: self.into_reasons() }
+        Observed {
+            object: Some(object),
+            skipped: self.into_reasons(),
+        }
     }
 }

@@ -18,10 +18,20 @@ pub fn node(name: &Arc<str>, object: &wire::Node) -> Observed<Node> {
     let mut skipped = Skipped::default();
     let mut addresses = of_type("InternalIP", &object.status, &mut skipped);
     addresses.extend(of_type("ExternalIP", &object.status, &mut skipped));
-    let leaving = object.spec.taints.iter().any(|t| t.key.as_deref() == Some(LEAVING_TAINT));
+    let leaving = object
+        .spec
+        .taints
+        .iter()
+        .any(|t| t.key.as_deref() == Some(LEAVING_TAINT));
     let node = Node {
         name: name.clone(),
-        zone: object.metadata.labels.zone.as_deref().filter(|z| !z.is_empty()).map(Arc::from),
+        zone: object
+            .metadata
+            .labels
+            .zone
+            .as_deref()
+            .filter(|z| !z.is_empty())
+            .map(Arc::from),
         addresses,
         pod_cidrs: pod_cidrs(&object.spec, &mut skipped),
         leaving: leaving || object.metadata.deletion_timestamp.is_some(),
@@ -50,7 +60,10 @@ fn of_type(kind: &str, status: &wire::NodeStatus, skipped: &mut Skipped) -> Vec<
 fn pod_cidrs(spec: &wire::NodeSpec, skipped: &mut Skipped) -> Vec<IpNet> {
     if spec.pod_cidrs.is_empty() {
         let text = spec.pod_cidr.as_deref().filter(|c| !c.is_empty());
-        return text.and_then(|c| skipped.keep("spec.podCIDR", field::cidr(c))).into_iter().collect();
+        return text
+            .and_then(|c| skipped.keep("spec.podCIDR", field::cidr(c)))
+            .into_iter()
+            .collect();
     }
     prefixes("spec.podCIDRs", &spec.pod_cidrs, skipped)
 }

@@ -5,7 +5,9 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 
 use super::{Skipped, field};
-use crate::model::{IpFamily, Observed, Protocol, Service, ServiceName, ServicePort, TrafficPolicy};
+use crate::model::{
+    IpFamily, Observed, Protocol, Service, ServiceName, ServicePort, TrafficPolicy,
+};
 use crate::watch::wire::{self, Number};
 
 /// `sessionAffinityConfig.clientIP.timeoutSeconds` of an object that gives none: 3 hours.
@@ -45,7 +47,10 @@ pub fn service(name: &ServiceName, object: &wire::Service) -> Observed<Service> 
         source_ranges: source_ranges(spec, &mut skipped),
         ports: ports(spec, kind, &mut skipped),
         internal_policy: skipped
-            .keep("spec.internalTrafficPolicy", field::policy(spec.internal_traffic_policy.as_deref()))
+            .keep(
+                "spec.internalTrafficPolicy",
+                field::policy(spec.internal_traffic_policy.as_deref()),
+            )
             .unwrap_or_default(),
         affinity: affinity(spec, &mut skipped),
         health_check_node_port: health_check(spec, kind, external_policy, &mut skipped),
@@ -106,7 +111,9 @@ fn cluster_ips(spec: &wire::ServiceSpec, skipped: &mut Skipped) -> Vec<IpAddr> {
             "spec.clusterIP" => path.to_owned(),
             _ => format!("{path}[{i}]"),
         };
-        let Some(ip) = skipped.keep(&path, field::frontend(text)) else { continue };
+        let Some(ip) = skipped.keep(&path, field::frontend(text)) else {
+            continue;
+        };
         let family = IpFamily::of(ip);
         match ips.iter().any(|other| IpFamily::of(*other) == family) {
             true => skipped.note(path, format_args!("a second {family} address: {ip}")),
@@ -130,13 +137,18 @@ fn load_balancer_ips(status: &wire::ServiceStatus, skipped: &mut Skipped) -> Vec
     let mut ips = Vec::new();
     for (i, ingress) in status.load_balancer.ingress.iter().enumerate() {
         let path = format_args!("status.loadBalancer.ingress[{i}]");
-        let Some(text) = ingress.ip.as_deref().filter(|ip| !ip.is_empty()) else { continue };
+        let Some(text) = ingress.ip.as_deref().filter(|ip| !ip.is_empty()) else {
+            continue;
+        };
         match ingress.ip_mode.as_deref() {
             None | Some("VIP") => {}
             Some("Proxy") => continue,
             Some(other) => {
                 let other = field::quoted(other);
-                skipped.note(format_args!("{path}.ipMode"), format_args!("must be VIP or Proxy, is {other}"));
+                skipped.note(
+                    format_args!("{path}.ipMode"),
+                    format_args!("must be VIP or Proxy, is {other}"),
+                );
                 continue;
             }
         }
@@ -150,7 +162,10 @@ fn source_ranges(spec: &wire::ServiceSpec, skipped: &mut Skipped) -> Vec<ipnet::
     let texts = spec.load_balancer_source_ranges.iter().enumerate();
     texts
         .filter_map(|(i, text)| {
-            skipped.keep(format_args!("spec.loadBalancerSourceRanges[{i}]"), field::cidr(text))
+            skipped.keep(
+                format_args!("spec.loadBalancerSourceRanges[{i}]"),
+                field::cidr(text),
+            )
         })
         .collect()
 }
@@ -163,7 +178,9 @@ fn external_policy(
     skipped: &mut Skipped,
 ) -> TrafficPolicy {
     let policy = field::policy(spec.external_traffic_policy.as_deref());
-    let policy = skipped.keep("spec.externalTrafficPolicy", policy).unwrap_or_default();
+    let policy = skipped
+        .keep("spec.externalTrafficPolicy", policy)
+        .unwrap_or_default();
     match kind == Kind::ClusterIp && external_ips.is_empty() {
         true => TrafficPolicy::Cluster,
         false => policy,
@@ -209,23 +226,38 @@ fn ports(spec: &wire::ServiceSpec, kind: Kind, skipped: &mut Skipped) -> Vec<Ser
     let mut ports = Vec::with_capacity(spec.ports.len());
     for (i, object) in spec.ports.iter().enumerate() {
         let path = format!("spec.ports[{i}]");
-        let Some((protocol, port)) = number(object, &path, skipped) else { continue };
+        let Some((protocol, port)) = number(object, &path, skipped) else {
+            continue;
+        };
         let name = object.name.as_deref().unwrap_or_default();
         if !name.is_empty()
-            && skipped.keep(format_args!("{path}.name"), field::label(name)).is_none()
+            && skipped
+                .keep(format_args!("{path}.name"), field::label(name))
+                .is_none()
         {
             continue;
         }
         if numbers.contains(&(protocol, port)) {
-            skipped.note(path, format_args!("port {port}/{protocol} is there already"));
+            skipped.note(
+                path,
+                format_args!("port {port}/{protocol} is there already"),
+            );
         } else if names.contains(name) {
             let name = field::quoted(name);
-            skipped.note(format_args!("{path}.name"), format_args!("is there already: {name}"));
+            skipped.note(
+                format_args!("{path}.name"),
+                format_args!("is there already: {name}"),
+            );
         } else {
             numbers.insert((protocol, port));
             names.insert(name);
             let node_port = node_port(object, kind, &path, skipped);
-            ports.push(ServicePort { name: name.into(), protocol, port, node_port });
+            ports.push(ServicePort {
+                name: name.into(),
+                protocol,
+                port,
+                node_port,
+            });
         }
     }
     ports
@@ -234,7 +266,10 @@ fn ports(spec: &wire::ServiceSpec, kind: Kind, skipped: &mut Skipped) -> Vec<Ser
 fn number(object: &wire::Port, path: &str, skipped: &mut Skipped) -> Option<(Protocol, u16)> {
     let protocol = field::protocol(object.protocol.as_deref());
     let protocol = skipped.keep(format_args!("{path}.protocol"), protocol);
-    let port = skipped.keep(format_args!("{path}.port"), field::port(object.port.as_ref()));
+    let port = skipped.keep(
+        format_args!("{path}.port"),
+        field::port(object.port.as_ref()),
+    );
     Some((protocol?, port?))
 }
 
@@ -242,7 +277,10 @@ fn node_port(object: &wire::Port, kind: Kind, path: &str, skipped: &mut Skipped)
     let path = format_args!("{path}.nodePort");
     let port = skipped.keep(path, field::optional_port(object.node_port.as_ref()))??;
     if kind == Kind::ClusterIp {
-        skipped.note(path, format_args!("{port}: only for type NodePort or LoadBalancer"));
+        skipped.note(
+            path,
+            format_args!("{port}: only for type NodePort or LoadBalancer"),
+        );
         return None;
     }
     Some(port)

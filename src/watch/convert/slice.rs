@@ -67,14 +67,26 @@ pub(super) fn ports(
         let path = format!("{path}[{i}]");
         let protocol = field::protocol(object.protocol.as_deref());
         let protocol = skipped.keep(format_args!("{path}.protocol"), protocol);
-        let port = skipped.keep(format_args!("{path}.port"), field::port(object.port.as_ref()));
-        let (Some(protocol), Some(port)) = (protocol, port) else { continue };
+        let port = skipped.keep(
+            format_args!("{path}.port"),
+            field::port(object.port.as_ref()),
+        );
+        let (Some(protocol), Some(port)) = (protocol, port) else {
+            continue;
+        };
         let name = object.name.as_deref().unwrap_or_default();
         match taken.insert((name, protocol)) {
-            true => ports.push(EndpointPort { name: name.into(), protocol, port }),
+            true => ports.push(EndpointPort {
+                name: name.into(),
+                protocol,
+                port,
+            }),
             false => {
                 let name = field::quoted(name);
-                skipped.note(format_args!("{path}.name"), format_args!("is there already: {name}"));
+                skipped.note(
+                    format_args!("{path}.name"),
+                    format_args!("is there already: {name}"),
+                );
             }
         }
     }
@@ -90,7 +102,9 @@ fn endpoints(
     for (i, object) in objects.iter().enumerate() {
         let address = endpoint_address(&object.addresses, family);
         let path = format_args!("endpoints[{i}].addresses[0]");
-        let Some(address) = skipped.keep(path, address) else { continue };
+        let Some(address) = skipped.keep(path, address) else {
+            continue;
+        };
         endpoints.push(SliceEndpoint {
             address,
             conditions: conditions(&object.conditions),
@@ -125,14 +139,22 @@ pub(super) fn some_name(text: Option<&str>) -> Option<Arc<str>> {
 
 fn hints(object: &wire::Hints) -> Option<Box<Hints>> {
     let names = |targets: &[wire::Target]| -> Vec<Arc<str>> {
-        targets.iter().filter_map(|t| some_name(t.name.as_deref())).collect()
+        targets
+            .iter()
+            .filter_map(|t| some_name(t.name.as_deref()))
+            .collect()
     };
-    let hints = Hints { zones: names(&object.for_zones), nodes: names(&object.for_nodes) };
+    let hints = Hints {
+        zones: names(&object.for_zones),
+        nodes: names(&object.for_nodes),
+    };
     (hints != Hints::default()).then(|| Box::new(hints))
 }
 
 pub(super) fn triggered_at(annotations: &wire::Annotations, skipped: &mut Skipped) -> Option<i64> {
     let text = annotations.triggered_at.as_deref()?;
     let path = "metadata.annotations[endpoints.kubernetes.io/last-change-trigger-time]";
-    skipped.keep(path, field::timestamp(text)).map(|t| t.as_millisecond())
+    skipped
+        .keep(path, field::timestamp(text))
+        .map(|t| t.as_millisecond())
 }
