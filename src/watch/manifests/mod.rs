@@ -51,6 +51,7 @@ pub async fn run(dir: PathBuf, node_name: String, events: Sender<Event>) -> Resu
         dir: dir.clone(),
         store: Some(Store::new(dir.clone(), node_name)),
         events,
+        said: String::new(),
     };
     reader.read(files).await;
     reader.send(Event::Synced).await;
@@ -78,6 +79,8 @@ struct Reader {
     /// Away while another thread reads files with it.
     store: Option<Store>,
     events: Sender<Event>,
+    /// What was last said of the directory.
+    said: String,
 }
 
 impl Reader {
@@ -118,7 +121,11 @@ impl Reader {
         self.read(files).await;
     }
 
-    async fn say(&self, reason: String) {
+    async fn say(&mut self, reason: String) {
+        if self.said == reason {
+            return;
+        }
+        self.said.clone_from(&reason);
         self.send(Event::Source {
             name: self.dir.display().to_string(),
             reason,
@@ -127,7 +134,7 @@ impl Reader {
     }
 
     /// Waits until the directory is there again. None if nobody listens any more.
-    async fn wait(&self, dir: &Path) -> Option<Directory> {
+    async fn wait(&mut self, dir: &Path) -> Option<Directory> {
         self.say("the directory is gone; what it held stays".into())
             .await;
         loop {

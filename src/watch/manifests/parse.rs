@@ -347,6 +347,10 @@ impl Source for &Yaml<'_> {
 }
 
 fn from_json<'a, T: Deserialize<'a>>(unit: &Unit<'a>) -> Result<T, Failure> {
+    // serde would read a list as the fields of a struct in their order.
+    if !unit.text.starts_with('{') {
+        return Err(Failure::at(unit.line, unit.column, "expected an object"));
+    }
     serde_json::from_str(unit.text).map_err(|e| json_failure(&e, unit.line, unit.column))
 }
 
