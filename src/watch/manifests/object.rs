@@ -102,13 +102,16 @@ impl fmt::Display for Key {
     }
 }
 
+/// The slices that Endpoints become.
+pub(super) type Mirrors = Vec<(SliceName, Observed<EndpointSlice>)>;
+
 /// An object after conversion.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Converted {
     /// With whether it has a selector.
     Service(Box<Observed<Service>>, bool),
     Slice(Box<Observed<EndpointSlice>>),
-    Endpoints(Vec<(SliceName, Observed<EndpointSlice>)>),
+    Endpoints(Mirrors),
     Node(Box<Observed<Node>>),
     ServiceCidr(Observed<Vec<ipnet::IpNet>>),
 }

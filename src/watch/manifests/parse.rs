@@ -96,10 +96,10 @@ pub(super) fn units(
 
 fn json_units(text: &str, first_line: usize) -> Result<Vec<Unit<'_>>, Failure> {
     let mut units = Vec::new();
-    let mut documents = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
+    let documents = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
     // Counting lines goes on from the unit before, so that a long list costs one pass.
     let mut place = (0, first_line, 1);
-    while let Some(document) = documents.next() {
+    for document in documents {
         let document = document.map_err(|e| json_failure(&e, first_line, 1))?.get();
         let unit = unit(text, document, None, &mut place);
         let head: JsonHead = from_json(&unit)?;

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::load::{Content, Loaded, load};
-use super::object::{Converted, Fresh, Key, found, gone};
-use crate::model::{Event, Observed, SliceName};
+use super::object::{Converted, Fresh, Key, Mirrors, found, gone};
+use crate::model::{Event, Observed, ServiceName, SliceName};
 use crate::watch::convert::mirror_name;
 
 /// A file name, without the directory.
@@ -59,7 +59,7 @@ struct Round {
     /// Objects that have to be read again from their file.
     wanted: BTreeMap<FileName, BTreeSet<Key>>,
     /// Endpoints, which depend on their Services.
-    endpoints: HashMap<Key, (u64, Vec<(SliceName, Observed<crate::model::EndpointSlice>)>)>,
+    endpoints: HashMap<Key, (u64, Mirrors)>,
     /// Endpoints whose Service got or lost its selector.
     concerned: BTreeSet<Key>,
     /// Files of which something else may have to be said.
@@ -125,10 +125,8 @@ impl Store {
         let Loaded { content, fresh } = loaded;
         let (first, repeated) = content.first_and_repeated();
         for (key, _) in &old.objects {
-            if !first.contains_key(key) {
-                if self.unclaim(name, key) {
-                    round.dropped.insert(key.clone());
-                }
+            if !first.contains_key(key) && self.unclaim(name, key) {
+                round.dropped.insert(key.clone());
             }
         }
         for key in first.keys() {
@@ -222,10 +220,9 @@ impl Store {
                 round.endpoints.insert(key, (hash, slices));
                 return;
             }
-            Converted::Service(_, selector) => {
-                if std::mem::replace(&mut entry.selector, selector) != selector {
-                    round.concerned.extend(endpoints_of(&key));
-                }
+            Converted::Service(_, selector) if entry.selector != selector => {
+                entry.selector = selector;
+                round.concerned.extend(endpoints_of(&key));
             }
             _ => {}
         }
@@ -348,7 +345,7 @@ impl Store {
         let Key::Endpoints(name) = endpoints else {
             return false;
         };
-        let service = crate::model::ServiceName::new(name.namespace.clone(), name.name.clone());
+        let service = ServiceName::new(name.namespace.clone(), name.name.clone());
         self.objects
             .get(&Key::Service(service))
             .is_some_and(|entry| entry.selector)
