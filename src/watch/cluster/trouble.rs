@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Says that a watch fails, and that it works again: once each, however often it is tried.
+
+use kube::runtime::watcher;
+
+use crate::model::Event;
+use crate::watch::client::one_line;
+
+/// How one watch is doing.
+#[derive(Debug, Default)]
+pub(super) struct Trouble {
+    reason: String,
+}
+
+impl Trouble {
+    /// A failure, in one line. The event, if this is news.
+    pub(super) fn failed(&mut self, name: &str, reason: String) -> Option<Event> {
+        if self.reason == reason {
+            return None;
+        }
+        self.reason = reason.clone();
+        Some(Event::Source {
+            name: name.to_owned(),
+            reason,
+        })
+    }
+
+    /// A success. The event, if this is news.
+    pub(super) fn ended(&mut self, name: &str) -> Option<Event> {
+        if self.reason.is_empty() {
+            return None;
+        }
+        self.reason.clear();
+        Some(Event::Source {
+            name: name.to_owned(),
+            reason: String::new(),
+        })
+    }
+
+    /// Whether the last word was a failure.
+    pub(super) fn is_open(&self) -> bool {
+        !self.reason.is_empty()
+    }
+}
+
+/// What to make of an error.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Severity {
+    /// Part of normal life: the server has forgotten the version that the watch goes on from.
+    Expected,
+    /// The server knows no streaming lists.
+    NoStreaming,
+    /// The server does not have the kind, or does not show it to us.
+    Withheld,
+    /// Anything else.
+    Trouble,
+}
+
+/// Judges an error by its HTTP status.
+pub(super) fn severity(error: &watcher::Error, streaming: bool) -> Severity {
+    let code = status(error);
+    let starting = matches!(error, watcher::Error::WatchStartFailed(_));
+    match code {
+        Some(410) => Severity::Expected,
+        // 422 from a server with the feature switched off, 400 from one that does not know it.
+        Some(400 | 422) if streaming && starting => Severity::NoStreaming,
+        Some(403 | 404) => Severity::Withheld,
+        _ => Severity::Trouble,
+    }
+}
+
+fn status(error: &watcher::Error) -> Option<u16> {
+    use watcher::Error::{InitialListFailed, WatchError, WatchFailed, WatchStartFailed};
+    match error {
+        InitialListFailed(kube::Error::Api(status))
+        | WatchStartFailed(kube::Error::Api(status))
+        | WatchFailed(kube::Error::Api(status)) => Some(status.code),
+        WatchError(status) => Some(status.code),
+        _ => None,
+    }
+}
+
+/// The error in one line.
+pub(super) fn reason(error: &watcher::Error) -> String {
+    one_line(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kube::core::Status;
+
+    fn api(code: u16) -> kube::Error {
+        kube::Error::Api(Box::new(Status {
+            code,
+            ..Status::default()
+        }))
+    }
+
+    #[test]
+    fn news_is_told_once() {
+        let mut trouble = Trouble::default();
+        assert_eq!(trouble.ended("services"), None);
+        assert!(trouble.failed("services", "refused".into()).is_some());
+        assert_eq!(trouble.failed("services", "refused".into()), None);
+        assert!(trouble.failed("services", "forbidden".into()).is_some());
+        assert!(trouble.is_open());
+        let event = trouble.ended("services").expect("news");
+        assert_eq!(
+            event,
+            Event::Source {
+                name: "services".into(),
+                reason: String::new()
+            }
+        );
+        assert_eq!(trouble.ended("services"), None);
+    }
+
+    #[test]
+    fn severities() {
+        let start = |code| watcher::Error::WatchStartFailed(api(code));
+        assert_eq!(severity(&start(422), true), Severity::NoStreaming);
+        assert_eq!(severity(&start(422), false), Severity::Trouble);
+        assert_eq!(severity(&start(403), true), Severity::Withheld);
+        let list = watcher::Error::InitialListFailed(api(404));
+        assert_eq!(severity(&list, false), Severity::Withheld);
+        let gone = Status {
+            code: 410,
+            ..Status::default()
+        };
+        let gone = watcher::Error::WatchError(Box::new(gone));
+        assert_eq!(severity(&gone, true), Severity::Expected);
+        assert_eq!(
+            severity(&watcher::Error::NoResourceVersion, true),
+            Severity::Trouble
+        );
+    }
+}
