@@ -36,14 +36,29 @@ impl Init {
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let parsed = Parsed::new(bytes)?;
         let good = parsed.kind == INIT && parsed.verification == 0;
-        let Parsed { source, destination, tag, .. } = parsed;
-        good.then_some(Self { source, destination, tag })
+        let Parsed {
+            source,
+            destination,
+            tag,
+            ..
+        } = parsed;
+        good.then_some(Self {
+            source,
+            destination,
+            tag,
+        })
     }
 
     /// The INIT-ACK that answers it, with a text.
     pub fn answer(self, text: &str) -> Vec<u8> {
         let ports = (self.destination, self.source);
-        packet(ports, self.tag, INIT_ACK, self.tag ^ 0x5555_5555, Some(text))
+        packet(
+            ports,
+            self.tag,
+            INIT_ACK,
+            self.tag ^ 0x5555_5555,
+            Some(text),
+        )
     }
 
     /// Reads an answer. None if it is not one to this INIT: an INIT-ACK with a correct checksum,
@@ -61,7 +76,9 @@ impl Init {
     /// may still have its IP header in front.
     pub fn begins_like(self, copy: &[u8]) -> bool {
         let ports = [self.source.to_be_bytes(), self.destination.to_be_bytes()].concat();
-        [0, 20, 40].iter().any(|at| copy.get(*at..at + 4) == Some(&ports[..]))
+        [0, 20, 40]
+            .iter()
+            .any(|at| copy.get(*at..at + 4) == Some(&ports[..]))
     }
 }
 
@@ -93,7 +110,9 @@ impl<'a> Parsed<'a> {
 
 fn cookie(parameters: &[u8]) -> Option<&[u8]> {
     let length = usize::from(short(parameters, 2)?);
-    (short(parameters, 0)? == STATE_COOKIE).then(|| parameters.get(4..length)).flatten()
+    (short(parameters, 0)? == STATE_COOKIE)
+        .then(|| parameters.get(4..length))
+        .flatten()
 }
 
 fn short(bytes: &[u8], at: usize) -> Option<u16> {
@@ -138,14 +157,21 @@ fn packet(ports: (u16, u16), verification: u32, kind: u8, tag: u32, text: Option
 mod tests {
     use super::*;
 
-    const SENT: Init = Init { source: 40_000, destination: 80, tag: 0xdead_beef };
+    const SENT: Init = Init {
+        source: 40_000,
+        destination: 80,
+        tag: 0xdead_beef,
+    };
 
     #[test]
     fn an_exchange() {
         let received = Init::decode(&SENT.encode());
         assert_eq!(received, Some(SENT));
         let answer = SENT.answer("1a 8080 10.0.0.1");
-        assert_eq!(SENT.answered_by(&answer).as_deref(), Some("1a 8080 10.0.0.1"));
+        assert_eq!(
+            SENT.answered_by(&answer).as_deref(),
+            Some("1a 8080 10.0.0.1")
+        );
     }
 
     #[test]

@@ -48,7 +48,10 @@ impl Server {
         let thread = std::thread::Builder::new()
             .name(format!("server-{name}"))
             .spawn(move || serve(&name, &ports, &listeners, &halted))?;
-        Ok(Self { stop, thread: Some(thread) })
+        Ok(Self {
+            stop,
+            thread: Some(thread),
+        })
     }
 }
 
@@ -73,7 +76,9 @@ fn listeners(addresses: &[IpAddr], ports: &[u16]) -> Result<Vec<Listener>> {
             listeners.push(Listener::Udp(udp, *port));
         }
         let sctp = socket::bound(Protocol::Sctp, SocketAddr::new(*address, 0));
-        listeners.push(Listener::Sctp(sctp.with_context(|| format!("sctp {address}"))?));
+        listeners.push(Listener::Sctp(
+            sctp.with_context(|| format!("sctp {address}"))?,
+        ));
     }
     Ok(listeners)
 }

@@ -17,13 +17,22 @@ use nix::sys::socket::{
 /// # Errors
 /// The kernel's.
 pub fn open(protocol: Protocol, address: IpAddr) -> Result<OwnedFd> {
-    let domain = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let domain = if address.is_ipv4() {
+        AddressFamily::Inet
+    } else {
+        AddressFamily::Inet6
+    };
     let (kind, number) = match protocol {
         Protocol::Tcp => (SockType::Stream, SockProtocol::Tcp),
         Protocol::Udp => (SockType::Datagram, SockProtocol::Udp),
         Protocol::Sctp => (SockType::Raw, SockProtocol::Sctp),
     };
-    let fd = socket(domain, kind, SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC, number)?;
+    let fd = socket(
+        domain,
+        kind,
+        SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC,
+        number,
+    )?;
     // Raw sockets are of one family anyway, and refuse the option.
     if domain == AddressFamily::Inet6 && protocol != Protocol::Sctp {
         setsockopt(&fd, sockopt::Ipv6V6Only, &true)?;
@@ -83,6 +92,12 @@ pub(crate) fn reply(fd: &OwnedFd, text: &[u8], to: SocketAddr) {
 }
 
 fn to_std(address: &SockaddrStorage) -> Option<SocketAddr> {
-    let four = address.as_sockaddr_in().map(|a| SocketAddr::V4((*a).into()));
-    four.or_else(|| address.as_sockaddr_in6().map(|a| SocketAddr::V6((*a).into())))
+    let four = address
+        .as_sockaddr_in()
+        .map(|a| SocketAddr::V4((*a).into()));
+    four.or_else(|| {
+        address
+            .as_sockaddr_in6()
+            .map(|a| SocketAddr::V6((*a).into()))
+    })
 }

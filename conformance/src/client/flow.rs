@@ -33,12 +33,12 @@ pub(super) struct Flow {
     init: Init,
 }
 
-/// Errors that mean: somebody said no.
+/// Errors that mean: somebody said no. Port unreachable, a reset, and what a kernel without SCTP
+/// says to it (protocol unreachable; in ICMPv6 unknown next header).
 fn refusal(e: Errno) -> bool {
     matches!(
         e,
         Errno::ECONNREFUSED | Errno::ECONNRESET | Errno::ENOPROTOOPT | Errno::EPROTO
-            | Errno::EHOSTUNREACH | Errno::EACCES
     )
 }
 
@@ -52,9 +52,19 @@ impl Flow {
         let fd = Self::socket(attempt).map_err(broken)?;
         let port = RAW_PORT.fetch_add(1, Ordering::Relaxed) | 0x4000;
         let tag = u32::from(port) << 16 | 0xfe77;
-        let init = Init { source: port, destination: attempt.to.port(), tag };
-        let mut flow =
-            Self { fd, attempt, started: Instant::now(), connected: false, heard: vec![], init };
+        let init = Init {
+            source: port,
+            destination: attempt.to.port(),
+            tag,
+        };
+        let mut flow = Self {
+            fd,
+            attempt,
+            started: Instant::now(),
+            connected: false,
+            heard: vec![],
+            init,
+        };
         flow.connect().map_err(broken)?;
         Ok(flow)
     }
@@ -74,7 +84,10 @@ impl Flow {
             _ => {}
         }
         if let Some(source) = attempt.source {
-            bind(fd.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(source, 0)))?;
+            bind(
+                fd.as_raw_fd(),
+                &SockaddrStorage::from(SocketAddr::new(source, 0)),
+            )?;
         }
         Ok(fd)
     }
@@ -142,7 +155,10 @@ impl Flow {
             }
         }
         // A reset instead of a FIN: no TIME-WAIT on either end, ports are free at once.
-        let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+        let linger = libc::linger {
+            l_onoff: 1,
+            l_linger: 0,
+        };
         let _ = setsockopt(&self.fd, sockopt::Linger, &linger);
         Some(Answer::parse(&String::from_utf8_lossy(&self.heard)))
     }
@@ -174,7 +190,8 @@ impl Flow {
                 }
             }
         }
-        self.refused().then(|| Answer::Refused(self.started.elapsed()))
+        self.refused()
+            .then(|| Answer::Refused(self.started.elapsed()))
     }
 
     /// Whether the queue of ICMP errors holds one for our INIT.
@@ -214,7 +231,10 @@ impl UdpFlow {
     /// # Errors
     /// If the socket cannot be opened.
     pub fn start(namespace: &Namespace, attempt: Attempt) -> Result<Self> {
-        let attempt = Attempt { protocol: Protocol::Udp, ..attempt };
+        let attempt = Attempt {
+            protocol: Protocol::Udp,
+            ..attempt
+        };
         let start = || Flow::start(attempt).map_err(|a| anyhow::anyhow!("{a}"));
         Ok(Self(namespace.enter(start)?))
     }

@@ -26,7 +26,9 @@ pub fn dial(namespace: &Namespace, attempts: &[Attempt], limit: Duration) -> Res
         let mut flows: Vec<(usize, Flow)> = Vec::with_capacity(WINDOW);
         loop {
             while flows.len() < WINDOW {
-                let Some((index, attempt)) = waiting.next() else { break };
+                let Some((index, attempt)) = waiting.next() else {
+                    break;
+                };
                 match Flow::start(attempt) {
                     Ok(flow) => flows.push((index, flow)),
                     Err(answer) => answers[index] = answer,
@@ -44,13 +46,19 @@ pub fn dial(namespace: &Namespace, attempts: &[Attempt], limit: Duration) -> Res
 /// Waits for news and takes the flows out that have come to an end.
 fn wait(flows: &mut Vec<(usize, Flow)>, answers: &mut [Answer]) {
     // Servers speak first, and errors wake unasked.
-    let mut fds: Vec<_> =
-        flows.iter().map(|(_, f)| PollFd::new(f.fd.as_fd(), PollFlags::POLLIN)).collect();
+    let mut fds: Vec<_> = flows
+        .iter()
+        .map(|(_, f)| PollFd::new(f.fd.as_fd(), PollFlags::POLLIN))
+        .collect();
     let _ = poll(&mut fds, 5u8);
     let news: Vec<bool> = fds.iter().map(|fd| fd.any() == Some(true)).collect();
     let mut news = news.into_iter();
     flows.retain_mut(|(index, flow)| {
-        let end = if news.next() == Some(true) { flow.advance() } else { None };
+        let end = if news.next() == Some(true) {
+            flow.advance()
+        } else {
+            None
+        };
         end.map(|answer| answers[*index] = answer).is_none()
     });
 }

@@ -12,6 +12,14 @@ use ferrule::model::Protocol;
 pub use flow::UdpFlow;
 pub use flows::dial;
 
+/// How long a client waits for an answer before it says time-out.
+///
+/// It is more than the second after which TCP sends its SYN again. Through veth pairs the first SYN
+/// and the ICMP error that answers it may run in one go, on one CPU, within `connect`: the kernel
+/// then drops the error, because the socket is locked (counter `LockDroppedIcmps`), and hears only
+/// the answer to the second SYN.
+pub const PATIENCE: Duration = Duration::from_millis(1_300);
+
 /// One connection to make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attempt {
@@ -47,6 +55,15 @@ pub enum Answer {
 }
 
 impl Answer {
+    /// Whether it is a refusal that came at once: within 200 ms of the SYN, the first or the
+    /// second (see [`PATIENCE`]).
+    pub fn refused_at_once(&self) -> bool {
+        match self {
+            Answer::Refused(after) => matches!(after.as_millis(), 0..200 | 1_000..1_300),
+            _ => false,
+        }
+    }
+
     /// Reads what a server says.
     fn parse(text: &str) -> Self {
         let read = || {
@@ -54,7 +71,11 @@ impl Answer {
             let endpoint = words.next()?.to_owned();
             let port = words.next()?.parse().ok()?;
             let source = words.next()?.parse().ok()?;
-            Some(Answer::From { endpoint, port, source })
+            Some(Answer::From {
+                endpoint,
+                port,
+                source,
+            })
         };
         read().unwrap_or_else(|| Answer::Broken(format!("answered {text:?}")))
     }
@@ -63,7 +84,9 @@ impl Answer {
 impl std::fmt::Display for Answer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Answer::From { endpoint, source, .. } => write!(f, "{endpoint} saw {source}"),
+            Answer::From {
+                endpoint, source, ..
+            } => write!(f, "{endpoint} saw {source}"),
             Answer::Refused(_) => write!(f, "refused"),
             Answer::Timeout => write!(f, "time-out"),
             Answer::Broken(reason) => write!(f, "{reason}"),

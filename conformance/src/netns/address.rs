@@ -57,7 +57,11 @@ pub fn node_secondary(family: IpFamily, n: u16) -> IpAddr {
 
 /// The node's address towards its pods.
 pub fn node_gateway(family: IpFamily, n: u16) -> IpAddr {
-    pick(family, v4([10, 244, n as u8, 0], 1), v6([0xfd00, 0x10, 0x244, n], 1))
+    pick(
+        family,
+        v4([10, 244, n as u8, 0], 1),
+        v6([0xfd00, 0x10, 0x244, n], 1),
+    )
 }
 
 /// Address of pod `i` (0 to 89) of node `n`.
@@ -76,25 +80,45 @@ pub fn pod_cidr(family: IpFamily, n: u16) -> String {
 
 /// The client's own address.
 pub fn client_address(family: IpFamily) -> IpAddr {
-    pick(family, v4([192, 168, 30, 100], 0), v6([0xfd00, 0x192, 0x30, 0], 0x100))
+    pick(
+        family,
+        v4([192, 168, 30, 100], 0),
+        v6([0xfd00, 0x192, 0x30, 0], 0x100),
+    )
 }
 
 /// One of the client's 65,535 further addresses.
 pub fn client_alias(family: IpFamily, k: u16) -> IpAddr {
-    pick(family, v4([10, 99, 0, 0], k), v6([0xfd00, 0x10, 0x99, 0], k))
+    pick(
+        family,
+        v4([10, 99, 0, 0], k),
+        v6([0xfd00, 0x10, 0x99, 0], k),
+    )
 }
 
 /// ClusterIP `i`, from 1.
 pub fn cluster_ip(family: IpFamily, i: u16) -> IpAddr {
-    pick(family, v4([10, 96, 0, 0], i), v6([0xfd00, 0x10, 0x96, 0], i))
+    pick(
+        family,
+        v4([10, 96, 0, 0], i),
+        v6([0xfd00, 0x10, 0x96, 0], i),
+    )
 }
 
 /// Load balancer address `i`, from 1.
 pub fn load_balancer_ip(family: IpFamily, i: u16) -> IpAddr {
-    pick(family, v4([172, 31, 0, 0], i), v6([0xfd00, 0x172, 0x31, 0], i))
+    pick(
+        family,
+        v4([172, 31, 0, 0], i),
+        v6([0xfd00, 0x172, 0x31, 0], i),
+    )
 }
 
 /// External address `i`, from 1.
 pub fn external_ip(family: IpFamily, i: u16) -> IpAddr {
-    pick(family, v4([172, 29, 0, 0], i), v6([0xfd00, 0x172, 0x29, 0], i))
+    pick(
+        family,
+        v4([172, 29, 0, 0], i),
+        v6([0xfd00, 0x172, 0x29, 0], i),
+    )
 }

@@ -56,7 +56,11 @@ impl Namespace {
             Ok(child.wait_with_output()?)
         })?;
         if !output.status.success() {
-            bail!("{}: {program}: {}", self.name(), String::from_utf8_lossy(&output.stderr).trim());
+            bail!(
+                "{}: {program}: {}",
+                self.name(),
+                String::from_utf8_lossy(&output.stderr).trim()
+            );
         }
         Ok(())
     }

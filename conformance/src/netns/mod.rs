@@ -78,7 +78,10 @@ impl Namespace {
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "--", "nsenter"]);
-        command.arg(format!("--net={}", self.path())).arg("--").arg(program);
+        command
+            .arg(format!("--net={}", self.path()))
+            .arg("--")
+            .arg(program);
         command
     }
 

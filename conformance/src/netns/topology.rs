@@ -24,7 +24,9 @@ pub struct Layout {
 impl Default for Layout {
     /// Three nodes with two pods each: 1a and 1b, 2a and 2b, 3a and 3b.
     fn default() -> Self {
-        Self { pods: vec![vec!["1a", "1b"], vec!["2a", "2b"], vec!["3a", "3b"]] }
+        Self {
+            pods: vec![vec!["1a", "1b"], vec!["2a", "2b"], vec!["3a", "3b"]],
+        }
     }
 }
 
@@ -80,17 +82,27 @@ impl Topology {
     pub fn build(layout: &Layout) -> Result<Self> {
         let switch = make_switch()?;
         let count = layout.pods.len() as u16;
-        let nodes: Vec<_> =
-            (1..=count).map(|n| make_node(&switch, n, count)).collect::<Result<_>>()?;
+        let nodes: Vec<_> = (1..=count)
+            .map(|n| make_node(&switch, n, count))
+            .collect::<Result<_>>()?;
         let mut pods = Vec::new();
         for (node, names) in nodes.iter().zip(&layout.pods) {
-            let n = nodes.iter().position(|x| x.name() == node.name()).unwrap_or(0) as u16 + 1;
+            let n = nodes
+                .iter()
+                .position(|x| x.name() == node.name())
+                .unwrap_or(0) as u16
+                + 1;
             for (index, name) in names.iter().enumerate() {
                 pods.push(make_pod(node, n, index as u16, name)?);
             }
         }
         let client = make_client(&switch, count)?;
-        Ok(Self { switch, nodes, pods, client })
+        Ok(Self {
+            switch,
+            nodes,
+            pods,
+            client,
+        })
     }
 
     /// The namespace of a place.
@@ -102,7 +114,9 @@ impl Topology {
             Place::Pod(name) => &self.pod(name)?.namespace,
             Place::Node(n) => {
                 let index = usize::from(n).wrapping_sub(1);
-                self.nodes.get(index).with_context(|| format!("no node {n}"))?
+                self.nodes
+                    .get(index)
+                    .with_context(|| format!("no node {n}"))?
             }
             Place::Outside => &self.client,
         })
@@ -113,7 +127,10 @@ impl Topology {
     /// # Errors
     /// If there is none.
     pub fn pod(&self, name: &str) -> Result<&Pod> {
-        self.pods.iter().find(|p| p.name == name).ok_or_else(|| anyhow!("no pod {name}"))
+        self.pods
+            .iter()
+            .find(|p| p.name == name)
+            .ok_or_else(|| anyhow!("no pod {name}"))
     }
 
     /// Every address of a node.
@@ -150,7 +167,10 @@ fn make_namespace(name: &str) -> Result<Namespace> {
 
 fn make_switch() -> Result<Namespace> {
     let switch = make_namespace("switch")?;
-    switch.sysctl(&[("net/ipv4/ip_forward", "0"), ("net/ipv6/conf/all/forwarding", "0")])?;
+    switch.sysctl(&[
+        ("net/ipv4/ip_forward", "0"),
+        ("net/ipv6/conf/all/forwarding", "0"),
+    ])?;
     switch.ip("link set lo up
 link add br0 type bridge mcast_snooping 0
 link set br0 up
@@ -176,10 +196,17 @@ fn plug(switch: &Namespace, namespace: &Namespace) -> Result<()> {
 fn make_node(switch: &Namespace, n: u16, count: u16) -> Result<Namespace> {
     let node = make_namespace(&format!("node{n}"))?;
     plug(switch, &node)?;
-    node.sysctl(&[("net/ipv4/ip_forward", "1"), ("net/ipv6/conf/all/forwarding", "1")])?;
+    node.sysctl(&[
+        ("net/ipv4/ip_forward", "1"),
+        ("net/ipv6/conf/all/forwarding", "1"),
+    ])?;
     let mut lines = String::from("link set lo up\nlink set eth0 up\n");
     for family in IpFamily::ALL {
-        let (bits, option) = if family == IpFamily::V4 { (16, "") } else { (48, " nodad") };
+        let (bits, option) = if family == IpFamily::V4 {
+            (16, "")
+        } else {
+            (48, " nodad")
+        };
         for address in [at::node_address(family, n), at::node_secondary(family, n)] {
             writeln!(lines, "addr add {address}/{bits} dev eth0{option}")?;
         }
@@ -223,7 +250,12 @@ route add {gate6} dev eth0
 route add default via {gate4}
 route add ::/0 via {gate6}"
     ))?;
-    Ok(Pod { name, node: n, index, namespace })
+    Ok(Pod {
+        name,
+        node: n,
+        index,
+        namespace,
+    })
 }
 
 /// The client has a whole network of addresses, and sends what is marked N to node N: so every
@@ -249,7 +281,11 @@ route add local fd00:10:99::/112 dev lo")?;
         for n in 1..=count {
             let via = at::node_address(family, n);
             writeln!(lines, "rule add fwmark {n} lookup {}", 100 + n)?;
-            writeln!(lines, "route add default via {via} dev eth0 table {}", 100 + n)?;
+            writeln!(
+                lines,
+                "route add default via {via} dev eth0 table {}",
+                100 + n
+            )?;
         }
         match family {
             IpFamily::V4 => client.ip(&lines)?,
