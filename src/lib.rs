@@ -24,3 +24,4 @@
 pub mod backend;
 pub mod model;
 pub mod plan;
+pub mod sync;

@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The kernel: commits transactions and reads back what is there. Decides nothing.
 
+pub mod conntrack;
+pub mod netlink;
+#[cfg(test)]
+pub(crate) mod netns;
+
 use std::net::IpAddr;
 
 use crate::model::IpFamily;
@@ -37,6 +42,14 @@ pub struct Sent {
     pub bytes: usize,
 }
 
+impl std::ops::AddAssign for Sent {
+    fn add_assign(&mut self, other: Sent) {
+        self.messages += other.messages;
+        self.elements += other.elements;
+        self.bytes += other.bytes;
+    }
+}
+
 /// Why the kernel could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -61,9 +74,37 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// What was being read changed meanwhile, so that the answer may lack something or hold it
+    /// twice. The caller starts over.
+    #[error("netlink dump interrupted by a change")]
+    Interrupted,
     /// The kernel's answer could not be understood.
     #[error("netlink answer: {0}")]
     Malformed(String),
+}
+
+impl Error {
+    /// The kernel's error number, if the kernel refused something.
+    pub fn errno(&self) -> Option<i32> {
+        match self {
+            Error::Refused { errno, .. } => Some(*errno),
+            _ => None,
+        }
+    }
+
+    /// Says what was refused, in place of the bare message number that the socket knows.
+    #[must_use]
+    pub fn about(mut self, operation: &'static str, object: impl Into<String>) -> Self {
+        if let Error::Refused {
+            operation: o,
+            object: name,
+            ..
+        } = &mut self
+        {
+            (*o, *name) = (operation, object.into());
+        }
+        self
+    }
 }
 
 fn detail(message: &str) -> String {

@@ -7,6 +7,8 @@
 pub mod claims;
 pub mod endpoint;
 pub mod event;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod intern;
 pub mod name;
 pub mod node;

@@ -223,3 +223,6 @@ pub fn local_ready<'a>(slices: impl IntoIterator<Item = &'a EndpointSlice>, node
         .collect();
     addresses.len()
 }
+
+#[cfg(test)]
+mod tests;

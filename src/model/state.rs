@@ -244,3 +244,6 @@ impl State {
         super::claims::of(service).iter().filter_map(lost).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,8 @@ type Pair<T> = (Option<T>, Option<T>);
 /// future state count, so that what moves from one Service to another is changed once.
 #[derive(Debug, Clone, Default)]
 pub struct Change {
+    /// Nothing is noted: the kernel is going to be compared with the whole sum anyway.
+    ignored: bool,
     chains: BTreeMap<ChainName, Pair<Arc<ChainSpec>>>,
     sets: BTreeMap<SetName, Pair<Arc<SetSpec>>>,
     elements: BTreeMap<(SetId, Key), Pair<Element>>,
@@ -33,9 +35,17 @@ fn note<K: Ord, T: Clone>(
 }
 
 impl Change {
+    /// A change that notes nothing.
+    pub fn ignored() -> Self {
+        Self {
+            ignored: true,
+            ..Self::default()
+        }
+    }
+
     /// Notes that a chain appears, changes or goes.
     pub fn chain(&mut self, before: Option<&Arc<ChainSpec>>, after: Option<&Arc<ChainSpec>>) {
-        let Some(either) = before.or(after) else {
+        let Some(either) = before.or(after).filter(|_| !self.ignored) else {
             return;
         };
         note(&mut self.chains, either.name.clone(), before, after);
@@ -43,7 +53,7 @@ impl Change {
 
     /// Notes that a set appears or goes.
     pub fn set(&mut self, before: Option<&Arc<SetSpec>>, after: Option<&Arc<SetSpec>>) {
-        let Some(either) = before.or(after) else {
+        let Some(either) = before.or(after).filter(|_| !self.ignored) else {
             return;
         };
         note(&mut self.sets, either.name.clone(), before, after);
@@ -51,7 +61,7 @@ impl Change {
 
     /// Notes that an element appears, changes or goes.
     pub fn element(&mut self, before: Option<&Element>, after: Option<&Element>) {
-        let Some(either) = before.or(after) else {
+        let Some(either) = before.or(after).filter(|_| !self.ignored) else {
             return;
         };
         note(&mut self.elements, (either.set, either.key), before, after);

@@ -8,6 +8,8 @@
 pub mod balance;
 pub mod change;
 pub mod contribution;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod frontend;
 pub mod ledger;
 pub mod nft;
@@ -17,6 +19,7 @@ pub mod resync;
 pub mod ruleset;
 pub mod service;
 pub mod skeleton;
+pub mod stale;
 pub mod trace;
 
 pub use contribution::{Contribution, PortPlan};

@@ -18,34 +18,34 @@ use crate::model::IpFamily;
 /// The most operations of one commit at a cold start (a commit holds the kernel's nfnetlink lock).
 const CHUNK: usize = 8_192;
 
-/// The commits, in order, that fill an empty kernel. With `replace`, the old table goes in the
-/// same commit that the new one appears in, so that there is no moment without.
-pub fn from_nothing(ledger: &Ledger, replace: bool) -> Vec<Vec<Op>> {
+/// The commits, in order, that fill an empty kernel.
+pub fn from_nothing(ledger: &Ledger) -> impl Iterator<Item = Vec<Op>> {
     let (base, plain): (Vec<_>, Vec<_>) = ledger.chains().cloned().partition(|c| c.base.is_some());
-    let mut start = Vec::new();
-    if replace {
-        start.push(Op::DeleteTable);
-    }
-    start.push(Op::AddTable);
-    start.extend(ledger.sets().map(Op::AddSet));
-    start.extend(chains(plain));
+    let start = [Op::AddTable]
+        .into_iter()
+        .chain(ledger.sets().map(Op::AddSet));
+    let start: Vec<Op> = start.chain(chains(plain)).collect();
     let elements = SetId::ALL
         .into_iter()
         .flat_map(|set| ledger.elements_of(set));
-    let mut elements = elements.map(|e| Op::AddElement(e.clone())).peekable();
-    let mut commits = vec![start];
-    if replace {
-        commits[0].extend(elements.by_ref());
-    }
-    while elements.peek().is_some() {
-        commits.push(elements.by_ref().take(CHUNK).collect());
-    }
-    let end = chains(base);
-    match replace {
-        true => commits[0].extend(end),
-        false => commits.push(end.collect()),
-    }
-    commits
+    let mut elements = elements.map(|e| Op::AddElement(e.clone()));
+    let chunks = std::iter::from_fn(move || {
+        let chunk: Vec<Op> = elements.by_ref().take(CHUNK).collect();
+        (!chunk.is_empty()).then_some(chunk)
+    });
+    [start]
+        .into_iter()
+        .chain(chunks)
+        .chain([chains(base).collect()])
+}
+
+/// The one commit that puts the sum in the place of a table which can't be changed into it, so
+/// that there is no moment without.
+pub fn replacement(ledger: &Ledger) -> Vec<Op> {
+    [Op::DeleteTable]
+        .into_iter()
+        .chain(from_nothing(ledger).flatten())
+        .collect()
 }
 
 fn chains(mut chains: Vec<Arc<ChainSpec>>) -> impl Iterator<Item = Op> {

@@ -15,26 +15,28 @@ use super::{Options, skeleton};
 use crate::model::select::{self, Target};
 use crate::model::{IpFamily, Service, ServicePort, ServicePortName, State, TrafficPolicy};
 
-/// The order of endpoints that the kernel has now, by frontend key and first index of the list.
-pub trait Order {
-    /// The endpoints of a list in their places; empty if nothing is known.
-    fn previous(&self, frontend: &Frontend, place: Place) -> Vec<Target>;
+/// What the kernel holds at a key of one of the two endpoint maps, as far as it is known.
+pub type Held<'a> = dyn Fn(SetId, &Key) -> Option<Target> + 'a;
+
+/// The endpoints that a frontend's list has now, in their places.
+fn held_list(held: &Held<'_>, frontend: &Frontend, place: Place) -> Vec<Target> {
+    let (sets, _) = sets_of(frontend);
+    let at = |index: u32| {
+        held(
+            sets.endpoints,
+            &frontend.key().index(place.offset() + index),
+        )
+    };
+    (0..MAX_ENDPOINTS as u32).map_while(at).collect()
 }
 
-/// No order is known.
-impl Order for () {
-    fn previous(&self, _: &Frontend, _: Place) -> Vec<Target> {
-        Vec::new()
-    }
-}
-
-/// Plans a Service. `order` is what the kernel holds of it, so that endpoints keep their places.
+/// Plans a Service. `held` is what the kernel holds of it, so that endpoints keep their places.
 pub fn plan(
     state: &State,
     options: &Options,
     service: &Service,
     family: IpFamily,
-    order: &dyn Order,
+    held: &Held<'_>,
 ) -> Contribution {
     let mut builder = Builder::default();
     let ranges = frontend::source_ranges(service, family, state.node());
@@ -44,7 +46,7 @@ pub fn plan(
         if frontends.is_empty() {
             continue;
         }
-        let plan = plan_port(state, service, port, family, frontends, order);
+        let plan = plan_port(state, service, port, family, frontends, held);
         let mut port = PortBuilder {
             service,
             options,
@@ -66,7 +68,7 @@ fn plan_port(
     port: &ServicePort,
     family: IpFamily,
     frontends: Vec<Frontend>,
-    order: &dyn Order,
+    held: &Held<'_>,
 ) -> PortPlan {
     let slices = state.slices(&service.name);
     let node = state.node();
@@ -75,26 +77,35 @@ fn plan_port(
         .iter()
         .any(|f| f.policy(service) == TrafficPolicy::Local);
     let choice = select::choose(&candidates, local, node);
-    let first_is_local = |f: &&Frontend| is_internal_local(service, f);
-    let previous = |wanted: &[Target], on: Option<&Frontend>, place| {
-        let known = on.map(|f| order.previous(f, place)).unwrap_or_default();
-        let mut settled = settle(&known, wanted);
-        settled.truncate(MAX_ENDPOINTS);
-        settled
+    let settled = |wanted: &[Target], internal_local: bool, place| {
+        let lists = frontends
+            .iter()
+            .filter(|f| is_internal_local(service, f) == internal_local)
+            .map(|f| held_list(held, f, place));
+        let previous = lists
+            .into_iter()
+            .find(|list| !list.is_empty())
+            .unwrap_or_default();
+        let mut list = settle(&previous, wanted);
+        list.truncate(MAX_ENDPOINTS);
+        list
     };
-    let cluster_on = frontends.iter().find(|f| !first_is_local(f));
-    let local_on = match frontends.iter().find(first_is_local) {
-        Some(frontend) => (Some(frontend), Place::First),
-        None => (frontends.last(), Place::Second),
+    // A ClusterIP of policy Local has its only list at the first place.
+    let internal_local = frontends.iter().any(|f| is_internal_local(service, f));
+    let local_place = if internal_local {
+        Place::First
+    } else {
+        Place::Second
     };
+    let local = settled(&choice.local, internal_local, local_place);
     PortPlan {
         name: ServicePortName {
             service: service.name.clone(),
             port: port.name.clone(),
         },
         protocol: port.protocol,
-        cluster: previous(&choice.cluster, cluster_on, Place::First).into(),
-        local: previous(&choice.local, local_on.0, local_on.1).into(),
+        cluster: settled(&choice.cluster, false, Place::First).into(),
+        local: local.into(),
         sticky: service
             .affinity
             .map(|_| format!("{}/{}/{}", service.name, port.port, port.protocol).into()),

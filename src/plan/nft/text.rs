@@ -225,3 +225,25 @@ pub fn ruleset(ruleset: &Ruleset, family: IpFamily) -> String {
     out.push_str("}\n");
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::model::IpFamily;
+    use crate::plan::fixture::{options, plan_all, showcase};
+
+    /// The whole ruleset of the showcase. `UPDATE_GOLDEN=1 cargo test golden` rewrites the file.
+    #[test]
+    fn golden() {
+        let ruleset = plan_all(&showcase(), &options(), IpFamily::V4).ruleset();
+        let text = super::ruleset(&ruleset, IpFamily::V4);
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/plan/golden/showcase.nft");
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::write(path, &text).expect("a writable golden file");
+        }
+        let golden = std::fs::read_to_string(path).unwrap_or_default();
+        assert_eq!(
+            text, golden,
+            "{path} differs; if that is meant: UPDATE_GOLDEN=1"
+        );
+    }
+}

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The loop itself, on one screen.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::sync::mpsc::Receiver;
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+
+use super::engine::{Committed, Engine};
+use super::pace::Pace;
+use super::reports::Reports;
+use crate::backend::{Nftables, conntrack::Conntrack};
+use crate::model::{Changes, Event};
+use crate::observe::admin::AdminRequest;
+use crate::observe::health::Status;
+use crate::observe::view;
+
+/// The most events that one commit takes in. What comes later waits for the next.
+const BATCH: usize = 8_192;
+
+/// The proxy with what it reports to.
+pub struct Loop<K> {
+    /// State, tables and kernel.
+    pub engine: Engine<K>,
+    /// Ends flows to endpoints that are gone; none where conntrack can't be reached.
+    pub conntrack: Option<Conntrack>,
+    /// What health checks and metrics show.
+    pub status: Status,
+    pace: Pace,
+    retry_at: Option<Instant>,
+    reports: Reports,
+    started: Instant,
+}
+
+impl<K: Nftables> Loop<K> {
+    /// A loop that has seen nothing yet.
+    pub fn new(engine: Engine<K>, conntrack: Option<Conntrack>, status: Status) -> Self {
+        let (pace, reports) = (Pace::default(), Reports::default());
+        Self { engine, conntrack, status, pace, retry_at: None, reports, started: Instant::now() }
+    }
+
+    /// Runs until `stop` is ready or no event can come any more. The rules stay.
+    pub async fn run(
+        mut self,
+        mut events: Receiver<Event>,
+        mut questions: Receiver<AdminRequest>,
+        stop: impl Future<Output = ()>,
+    ) {
+        tokio::pin!(stop);
+        loop {
+            let retry = tokio::time::sleep_until(self.retry_at.unwrap_or_else(Instant::now));
+            tokio::select! {
+                biased;
+                () = &mut stop => return,
+                Some(question) = questions.recv() => self.answer(question),
+                () = retry, if self.retry_at.is_some() => self.commit(),
+                event = events.recv() => match event {
+                    None => return,
+                    Some(event) => {
+                        self.observe(event);
+                        let more = std::iter::from_fn(|| events.try_recv().ok());
+                        more.take(BATCH).for_each(|event| self.observe(event));
+                        if self.engine.has_work() && self.retry_at.is_none() {
+                            self.commit();
+                        }
+                    }
+                },
+            }
+        }
+    }
+
+    fn observe(&mut self, event: Event) {
+        self.reports.event(&event);
+        self.engine.observe(event);
+        self.status.node(self.engine.state().node_leaving());
+        if self.engine.has_work() {
+            self.engine.families().for_each(|family| self.status.queued(family));
+        }
+    }
+
+    fn commit(&mut self) {
+        let done = self.engine.commit();
+        self.retry_at = match done.failed() {
+            true => Some(Instant::now() + self.pace.failed()),
+            false => None,
+        };
+        self.report(&done);
+        if done.failed() {
+            return;
+        }
+        self.pace.succeeded();
+        self.end_stale_flows(&done);
+        self.report_services(&done.changes);
+        self.status.health_checks(self.engine.health_checks());
+    }
+
+    fn report(&mut self, done: &Committed) {
+        for (family, result, took) in &done.families {
+            match result {
+                Ok(sent) => {
+                    debug!(%family, ?took, messages = sent.messages, elements = sent.elements, "committed");
+                    self.status.applied(*family, *took);
+                }
+                Err(error) => {
+                    warn!(%family, "{}; what is in the kernel stays, next attempt soon", Chain(error));
+                    self.status.failed(*family, &Chain(error).to_string());
+                }
+            }
+        }
+        for error in &done.left_behind {
+            warn!("sticky clients of an endpoint that is gone: {}", Chain(error));
+        }
+    }
+
+    fn end_stale_flows(&mut self, done: &Committed) {
+        let Some(conntrack) = &mut self.conntrack else { return };
+        for (family, flows) in &done.stale_flows {
+            match conntrack.delete_stale(*family, flows) {
+                Ok(0) => {}
+                Ok(count) => debug!(%family, count, "ended stale flows"),
+                Err(error) => warn!(%family, "stale flows: {}", Chain(&error)),
+            }
+        }
+    }
+
+    fn report_services(&mut self, changes: &Changes) {
+        let state = self.engine.state();
+        if changes.everything {
+            let took: Duration = self.started.elapsed();
+            let services = state.service_names().count();
+            info!(services, skipped = self.reports.skipped_objects(), ?took, "in step");
+            state.service_names().for_each(|name| self.reports.service(name, state));
+        } else {
+            changes.services.iter().for_each(|name| self.reports.service(name, state));
+        }
+    }
+
+    fn answer(&self, question: AdminRequest) {
+        // Who asked may be gone by now.
+        let _ = question.reply.send(view::services(self.engine.state(), self.engine.options()));
+    }
+}
+
+/// An error with its causes, on one line.
+struct Chain<'a>(&'a dyn std::error::Error);
+
+impl std::fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
