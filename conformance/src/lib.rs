@@ -4,13 +4,26 @@
 //! | module | is |
 //! |---|---|
 //! | [`netns`] | nodes, pods and a client as network namespaces |
-//! | [`server`], [`client`], [`sctp`] | who answers, who asks, in TCP, UDP and SCTP |
+//! | [`server`], [`client`], [`sctp`], [`socket`] | who answers, who asks, in TCP, UDP and SCTP |
+//! | [`object`] | Services and endpoints, and the manifests they become |
+//! | [`agent`], [`cluster`] | the program on every node, all reading one directory |
+//! | [`case`](mod@case), [`cases`] | the packet table: who connects where, and what must happen |
+//! | [`judge`], [`stats`] | runs a row with real packets |
+//! | [`tracer`] | runs a row through ferrule's packet tracer: both must agree |
 
+pub mod agent;
+pub mod case;
+pub mod cases;
 pub mod client;
+pub mod cluster;
+pub mod judge;
 pub mod netns;
+pub mod object;
 pub mod sctp;
 pub mod server;
 pub mod socket;
+pub mod stats;
+pub mod tracer;
 
 /// Whether namespaces can be made. If not, says so, for tests that then have nothing to do.
 ///
