@@ -3,8 +3,9 @@
 
 pub mod conntrack;
 pub mod netlink;
-#[cfg(test)]
-pub(crate) mod netns;
+#[doc(hidden)]
+pub mod netns;
+pub mod nft;
 
 use std::net::IpAddr;
 
@@ -78,6 +79,9 @@ pub enum Error {
     /// twice. The caller starts over.
     #[error("netlink dump interrupted by a change")]
     Interrupted,
+    /// A right or a feature of the kernel is missing; says which, and the whole story.
+    #[error("{0}")]
+    Missing(String),
     /// The kernel's answer could not be understood.
     #[error("netlink answer: {0}")]
     Malformed(String),

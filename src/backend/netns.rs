@@ -6,7 +6,7 @@ use nix::sched::{CloneFlags, unshare};
 /// Runs a test's body in a thread with a new network namespace, which goes with the thread and
 /// the sockets made in it. Where that takes rights that we do not have the test is skipped, and
 /// says so; with `REQUIRE_ROOT=1` it fails instead.
-pub(crate) fn in_namespace(body: impl FnOnce() + Send + 'static) {
+pub fn in_namespace(body: impl FnOnce() + Send + 'static) {
     let entered = std::thread::spawn(move || {
         unshare(CloneFlags::CLONE_NEWNET)?;
         body();
@@ -20,7 +20,7 @@ pub(crate) fn in_namespace(body: impl FnOnce() + Send + 'static) {
 }
 
 /// Ends a test that cannot run here: it says so, or fails with `REQUIRE_ROOT=1`.
-pub(crate) fn skip(reason: &str) {
+pub fn skip(reason: &str) {
     assert!(
         std::env::var_os("REQUIRE_ROOT").is_none_or(|v| v != "1"),
         "{reason}"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Which endpoints of a service port get traffic (kube-proxy: `topology.go`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::{EndpointSlice, Hints, IpFamily, Node, Protocol, SliceEndpoint};
@@ -213,15 +213,16 @@ pub fn explain(candidates: &[Candidate<'_>], node: &Node) -> Vec<Option<Unused>>
 }
 
 /// How many endpoints of any port are ready on the own node, by address: what a
-/// healthCheckNodePort reports. Terminating ones do not count.
+/// healthCheckNodePort reports. Terminating ones do not count. A dual-stack Service has the same
+/// endpoints in both families, so the larger number of the two counts.
 pub fn local_ready<'a>(slices: impl IntoIterator<Item = &'a EndpointSlice>, node: &Node) -> usize {
     let local = |e: &&SliceEndpoint| e.conditions.ready && e.node.as_ref() == Some(&node.name);
-    let addresses: std::collections::BTreeSet<IpAddr> = slices
+    let endpoints = slices
         .into_iter()
-        .flat_map(|s| s.endpoints.iter().filter(local))
-        .map(|e| e.address)
-        .collect();
-    addresses.len()
+        .flat_map(|s| s.endpoints.iter().filter(local));
+    let addresses: BTreeSet<IpAddr> = endpoints.map(|e| e.address).collect();
+    let v4 = addresses.iter().filter(|a| a.is_ipv4()).count();
+    v4.max(addresses.len() - v4)
 }
 
 #[cfg(test)]

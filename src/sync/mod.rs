@@ -4,6 +4,8 @@
 pub mod engine;
 pub mod pace;
 pub mod reports;
+pub mod run;
 pub mod table;
 
 pub use engine::{Committed, Engine};
+pub use run::Loop;

@@ -11,11 +11,11 @@ use tracing::{debug, info, warn};
 use super::engine::{Committed, Engine};
 use super::pace::Pace;
 use super::reports::Reports;
-use crate::backend::{Nftables, conntrack::Conntrack};
-use crate::model::{Changes, Event};
-use crate::observe::admin::AdminRequest;
-use crate::observe::health::Status;
-use crate::observe::view;
+use crate::backend::Nftables;
+use crate::backend::conntrack::{self, Conntrack};
+use crate::model::{Changes, Event, IpFamily};
+use crate::observe::{AdminRequest, HealthCheck, Status, show};
+use crate::plan::{skeleton, stale};
 
 /// The most events that one commit takes in. What comes later waits for the next.
 const BATCH: usize = 8_192;
@@ -38,7 +38,15 @@ impl<K: Nftables> Loop<K> {
     /// A loop that has seen nothing yet.
     pub fn new(engine: Engine<K>, conntrack: Option<Conntrack>, status: Status) -> Self {
         let (pace, reports) = (Pace::default(), Reports::default());
-        Self { engine, conntrack, status, pace, retry_at: None, reports, started: Instant::now() }
+        Self {
+            engine,
+            conntrack,
+            status,
+            pace,
+            retry_at: None,
+            reports,
+            started: Instant::now(),
+        }
     }
 
     /// Runs until `stop` is ready or no event can come any more. The rules stay.
@@ -76,7 +84,9 @@ impl<K: Nftables> Loop<K> {
         self.engine.observe(event);
         self.status.node(self.engine.state().node_leaving());
         if self.engine.has_work() {
-            self.engine.families().for_each(|family| self.status.queued(family));
+            self.engine
+                .families()
+                .for_each(|family| self.status.queued(family));
         }
     }
 
@@ -93,7 +103,7 @@ impl<K: Nftables> Loop<K> {
         self.pace.succeeded();
         self.end_stale_flows(&done);
         self.report_services(&done.changes);
-        self.status.health_checks(self.engine.health_checks());
+        self.report_health_checks();
     }
 
     fn report(&mut self, done: &Committed) {
@@ -104,20 +114,25 @@ impl<K: Nftables> Loop<K> {
                     self.status.applied(*family, *took);
                 }
                 Err(error) => {
-                    warn!(%family, "{}; what is in the kernel stays, next attempt soon", Chain(error));
                     self.status.failed(*family, &Chain(error).to_string());
                 }
             }
         }
         for error in &done.left_behind {
-            warn!("sticky clients of an endpoint that is gone: {}", Chain(error));
+            warn!(
+                "sticky clients of an endpoint that is gone: {}",
+                Chain(error)
+            );
         }
     }
 
     fn end_stale_flows(&mut self, done: &Committed) {
-        let Some(conntrack) = &mut self.conntrack else { return };
+        let Some(conntrack) = &mut self.conntrack else {
+            return;
+        };
         for (family, flows) in &done.stale_flows {
-            match conntrack.delete_stale(*family, flows) {
+            let flows: Vec<_> = flows.iter().map(flow).collect();
+            match conntrack.delete_stale(*family, &flows) {
                 Ok(0) => {}
                 Ok(count) => debug!(%family, count, "ended stale flows"),
                 Err(error) => warn!(%family, "stale flows: {}", Chain(&error)),
@@ -130,16 +145,57 @@ impl<K: Nftables> Loop<K> {
         if changes.everything {
             let took: Duration = self.started.elapsed();
             let services = state.service_names().count();
-            info!(services, skipped = self.reports.skipped_objects(), ?took, "in step");
-            state.service_names().for_each(|name| self.reports.service(name, state));
+            info!(
+                services,
+                skipped = self.reports.skipped_objects(),
+                ?took,
+                "in step"
+            );
+            state
+                .service_names()
+                .for_each(|name| self.reports.service(name, state));
         } else {
-            changes.services.iter().for_each(|name| self.reports.service(name, state));
+            changes
+                .services
+                .iter()
+                .for_each(|name| self.reports.service(name, state));
         }
     }
 
+    fn report_health_checks(&self) {
+        let (state, options) = (self.engine.state(), self.engine.options());
+        let addresses = |family: IpFamily| skeleton::node_addresses(state, options, family);
+        let checks = self
+            .engine
+            .health_checks()
+            .iter()
+            .map(|(service, (port, ready))| HealthCheck {
+                service: service.clone(),
+                port: *port,
+                local_endpoints: *ready,
+            });
+        self.status.health_checks(
+            self.engine.families().flat_map(addresses).collect(),
+            checks.collect(),
+        );
+    }
+
     fn answer(&self, question: AdminRequest) {
-        // Who asked may be gone by now.
-        let _ = question.reply.send(view::services(self.engine.state(), self.engine.options()));
+        let families: Vec<IpFamily> = self.engine.families().collect();
+        match question {
+            AdminRequest::Services { selection, reply } => {
+                // Who asked may be gone by now.
+                let _ = reply.send(show::services(self.engine.state(), &families, &selection));
+            }
+        }
+    }
+}
+
+fn flow(flow: &stale::StaleFlows) -> conntrack::StaleFlows {
+    conntrack::StaleFlows {
+        protocol: flow.protocol,
+        frontend: (flow.address, flow.port),
+        live: flow.live.iter().map(|t| (t.address, t.port)).collect(),
     }
 }
 

@@ -113,6 +113,13 @@ impl Writer {
         self.pad();
     }
 
+    /// Sets further flags of the message that begins at an offset.
+    pub fn set_flags(&mut self, start: usize, flags: u16) {
+        let at = start + 6;
+        let old = u16::from_ne_bytes([self.bytes[at], self.bytes[at + 1]]);
+        self.bytes[at..at + 2].copy_from_slice(&(old | flags).to_ne_bytes());
+    }
+
     /// Bytes written so far.
     pub fn len(&self) -> usize {
         self.bytes.len()
