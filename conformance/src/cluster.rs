@@ -44,6 +44,7 @@ impl Cluster {
         let directory = tempfile::Builder::new()
             .prefix("ferrule-conformance-")
             .tempdir()?;
+        crate::interrupt::remove_later(directory.path().to_owned());
         std::fs::create_dir(directory.path().join("manifests"))?;
         let serve = |p: &crate::netns::Pod| {
             let addresses = IpFamily::ALL.map(|f| p.address(f));

@@ -8,6 +8,7 @@
 //! | [`object`] | Services and endpoints, and the manifests they become |
 //! | [`agent`], [`cluster`] | the program on every node, all reading one directory |
 //! | [`case`](mod@case), [`cases`] | the packet table: who connects where, and what must happen |
+//! | [`interrupt`] | cleans up after SIGINT and SIGTERM |
 //! | [`judge`], [`stats`] | runs a row with real packets |
 //! | [`tracer`] | runs a row through ferrule's packet tracer: both must agree |
 
@@ -16,6 +17,7 @@ pub mod case;
 pub mod cases;
 pub mod client;
 pub mod cluster;
+pub mod interrupt;
 pub mod judge;
 pub mod netns;
 pub mod object;

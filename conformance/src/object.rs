@@ -284,14 +284,14 @@ impl Service {
 
     /// Its NodePort, if it has one; the same in all protocols.
     pub fn node_port(&self) -> Option<u16> {
-        (self.kind != Kind::ClusterIp).then_some(30_000 + self.id)
+        (self.kind != Kind::ClusterIp).then(|| 30_000 + self.id)
     }
 
     /// Port of its health check, if it has one.
     pub fn health_port(&self) -> Option<u16> {
         let balanced = !matches!(self.kind, Kind::ClusterIp | Kind::NodePort);
         let local = self.external_policy == TrafficPolicy::Local;
-        (balanced && local).then_some(31_500 + self.id)
+        (balanced && local).then(|| 31_500 + self.id)
     }
 
     /// The Service and its slices.

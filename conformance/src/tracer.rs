@@ -114,10 +114,11 @@ fn endpoint_fate(trial: &Trial<'_>, reach: &Reach, pod: &str) -> Fate {
 }
 
 fn source(trial: &Trial<'_>, to: IpAddr, world: &World) -> IpAddr {
+    let decided_by = trial.row.decided_by();
     match trial.row.from.place {
         Place::Pod(name) => object::pod_address(trial.family, name),
         Place::Outside => trial.row.from.source(trial.family).unwrap_or(to),
-        Place::Node(_) if to.is_loopback() || world.local.contains(&to) => to,
+        Place::Node(n) if n == decided_by && (to.is_loopback() || world.local.contains(&to)) => to,
         Place::Node(n) => netns::node_address(trial.family, n),
     }
 }

@@ -22,6 +22,7 @@ use ferrule_conformance::tracer::Tracer;
 const THREADS: usize = 16;
 
 fn main() -> Result<()> {
+    ferrule_conformance::interrupt::clean_up()?;
     let words: Vec<String> = std::env::args()
         .skip(1)
         .filter(|a| !a.starts_with('-'))
