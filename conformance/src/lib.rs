@@ -10,6 +10,7 @@
 //! | [`case`](mod@case), [`cases`] | the packet table: who connects where, and what must happen |
 //! | [`interrupt`] | cleans up after SIGINT and SIGTERM |
 //! | [`judge`], [`stats`] | runs a row with real packets |
+//! | [`scenario`](mod@scenario) | what happens one after the other: affinity, stale flows, restarts |
 //! | [`tracer`] | runs a row through ferrule's packet tracer: both must agree |
 
 pub mod agent;
@@ -21,6 +22,7 @@ pub mod interrupt;
 pub mod judge;
 pub mod netns;
 pub mod object;
+pub mod scenario;
 pub mod sctp;
 pub mod server;
 pub mod socket;

@@ -12,10 +12,11 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 use ferrule::model::{IpFamily, Protocol};
 use ferrule_conformance::case::{Case, Profile};
-use ferrule_conformance::cases::profiles;
+use ferrule_conformance::cases::{cluster_cidr_flags, profiles};
 use ferrule_conformance::cluster::Cluster;
 use ferrule_conformance::judge::Trial;
 use ferrule_conformance::netns::Layout;
+use ferrule_conformance::scenario::scenarios;
 use ferrule_conformance::tracer::Tracer;
 
 /// Rows that run at the same time. Most wait for time-outs.
@@ -32,7 +33,7 @@ fn main() -> Result<()> {
         failures += run(&words)?;
     }
     if failures > 0 {
-        bail!("{failures} rows failed");
+        bail!("{failures} failures");
     }
     Ok(())
 }
@@ -107,7 +108,8 @@ fn run(words: &[String]) -> Result<usize> {
             failures += run_profile(&mut cluster, &profile, &chosen)?;
         }
     }
-    println!("{failures} rows failed, {} s", begun.elapsed().as_secs());
+    failures += run_scenarios(&mut cluster, words)?;
+    println!("{failures} failures, {} s", begun.elapsed().as_secs());
     Ok(failures)
 }
 
@@ -155,4 +157,36 @@ fn run_profile(cluster: &mut Cluster, profile: &Profile, chosen: &[&Case]) -> Re
     println!("  {} rows, {} s", trials.len(), begun.elapsed().as_secs());
     profile.cases.iter().for_each(|c| cluster.remove(c.name));
     Ok(failed.values().map(Vec::len).sum())
+}
+
+fn run_scenarios(cluster: &mut Cluster, words: &[String]) -> Result<usize> {
+    let chosen: Vec<_> = scenarios()
+        .into_iter()
+        .filter(|s| wanted(words, "scenarios", s.name))
+        .collect();
+    if chosen.is_empty() {
+        return Ok(0);
+    }
+    cluster.start_agents(&cluster_cidr_flags())?;
+    let mut failures = 0;
+    for scenario in chosen {
+        let begun = Instant::now();
+        let result = (scenario.run)(cluster);
+        let seconds = begun.elapsed().as_secs_f64();
+        match result {
+            Ok(()) => println!("  {}: good, {seconds:.1} s", scenario.name),
+            Err(e) => {
+                failures += 1;
+                println!(
+                    "  FAIL {}: {e:#}, {seconds:.1} s\n{}",
+                    scenario.name,
+                    cluster.logs()
+                );
+                // Whatever it left behind must not fail the next one.
+                cluster.remove("scenario");
+                cluster.start_agents(&cluster_cidr_flags())?;
+            }
+        }
+    }
+    Ok(failures)
 }
