@@ -24,8 +24,10 @@
 pub mod backend;
 pub mod cli;
 pub mod config;
+pub mod debug;
 pub mod model;
 pub mod observe;
 pub mod plan;
+pub mod run;
 pub mod sync;
 pub mod watch;

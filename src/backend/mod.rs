@@ -2,10 +2,11 @@
 //! The kernel: commits transactions and reads back what is there. Decides nothing.
 
 pub mod conntrack;
+pub mod fake;
 pub mod netlink;
-#[doc(hidden)]
-pub mod netns;
 pub mod nft;
+#[doc(hidden)]
+pub mod testing;
 
 use std::net::IpAddr;
 
@@ -26,10 +27,32 @@ pub trait Nftables {
         &mut self,
         family: IpFamily,
         set: &SetName,
-    ) -> Result<Vec<(Key, IpAddr, u16)>, Error>;
+    ) -> Result<Vec<(Key, IpAddr)>, Error>;
 
     /// Applies all operations atomically, or none of them.
     fn commit(&mut self, family: IpFamily, ops: &[Op]) -> Result<Sent, Error>;
+}
+
+impl<T: Nftables + ?Sized> Nftables for &mut T {
+    fn read_table(&mut self, family: IpFamily) -> Result<Option<TableState>, Error> {
+        (**self).read_table(family)
+    }
+
+    fn read_elements(&mut self, family: IpFamily, set: SetId) -> Result<Vec<Element>, Error> {
+        (**self).read_elements(family, set)
+    }
+
+    fn read_clients(
+        &mut self,
+        family: IpFamily,
+        set: &SetName,
+    ) -> Result<Vec<(Key, IpAddr)>, Error> {
+        (**self).read_clients(family, set)
+    }
+
+    fn commit(&mut self, family: IpFamily, ops: &[Op]) -> Result<Sent, Error> {
+        (**self).commit(family, ops)
+    }
 }
 
 /// What a commit cost.

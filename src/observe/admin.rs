@@ -13,10 +13,13 @@ use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr};
 use nix::sys::{socket, stat};
+use serde::Serialize;
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
 
+use super::health::Failures;
 use super::http::{JSON, Reply, TEXT, answer, not_found, reply};
+use super::status::Status;
 use super::view::ServiceView;
 use crate::model::ServiceName;
 
@@ -78,13 +81,18 @@ impl Selection {
 }
 
 /// Opens the socket, again and again if need be, and answers for ever.
-pub(super) async fn serve_admin(path: &Path, requests: mpsc::Sender<AdminRequest>) {
+pub(super) async fn serve_admin(
+    path: &Path,
+    status: &Status,
+    requests: mpsc::Sender<AdminRequest>,
+) {
     let mut reported = false;
     loop {
         match open(path) {
             Ok((listener, _guard)) => {
-                let requests = requests.clone();
-                match answer(listener, move |request| route(request, requests.clone())).await {}
+                let (status, requests) = (status.clone(), requests.clone());
+                let handler = move |request| route(request, status.clone(), requests.clone());
+                match answer(listener, handler).await {}
             }
             Err(error) => {
                 if !reported {
@@ -98,7 +106,11 @@ pub(super) async fn serve_admin(path: &Path, requests: mpsc::Sender<AdminRequest
     }
 }
 
-async fn route(request: Request<Incoming>, requests: mpsc::Sender<AdminRequest>) -> Reply {
+async fn route(
+    request: Request<Incoming>,
+    status: Status,
+    requests: mpsc::Sender<AdminRequest>,
+) -> Reply {
     if request.method() != Method::GET {
         return reply(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET\n");
     }
@@ -107,6 +119,10 @@ async fn route(request: Request<Incoming>, requests: mpsc::Sender<AdminRequest>)
             let selection = Selection::from_query(request.uri().query().unwrap_or_default());
             services(selection, &requests).await
         }
+        "/status" => json(&StatusView {
+            healthy: status.healthy(),
+            failures: status.failures(),
+        }),
         _ => not_found(),
     }
 }
@@ -128,7 +144,18 @@ async fn services(selection: Selection, requests: &mpsc::Sender<AdminRequest>) -
             "the agent does not answer\n",
         );
     };
-    match serde_json::to_vec(&views) {
+    json(&views)
+}
+
+/// What /status answers: whether rules are up to date, and why not.
+#[derive(Serialize)]
+struct StatusView {
+    healthy: bool,
+    failures: Failures,
+}
+
+fn json(value: &impl Serialize) -> Reply {
+    match serde_json::to_vec(value) {
         Ok(body) => reply(StatusCode::OK, JSON, body),
         Err(error) => reply(StatusCode::INTERNAL_SERVER_ERROR, TEXT, error.to_string()),
     }

@@ -26,8 +26,13 @@ pub(super) struct Health {
     applied: BTreeMap<IpFamily, Timestamp>,
     /// Since when each family has waited for that.
     queued: BTreeMap<IpFamily, Duration>,
+    /// Why the last attempt of each family failed.
+    failed: BTreeMap<IpFamily, String>,
     eligible: bool,
 }
+
+/// Reasons by family.
+pub(super) type Failures = BTreeMap<String, String>;
 
 /// An answer of /healthz or /livez.
 #[derive(Debug, Serialize)]
@@ -55,10 +60,12 @@ struct FamilyReport {
 impl Health {
     /// Nothing has happened yet and no Node is known, so /healthz is bad and /livez is good.
     pub(super) fn new(timeout: Duration) -> Self {
+        let (applied, queued, failed) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         Self {
             timeout,
-            applied: BTreeMap::new(),
-            queued: BTreeMap::new(),
+            applied,
+            queued,
+            failed,
             eligible: false,
         }
     }
@@ -71,7 +78,21 @@ impl Health {
     /// All changes are applied.
     pub(super) fn applied(&mut self, family: IpFamily, now: Moment) {
         self.queued.remove(&family);
+        self.failed.remove(&family);
         self.applied.insert(family, now.wall);
+    }
+
+    /// An attempt to apply changes failed.
+    pub(super) fn failed(&mut self, family: IpFamily, reason: &str) {
+        self.failed.insert(family, reason.to_owned());
+    }
+
+    /// The reasons of failures that last, by family.
+    pub(super) fn failures(&self) -> Failures {
+        self.failed
+            .iter()
+            .map(|(family, reason)| (family.to_string(), reason.clone()))
+            .collect()
     }
 
     /// The own Node, which load balancers should use unless it is gone or leaving (KEP-3836).

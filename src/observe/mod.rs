@@ -9,7 +9,7 @@
 //! | 10256 | /healthz, /livez | yes |
 //! | 10249 | /healthz, /proxyMode, /metrics | yes, metrics in part |
 //! | `spec.healthCheckNodePort` | any | yes; for both families of a Service |
-//! | unix socket | /services | no: ours |
+//! | unix socket | /services, /status | no: ours |
 
 mod admin;
 mod checks;

@@ -57,12 +57,12 @@ pub async fn serve(
         move |request| metrics_reply(&metrics, &request),
     );
     let checks = async {
-        serve_checks(status).await;
+        serve_checks(status.clone()).await;
         Ok(())
     };
     let admin = async {
         if let Some(path) = &listen.admin {
-            serve_admin(path, requests).await;
+            serve_admin(path, &status, requests).await;
         }
         Ok(())
     };

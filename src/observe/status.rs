@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::checks::{Checks, HealthCheck};
-use super::health::{Health, Moment, Report};
+use super::health::{Failures, Health, Moment, Report};
 use super::metrics::Metrics;
 use crate::model::IpFamily;
 
@@ -60,10 +60,12 @@ impl Status {
         self.0.metrics.applied(family, took, now.wall);
     }
 
-    /// A transaction failed; what it should have changed stays queued.
+    /// A transaction failed; what it should have changed stays queued. The reason is logged, and
+    /// shown on the admin socket until the family is applied.
     pub fn failed(&self, family: IpFamily, reason: &str) {
         tracing::error!(%family, reason, "rules were not applied");
         self.queued(family);
+        self.health().failed(family, reason);
         self.0.metrics.failed(family);
     }
 
@@ -114,6 +116,11 @@ impl Status {
         let report = self.health().livez((self.0.now)());
         self.0.metrics.livez(report.good);
         report
+    }
+
+    /// The reasons of failures that last.
+    pub(super) fn failures(&self) -> Failures {
+        self.health().failures()
     }
 
     pub(super) fn metrics(&self) -> String {

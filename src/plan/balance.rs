@@ -84,13 +84,14 @@ pub fn ranges(next: &ChainName) -> Arc<ChainSpec> {
     chain(format!("ranges-{next}"), rules)
 }
 
-/// A sticky service port's map from client to endpoint.
-pub fn affinity_map(id: &str, local: bool, capacity: u32) -> SetSpec {
-    let suffix = if local { "/local" } else { "" };
+/// A sticky service port's map from client to endpoint, one for each target port: nft 1.0.6 can't
+/// load a statement that enters an IPv6 address and a port.
+pub fn affinity_map(id: &str, local: bool, port: u16, capacity: u32) -> SetSpec {
+    let infix = if local { "local/" } else { "" };
     SetSpec {
-        name: SetName::Own(format!("affinity-{id}{suffix}").into()),
+        name: SetName::Own(format!("affinity-{id}/{infix}{port}").into()),
         key: vec![Field::Source],
-        data: DataKind::Target,
+        data: DataKind::Address,
         interval: false,
         dynamic: Some(capacity),
     }
@@ -112,47 +113,39 @@ pub fn sticky(
     id: &str,
     suffix: &str,
     protocol: Protocol,
-    map: &SetName,
+    maps: &[(u16, SetName)],
     next: &ChainName,
 ) -> Arc<ChainSpec> {
-    let known = Action::Dnat(vec![Field::Source], map.clone());
-    let rules = vec![
-        Rule::when([Match::ProtocolIs(protocol)], known),
-        Rule::always(Action::Goto(next.clone())),
-    ];
+    let known = |(port, map): &(u16, SetName)| {
+        let (key, map, port) = (vec![Field::Source], map.clone(), *port);
+        Rule::when([Match::ProtocolIs(protocol)], Action::DnatTo { key, map, port })
+    };
+    let mut rules: Vec<Rule> = maps.iter().map(known).collect();
+    rules.push(Rule::always(Action::Goto(next.clone())));
     chain(format!("sticky-{id}/{suffix}"), rules)
 }
 
 /// The chain that remembers where a client went, run once the connection has been translated.
-/// The second map holds the client's endpoint on this node.
+/// The local maps hold the client's endpoint on this node.
 pub fn learn(
     id: &str,
     timeout: u32,
-    cluster: Option<&SetName>,
-    local: Option<&SetName>,
+    cluster: &[(u16, SetName)],
+    local: &[(u16, SetName)],
 ) -> Arc<ChainSpec> {
     let update = |set: &SetName| Action::Update {
         set: set.clone(),
         key: vec![Field::OriginalSource],
         timeout,
-        data: vec![Field::Destination, Field::Port],
+        data: vec![Field::Destination],
     };
-    let mut rules: Vec<Rule> = cluster
-        .map(|map| Rule::always(update(map)))
-        .into_iter()
-        .collect();
-    if let Some(local) = local {
-        // The hairpin set holds each local endpoint as a pair of equal addresses.
-        let key = vec![
-            Field::Destination,
-            Field::Destination,
-            Field::Protocol,
-            Field::Port,
-        ];
-        rules.push(Rule::when(
-            [Match::InSet(key, SetId::Hairpin.into())],
-            update(local),
-        ));
-    }
+    let learn = |(port, map): &(u16, SetName)| Rule::when([Match::PortIs(*port)], update(map));
+    // The hairpin set holds each local endpoint as a pair of equal addresses.
+    let pair = vec![Field::Destination, Field::Destination, Field::Protocol, Field::Port];
+    let here = Match::InSet(pair, SetId::Hairpin.into());
+    let learn_local = |(port, map): &(u16, SetName)| {
+        Rule::when([Match::PortIs(*port), here.clone()], update(map))
+    };
+    let rules = cluster.iter().map(learn).chain(local.iter().map(learn_local)).collect();
     chain(format!("learn-{id}"), rules)
 }

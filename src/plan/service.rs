@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What one Service contributes to the ruleset of one family.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -329,15 +329,9 @@ impl<'a> PortBuilder<'a> {
         }
         let mut next = self.out.chain(balance::random(entrance, place, list.len()));
         if let Some(id) = &self.plan.sticky {
-            let map = self.out.set(balance::affinity_map(
-                id,
-                local,
-                self.options.affinity_capacity,
-            ));
+            let maps = self.affinity_maps(id, list, local);
             let suffix = balance::sticky_suffix(entrance, place, local);
-            next = self
-                .out
-                .chain(balance::sticky(id, suffix, self.plan.protocol, &map, &next));
+            next = self.out.chain(balance::sticky(id, suffix, self.plan.protocol, &maps, &next));
         }
         let verdict = self.permitted(frontend, next);
         self.out.element(map, key, Data::Verdict(verdict));
@@ -351,19 +345,28 @@ impl<'a> PortBuilder<'a> {
         }
     }
 
+    /// The maps that hold clients of these endpoints, by target port.
+    fn affinity_maps(&mut self, id: &str, list: &[Target], local: bool) -> Vec<(u16, SetName)> {
+        let ports: BTreeSet<u16> = list.iter().map(|t| t.port).collect();
+        let capacity = self.options.affinity_capacity;
+        let mut map =
+            |port| (port, self.out.set(balance::affinity_map(id, local, port, capacity)));
+        ports.into_iter().map(&mut map).collect()
+    }
+
     /// Lets the kernel remember the clients of a sticky frontend.
     fn learn(&mut self, frontend: &Frontend, sets: &Sets) {
         let (Some(id), Some(timeout)) = (&self.plan.sticky, self.service.affinity) else {
             return;
         };
-        let capacity = self.options.affinity_capacity;
-        let mut map = |used: bool, local| {
-            used.then(|| self.out.set(balance::affinity_map(id, local, capacity)))
-        };
-        let uses_cluster = |f: &Frontend| !is_internal_local(self.service, f);
-        let cluster = map(self.plan.frontends.iter().any(uses_cluster), false);
-        let local = map(!self.plan.local.is_empty(), true);
-        let chain = balance::learn(id, timeout, cluster.as_ref(), local.as_ref());
+        let plan = self.plan;
+        let mut cluster = Vec::new();
+        if plan.frontends.iter().any(|f| !is_internal_local(self.service, f)) {
+            let all: Vec<Target> = plan.cluster.iter().chain(plan.local.iter()).copied().collect();
+            cluster = self.affinity_maps(id, &all, false);
+        }
+        let local = self.affinity_maps(id, &plan.local, true);
+        let chain = balance::learn(id, timeout, &cluster, &local);
         let chain = self.out.chain(chain);
         self.out.element(
             sets.learn,

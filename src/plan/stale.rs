@@ -30,8 +30,8 @@ pub struct StaleFlows {
 pub struct StaleClients {
     /// The map.
     pub map: SetName,
-    /// Endpoints that may hold clients.
-    pub live: BTreeSet<Target>,
+    /// Addresses of endpoints that may hold clients.
+    pub live: BTreeSet<IpAddr>,
 }
 
 fn targets(plan: &PortPlan) -> BTreeSet<Target> {
@@ -114,18 +114,17 @@ pub fn all_clients(contribution: &Contribution) -> Vec<StaleClients> {
 }
 
 fn maps(port: &PortPlan, contribution: &Contribution) -> Vec<StaleClients> {
-    let Some(id) = &port.sticky else {
-        return Vec::new();
-    };
+    let Some(id) = &port.sticky else { return Vec::new() };
     let of = |local: bool| {
-        let map = balance::affinity_map(id, local, 0).name;
-        let exists = contribution.sets.iter().any(|s| s.name == map);
-        let live = if local {
-            port.local.iter().copied().collect()
-        } else {
-            targets(port)
-        };
-        exists.then_some(StaleClients { map, live })
+        let live = if local { port.local.iter().copied().collect() } else { targets(port) };
+        let ports: BTreeSet<u16> = live.iter().map(|t: &Target| t.port).collect();
+        ports.into_iter().filter_map(move |target_port| {
+            let map = balance::affinity_map(id, local, target_port, 0).name;
+            let exists = contribution.sets.iter().any(|s| s.name == map);
+            let on_port = live.iter().filter(|t| t.port == target_port);
+            let live = on_port.map(|t| t.address).collect();
+            exists.then_some(StaleClients { map, live })
+        })
     };
-    [of(false), of(true)].into_iter().flatten().collect()
+    of(false).chain(of(true)).collect()
 }

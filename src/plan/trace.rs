@@ -33,8 +33,8 @@ pub struct Packet {
 pub struct World {
     /// The addresses of this host.
     pub local: BTreeSet<IpAddr>,
-    /// Clients that the affinity maps hold: map and source address to endpoint.
-    pub clients: BTreeMap<(SetName, IpAddr), Target>,
+    /// Clients that the affinity maps hold: map and source address to the endpoint's address.
+    pub clients: BTreeMap<(SetName, IpAddr), IpAddr>,
 }
 
 /// What may happen to the packet.
@@ -146,6 +146,10 @@ impl Walk<'_> {
             Action::Jump(chain) => self.jump(chain, rest),
             Action::Update { .. } => self.rules(rest),
             Action::Dnat(key, map) => self.dnat(key, map, rest),
+            Action::DnatTo { map, port, .. } => match self.client(map, *port) {
+                Some(target) => end(End::Translated(target)),
+                None => self.rules(rest),
+            },
             Action::VerdictMap(key, map) => match self.verdict(key, map) {
                 Some(Verdict::Drop) => end(End::Dropped),
                 Some(Verdict::Goto(chain)) => self.chain(&chain),
@@ -176,10 +180,7 @@ impl Walk<'_> {
 
     /// What the map holds, for each index that may be drawn.
     fn targets(&self, key: &[Field], map: &SetName) -> BTreeSet<Option<Target>> {
-        let SetName::Fixed(id) = map else {
-            let client = (map.clone(), self.packet.source);
-            return BTreeSet::from([self.world.clients.get(&client).copied()]);
-        };
+        let SetName::Fixed(id) = map else { return BTreeSet::from([None]) };
         let indices = match key.last() {
             Some(Field::Random { modulus, offset }) => *offset..offset + modulus,
             _ => 0..1,
@@ -192,6 +193,12 @@ impl Walk<'_> {
             _ => None,
         };
         indices.map(at).collect()
+    }
+
+    /// The endpoint that an affinity map holds for the source.
+    fn client(&self, map: &SetName, port: u16) -> Option<Target> {
+        let client = (map.clone(), self.packet.source);
+        self.world.clients.get(&client).map(|address| Target { address: *address, port })
     }
 
     fn verdict(&self, key: &[Field], map: &SetName) -> Option<Verdict> {
@@ -248,6 +255,7 @@ impl Walk<'_> {
             Match::DestinationNotLocal => !is_local(&self.now().address),
             Match::Translated => self.translated.is_some(),
             Match::ProtocolIs(protocol) => self.packet.protocol == *protocol,
+            Match::PortIs(port) => self.now().port == *port,
             Match::KnownProtocol => true,
         }
     }

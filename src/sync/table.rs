@@ -186,13 +186,8 @@ impl Table {
         let mut forgotten = 0;
         for _ in 0..3 {
             let clients = kernel.read_clients(self.family, &stale.map)?;
-            let gone = |(_, address, port): &(Key, _, _)| {
-                !stale.live.contains(&Target {
-                    address: *address,
-                    port: *port,
-                })
-            };
-            let op = |(key, _, _)| Op::Forget(SetName::clone(&stale.map), key);
+            let gone = |(_, address): &(Key, _)| !stale.live.contains(address);
+            let op = |(key, _)| Op::Forget(SetName::clone(&stale.map), key);
             let ops: Vec<Op> = clients.into_iter().filter(gone).map(op).collect();
             if ops.is_empty() {
                 break;

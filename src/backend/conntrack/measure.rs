@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::tests::{Entry, entries, flow, insert};
 use super::*;
-use crate::backend::netns::in_namespace;
+use crate::backend::testing::in_namespace;
 use crate::model::Protocol::{Sctp, Tcp, Udp};
 
 /// Prints times and checks nothing. Run it by hand, with

@@ -6,7 +6,7 @@ use std::process::Command;
 use super::stale::*;
 use super::*;
 use crate::backend::netlink::NLM_F_CREATE;
-use crate::backend::netns::{in_namespace, skip};
+use crate::backend::testing::{in_namespace, skip};
 
 const IPCTNL_MSG_CT_NEW: u16 = SUBSYSTEM;
 const CTA_TIMEOUT: u16 = 7;

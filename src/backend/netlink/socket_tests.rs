@@ -2,7 +2,7 @@
 
 use super::super::{NLM_F_CREATE, NLM_F_REQUEST, Writer, be32};
 use super::*;
-use crate::backend::netns::in_namespace;
+use crate::backend::testing::in_namespace;
 
 const NEWTABLE: u16 = 0x0a00;
 const GETTABLE: u16 = 0x0a01;

@@ -39,7 +39,7 @@ enum Subject {
 /// A batch under construction. Message `n` of it has sequence number `n`, counted from 0 for the
 /// one that begins it.
 #[derive(Debug)]
-pub(super) struct Batch<'a> {
+pub(in crate::backend) struct Batch<'a> {
     family: IpFamily,
     ops: &'a [Op],
     /// Buffer, and where in it each message begins.
@@ -55,7 +55,12 @@ pub(super) struct Batch<'a> {
 impl<'a> Batch<'a> {
     /// Encodes operations. `destroy` tells that the kernel knows `NFT_MSG_DESTROYSETELEM`; if it
     /// does not, [`Op::Forget`] becomes an ordinary deletion.
-    pub(super) fn new(family: IpFamily, ops: &'a [Op], destroy: bool, buffer: Writer) -> Self {
+    pub(in crate::backend) fn new(
+        family: IpFamily,
+        ops: &'a [Op],
+        destroy: bool,
+        buffer: Writer,
+    ) -> Self {
         let mut batch = Self {
             family,
             ops,
@@ -87,7 +92,7 @@ impl<'a> Batch<'a> {
     }
 
     /// What sending it costs.
-    pub(super) fn sent(&self) -> Sent {
+    pub(in crate::backend) fn sent(&self) -> Sent {
         Sent {
             messages: self.subjects.len() - 2,
             elements: self.elements,
@@ -283,13 +288,15 @@ impl<'a> Batch<'a> {
             Subject::Batch => ("commit", format!("table {}", self.table())),
             Subject::Op(op) => describe(&self.ops[op], self.family),
             Subject::Elements(first) => {
-                let index = failure
+                match failure
                     .offset
-                    .and_then(|o| self.element_at(seq, o))
-                    .unwrap_or(0);
-                describe(&self.ops[first + index], self.family)
+                    .and_then(|offset| self.element_at(seq, offset))
+                {
+                    Some(index) => describe(&self.ops[first + index], self.family),
+                    None => describe_set(&self.ops[first], self.family),
+                }
             }
-            Subject::Rule(op, index) => self.describe_rule(op, index),
+            Subject::Rule(op, index) => describe_rule(&self.ops[op], index, self.family),
         };
         Error::Refused {
             operation,
@@ -309,17 +316,6 @@ impl<'a> Batch<'a> {
 
     fn table(&self) -> String {
         format!("{} {TABLE}", text::family_word(self.family))
-    }
-
-    fn describe_rule(&self, op: usize, index: usize) -> (&'static str, String) {
-        let Op::SetRules(spec) = &self.ops[op] else {
-            return describe(&self.ops[op], self.family);
-        };
-        let rule = text::rule(&spec.rules[index], self.family);
-        (
-            "add rule",
-            format!("{} {rule}", object(self.family, spec.name.as_str())),
-        )
     }
 
     /// Which element of a message holds the byte that the kernel points at.
@@ -370,4 +366,31 @@ pub(in crate::backend) fn describe(op: &Op, family: IpFamily) -> (&'static str, 
         Op::DeleteElement(e) => ("delete element", element(e)),
         Op::Forget(set, key) => ("forget", format!("{} {{ {key:?} }}", named(set.as_str()))),
     }
+}
+
+/// A rule of the chain that an operation fills, as errors name it.
+pub(in crate::backend) fn describe_rule(
+    op: &Op,
+    index: usize,
+    family: IpFamily,
+) -> (&'static str, String) {
+    let Op::SetRules(spec) = op else {
+        return describe(op, family);
+    };
+    let rule = text::rule(&spec.rules[index], family);
+    (
+        "add rule",
+        format!("{} {rule}", object(family, spec.name.as_str())),
+    )
+}
+
+/// An operation on an element and its set: the kernel does not always say which element it means.
+pub(in crate::backend) fn describe_set(op: &Op, family: IpFamily) -> (&'static str, String) {
+    let (operation, _) = describe(op, family);
+    let set = match op {
+        Op::AddElement(e) | Op::DeleteElement(e) => e.set.name(),
+        Op::Forget(set, _) => set.as_str(),
+        _ => "",
+    };
+    (operation, object(family, set))
 }

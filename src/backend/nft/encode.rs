@@ -89,6 +89,10 @@ fn condition(w: &mut Writer, m: &Match, family: IpFamily, known_protocols: u32) 
             load(w, Field::Protocol, family, 0);
             compare(w, false, &[protocol.number()]);
         }
+        Match::PortIs(port) => {
+            load(w, Field::Port, family, 0);
+            compare(w, false, &port.to_be_bytes());
+        }
         Match::KnownProtocol => {
             load(w, Field::Protocol, family, 0);
             expression(w, "lookup", |w| {
@@ -107,18 +111,20 @@ fn action(w: &mut Writer, action: &Action, family: IpFamily) {
         Action::Return => verdict(w, data::RETURN, None),
         Action::Goto(chain) => verdict(w, data::GOTO, Some(chain)),
         Action::Jump(chain) => verdict(w, data::JUMP, Some(chain)),
-        Action::Reject => expression(w, "reject", |w| {
-            w.attr_be32(reject::TYPE, reject::ICMP_UNREACH);
-            let code = match family {
-                IpFamily::V4 => reject::PORT_V4,
-                IpFamily::V6 => reject::PORT_V6,
-            };
-            w.attr_u8(reject::ICMP_CODE, code);
-        }),
+        Action::Reject => reject(w, family),
         Action::Dnat(key, map) => {
             load_key(w, key, family, 0);
             look_up(w, map.as_str(), Some(register(0)));
-            dnat(w, family);
+            dnat(w, family, slots(Field::Destination, family), false);
+        }
+        Action::DnatTo { key, map, port } => {
+            load_key(w, key, family, 0);
+            look_up(w, map.as_str(), Some(register(0)));
+            expression(w, "immediate", |w| {
+                w.attr_be32(immediate::DREG, register(WHOLE_REGISTER));
+                w.nested(immediate::DATA, |w| w.attr(data::VALUE, &port.to_be_bytes()));
+            });
+            dnat(w, family, WHOLE_REGISTER, true);
         }
         Action::VerdictMap(key, map) => {
             load_key(w, key, family, 0);
@@ -133,26 +139,48 @@ fn action(w: &mut Writer, action: &Action, family: IpFamily) {
             timeout,
             data,
         } => {
-            let sreg_data = load_update(w, key, data, family);
-            expression(w, "dynset", |w| {
-                w.attr_be32(dynset::SREG_KEY, register(0));
-                if !data.is_empty() {
-                    w.attr_be32(dynset::SREG_DATA, sreg_data);
-                }
-                w.attr_be32(dynset::OP, dynset::UPDATE);
-                w.attr_be64(dynset::TIMEOUT, u64::from(*timeout) * 1000);
-                w.attr_str(dynset::SET_NAME, set.as_str());
-            });
+            let registers = load_update(w, key, data, family);
+            update(w, set.as_str(), *timeout, registers);
         }
     }
 }
 
-/// Loads key and data of an update, and returns the data's register.
-fn load_update(w: &mut Writer, key: &[Field], data: &[Field], family: IpFamily) -> u32 {
+/// ICMP port unreachable.
+fn reject(w: &mut Writer, family: IpFamily) {
+    let code = match family {
+        IpFamily::V4 => reject::PORT_V4,
+        IpFamily::V6 => reject::PORT_V6,
+    };
+    expression(w, "reject", |w| {
+        w.attr_be32(reject::TYPE, reject::ICMP_UNREACH);
+        w.attr_u8(reject::ICMP_CODE, code);
+    });
+}
+
+/// Adds what the registers hold to a set, or refreshes its time-out (seconds).
+fn update(w: &mut Writer, set: &str, timeout: u32, (key, data): (u32, Option<u32>)) {
+    expression(w, "dynset", |w| {
+        w.attr_be32(dynset::SREG_KEY, key);
+        if let Some(data) = data {
+            w.attr_be32(dynset::SREG_DATA, data);
+        }
+        w.attr_be32(dynset::OP, dynset::UPDATE);
+        w.attr_be64(dynset::TIMEOUT, u64::from(timeout) * 1000);
+        w.attr_str(dynset::SET_NAME, set);
+    });
+}
+
+/// Loads key and data of an update, and returns their registers.
+fn load_update(
+    w: &mut Writer,
+    key: &[Field],
+    data: &[Field],
+    family: IpFamily,
+) -> (u32, Option<u32>) {
     let end = load_key(w, key, family, 0);
     let slot = if key.len() == 1 { WHOLE_REGISTER } else { end };
     load_key(w, data, family, slot);
-    register(slot)
+    (register(0), (!data.is_empty()).then(|| register(slot)))
 }
 
 /// Loads the parts of a key one after the other, from a slot on; returns the slot after them.
@@ -318,16 +346,17 @@ fn look_up(w: &mut Writer, set: &str, data: Option<u32>) {
     });
 }
 
-/// Translates to address and port, which follow each other from the first register on.
-fn dnat(w: &mut Writer, family: IpFamily) {
+/// Translates to the address in the first register and the port in the given slot. nft sets a flag
+/// for a port of its own, and none for one that came out of the map with the address.
+fn dnat(w: &mut Writer, family: IpFamily, port: usize, own_port: bool) {
     expression(w, "nat", |w| {
         w.attr_be32(nat::TYPE, nat::DNAT);
         w.attr_be32(nat::FAMILY, u32::from(super::nfproto(family)));
         w.attr_be32(nat::REG_ADDR_MIN, register(0));
-        w.attr_be32(
-            nat::REG_PROTO_MIN,
-            register(slots(Field::Destination, family)),
-        );
+        w.attr_be32(nat::REG_PROTO_MIN, register(port));
+        if own_port {
+            w.attr_be32(nat::FLAGS, nat::PROTO_SPECIFIED);
+        }
     });
 }
 

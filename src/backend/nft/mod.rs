@@ -29,7 +29,8 @@ use std::net::IpAddr;
 
 use nix::libc::{EINVAL, ENOENT, EOPNOTSUPP, EPERM};
 
-use self::batch::Batch;
+pub(super) use self::batch::{Batch, describe, describe_rule, describe_set};
+pub(super) use self::sets::{data_type, key_length};
 use super::netlink::{Failure, Socket, Writer};
 use super::{Error, Nftables, Sent, TableState};
 use crate::model::IpFamily;
@@ -164,7 +165,7 @@ impl Nftables for Kernel {
         &mut self,
         family: IpFamily,
         set: &SetName,
-    ) -> Result<Vec<(Key, IpAddr, u16)>, Error> {
+    ) -> Result<Vec<(Key, IpAddr)>, Error> {
         self.clients(family, set)
     }
 

@@ -217,11 +217,11 @@ impl Kernel {
         &mut self,
         family: IpFamily,
         set: &SetName,
-    ) -> Result<Vec<(Key, IpAddr, u16)>, Error> {
+    ) -> Result<Vec<(Key, IpAddr)>, Error> {
         self.elements(family, set.as_str(), |attrs| {
             let key = attrs.get(elem::KEY).and_then(key_from)?;
             match attrs.get(elem::DATA).and_then(data_from)? {
-                Data::Target(address, port) => Some((key, address, port)),
+                Data::Address(address) => Some((key, address)),
                 _ => None,
             }
         })
@@ -284,6 +284,9 @@ fn data_from(nested: &[u8]) -> Option<Data> {
         return verdict_from(&Attrs::new(verdict)).map(Data::Verdict);
     }
     let value = attrs.get(data::VALUE)?;
+    if let Some(address) = address_from(value) {
+        return Some(Data::Address(address));
+    }
     let (address, port) = value.split_at_checked(value.len().checked_sub(4)?)?;
     Some(Data::Target(
         address_from(address)?,

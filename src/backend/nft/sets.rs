@@ -15,7 +15,7 @@ const TYPE_BITS: u32 = 6;
 const TARGET: &[Field] = &[Field::Destination, Field::Port];
 
 /// nft's number of a field's type (`enum datatypes`).
-fn data_type(field: Field, family: IpFamily) -> u32 {
+pub(in crate::backend) fn data_type(field: Field, family: IpFamily) -> u32 {
     match field {
         Field::Source | Field::Destination | Field::OriginalSource | Field::OriginalDestination => {
             match family {
@@ -37,7 +37,7 @@ fn concatenated_type(fields: &[Field], family: IpFamily) -> u32 {
 }
 
 /// Length of a key in bytes: parts of a concatenation begin at multiples of four.
-pub(super) fn key_length(fields: &[Field], family: IpFamily) -> usize {
+pub(in crate::backend) fn key_length(fields: &[Field], family: IpFamily) -> usize {
     match fields {
         [single] => length(*single, family),
         _ => fields
@@ -67,7 +67,18 @@ fn flags(spec: &SetSpec) -> u32 {
 
 /// Writes the attributes of a new set. `id` is its number in the batch.
 pub(super) fn definition(w: &mut Writer, spec: &SetSpec, family: IpFamily, id: u32) {
-    w.attr_str(set::TABLE, TABLE);
+    definition_in(w, TABLE, spec, family, id);
+}
+
+/// As [`definition`], for a table of another name.
+pub(super) fn definition_in(
+    w: &mut Writer,
+    table: &str,
+    spec: &SetSpec,
+    family: IpFamily,
+    id: u32,
+) {
+    w.attr_str(set::TABLE, table);
     w.attr_str(set::NAME, spec.name.as_str());
     w.attr_be32(set::FLAGS, flags(spec));
     w.attr_be32(set::KEY_TYPE, concatenated_type(&spec.key, family));
@@ -77,6 +88,11 @@ pub(super) fn definition(w: &mut Writer, spec: &SetSpec, family: IpFamily, id: u
         DataKind::Verdict => {
             w.attr_be32(set::DATA_TYPE, set::DATA_VERDICT);
             w.attr_be32(set::DATA_LEN, 0);
+        }
+        DataKind::Address => {
+            let address = &[Field::Destination];
+            w.attr_be32(set::DATA_TYPE, concatenated_type(address, family));
+            w.attr_be32(set::DATA_LEN, key_length(address, family) as u32);
         }
         DataKind::Target => {
             w.attr_be32(set::DATA_TYPE, concatenated_type(TARGET, family));

@@ -209,7 +209,10 @@ pub(super) mod nat {
     pub(crate) const FAMILY: u16 = 2;
     pub(crate) const REG_ADDR_MIN: u16 = 3;
     pub(crate) const REG_PROTO_MIN: u16 = 5;
+    pub(crate) const FLAGS: u16 = 7;
     pub(crate) const DNAT: u32 = 1;
+    /// `NF_NAT_RANGE_PROTO_SPECIFIED`.
+    pub(crate) const PROTO_SPECIFIED: u32 = 2;
 }
 
 pub(super) mod masq {

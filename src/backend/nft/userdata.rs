@@ -69,11 +69,15 @@ pub(super) fn of_set(spec: &SetSpec, family: IpFamily, fingerprint: u64) -> Vec<
     let mut out = Vec::with_capacity(192);
     number(&mut out, KEY_BYTEORDER, byte_order(&spec.key));
     if spec.data != DataKind::None {
-        number(&mut out, DATA_BYTEORDER, MIXED);
+        let single = spec.data == DataKind::Address;
+        number(&mut out, DATA_BYTEORDER, if single { NETWORK } else { MIXED });
     }
     record(&mut out, KEY_TYPEOF, &type_of(&spec.key, family));
     match spec.data {
         DataKind::None => {}
+        DataKind::Address => {
+            record(&mut out, DATA_TYPEOF, &type_of(&[Field::Destination], family));
+        }
         DataKind::Verdict => record(&mut out, DATA_TYPEOF, &expression(EXPR_VERDICT, &[])),
         DataKind::Target => {
             let target = [Field::Destination, Field::Port];

@@ -54,6 +54,7 @@ fn condition(condition: &Match, family: IpFamily) -> String {
         Match::DestinationNotLocal => "fib daddr type != local".into(),
         Match::Translated => "ct status dnat".into(),
         Match::ProtocolIs(protocol) => format!("meta l4proto {protocol}"),
+        Match::PortIs(port) => format!("th dport {port}"),
         Match::KnownProtocol => "meta l4proto { tcp, udp, sctp }".into(),
     }
 }
@@ -72,6 +73,10 @@ fn action(action: &Action, family: IpFamily) -> String {
                 family_word(family),
                 fields(key, family)
             )
+        }
+        Action::DnatTo { key, map, port } => {
+            let (ip, key) = (family_word(family), fields(key, family));
+            format!("dnat {ip} to {key} map @{map} : {port}")
         }
         Action::VerdictMap(key, map) => format!("{} vmap @{map}", fields(key, family)),
         Action::Masquerade => "masquerade fully-random".into(),
@@ -100,6 +105,7 @@ pub fn set(spec: &SetSpec, family: IpFamily) -> String {
     let (kind, data) = match spec.data {
         DataKind::None => ("set", String::new()),
         DataKind::Verdict => ("map", " : verdict".into()),
+        DataKind::Address => ("map", format!(" : {}", fields(&[Field::Destination], family))),
         DataKind::Target => (
             "map",
             format!(" : {}", fields(&[Field::Destination, Field::Port], family)),
@@ -171,6 +177,9 @@ pub fn element(element: &Element, family: IpFamily) -> String {
         Data::None => {}
         Data::Target(address, port) => {
             let _ = write!(text, " : {address} . {port}");
+        }
+        Data::Address(address) => {
+            let _ = write!(text, " : {address}");
         }
         Data::Verdict(v) => {
             let _ = write!(text, " : {}", verdict(v));

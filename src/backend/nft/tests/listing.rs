@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use super::samples::{case_chain, everything, rules, updates};
 use super::{has_nft, nft, nft_commands};
 use crate::backend::netlink::{Attrs, NLM_F_DUMP, NLM_F_REQUEST, Socket, Writer, cstr};
-use crate::backend::netns::in_namespace;
 use crate::backend::nft::uapi::{msg, rule, set};
 use crate::backend::nft::{Kernel, nfproto};
+use crate::backend::testing::in_namespace;
 use crate::backend::{Nftables, TableState};
 use crate::model::IpFamily;
 use crate::plan::nft::{Rule, TABLE};
@@ -45,7 +45,7 @@ fn assert_listed(listing: &str, cases: &[(Rule, String)]) {
     let chains = chains(listing);
     for (n, (rule, text)) in cases.iter().enumerate() {
         let listed = &chains[case_chain(n).as_str()];
-        assert_eq!(listed, &[text.clone()], "{rule:?}");
+        assert_eq!(listed, std::slice::from_ref(text), "{rule:?}");
     }
 }
 

@@ -2,6 +2,8 @@
 //! Tests against the real kernel, each in a network namespace of its own.
 
 mod listing;
+mod probing;
+mod reading;
 mod samples;
 
 use std::io::Write;
@@ -16,11 +18,11 @@ fn nft_commands() -> Vec<String> {
     commands
 }
 
-/// Whether nft is there; says SKIP (or fails, as [`crate::backend::netns::skip`] has it) if not.
+/// Whether nft is there; says SKIP (or fails, as [`crate::backend::testing::skip`] has it) if not.
 fn has_nft() -> bool {
     let there = Command::new("nft").arg("--version").output().is_ok();
     if !there {
-        crate::backend::netns::skip("no nft command");
+        crate::backend::testing::skip("no nft command");
     }
     there
 }

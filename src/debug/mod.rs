@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `ferrule debug …`: asks the running agent and the kernel, changes nothing.
+
+mod client;
+pub mod services;
