@@ -29,8 +29,8 @@ fn main() -> ExitCode {
         Some(Command::Debug(DebugCommand::Services(args))) => {
             debug::services::run(args, &mut stdout().lock())
         }
-        Some(Command::Debug(DebugCommand::Rules(_))) => {
-            Err(anyhow::anyhow!("debug rules: not in this build"))
+        Some(Command::Debug(DebugCommand::Rules(args))) => {
+            debug::rules::run(args.into(), &mut stdout().lock())
         }
         None => return proxy(&cli),
     };

@@ -2,17 +2,30 @@
 //! One run of the program with a checked configuration: wires the stages together.
 
 use std::io;
+use std::path::Path;
+use std::thread;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
-use crate::config::{Action, Config};
+use crate::backend::Nftables;
+use crate::backend::conntrack::Conntrack;
+use crate::backend::nft::{Kernel, probe::probe};
+use crate::config::{Action, Config, Source};
+use crate::model::{Event, IpFamily, State};
 use crate::observe::{AdminRequest, Status, log, serve};
+use crate::plan::nft::{Op, TABLE};
+use crate::sync::{Engine, Loop};
+use crate::watch::{self, manifests::Manifests};
 
 /// Questions of `ferrule debug` that may wait for the loop.
 const QUESTIONS: usize = 8;
+/// Events that may wait for the loop; more make the source wait.
+const EVENTS: usize = 1024;
 
 /// Does what the configuration asks for.
 ///
@@ -25,7 +38,7 @@ pub fn run(config: &Config) -> Result<()> {
     }
     match config.action {
         Action::Run => proxy(config),
-        Action::Cleanup => bail!("--cleanup: not in this build"),
+        Action::Cleanup => cleanup(),
         // The sysctls that kube-proxy sets here are left alone.
         Action::InitOnly => Ok(()),
     }
@@ -47,15 +60,87 @@ fn proxy(config: &Config) -> Result<()> {
         })
 }
 
-/// The place of the loop: it takes events from `config.source`, reports to `status`, answers
-/// what is `asked`, and leaves the rules in place when `stop` is ready.
+/// Follows the cluster until `stop` is ready; the rules stay. The loop has a thread of its own, so
+/// that a long commit keeps nobody from answering a health check.
 async fn work(
     config: &Config,
-    _status: Status,
-    _asked: mpsc::Receiver<AdminRequest>,
-    _stop: impl Future<Output = ()>,
+    status: Status,
+    asked: mpsc::Receiver<AdminRequest>,
+    stop: impl Future<Output = ()>,
 ) -> Result<()> {
-    bail!("node {}: the loop is not in this build", config.node_name)
+    let engine = engine(config).await?;
+    let (sender, events) = mpsc::channel(EVENTS);
+    let source = source(config, sender.clone()).await?;
+    let mut proxy = Loop::new(engine, conntrack(), status);
+    proxy.needs_node = matches!(config.source, Source::Cluster { .. });
+    let (end, ended) = oneshot::channel::<()>();
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let running = thread::Builder::new().name("sync".into()).spawn(move || {
+        runtime.block_on(proxy.run(events, asked, async { drop(ended.await) }));
+    })?;
+    tokio::select! {
+        () = stop => tracing::info!("stopping; the rules stay"),
+        () = source => bail!("the source of objects has ended"),
+        result = watch::addresses::run(sender) => result.context("addresses of this host")?,
+    }
+    drop(end);
+    running.join().map_err(|_| anyhow!("the loop has failed"))
+}
+
+/// An engine that knows this host's addresses, on a kernel that can do what the rules need.
+async fn engine(config: &Config) -> Result<Engine<Kernel>> {
+    let families = families();
+    let mut kernel = Kernel::open()?;
+    probe(&mut kernel, &families)?;
+    let mut state = State::new(config.node_name.as_str()).with_node_ip(config.node_ip);
+    let addresses = watch::addresses::list()
+        .await
+        .context("addresses of this host")?;
+    state.apply(Event::LocalAddresses(addresses));
+    Ok(Engine::new(kernel, config.rules.clone(), state, &families))
+}
+
+/// Where objects come from, as a future that sends them.
+async fn source(config: &Config, events: mpsc::Sender<Event>) -> Result<BoxFuture<'static, ()>> {
+    let node = config.node_name.clone();
+    match &config.source {
+        Source::Manifests(path) => {
+            let manifests = Manifests::open(path, &node)?;
+            Ok(manifests.run(events).boxed())
+        }
+        Source::Cluster { kubeconfig, server } => {
+            let client = watch::client(kubeconfig.as_deref(), server.as_deref()).await?;
+            Ok(watch::cluster::run(client, node, events).boxed())
+        }
+    }
+}
+
+/// IPv4, and IPv6 where the kernel has it (kube-proxy runs dual-stack then too).
+fn families() -> Vec<IpFamily> {
+    let v6 = Path::new("/proc/net/if_inet6").exists();
+    IpFamily::ALL
+        .into_iter()
+        .filter(|f| *f == IpFamily::V4 || v6)
+        .collect()
+}
+
+fn conntrack() -> Option<Conntrack> {
+    let conntrack = Conntrack::new();
+    conntrack
+        .inspect_err(|e| tracing::warn!("flows of gone endpoints will not be ended: {e}"))
+        .ok()
+}
+
+/// Removes our tables, if there are any.
+fn cleanup() -> Result<()> {
+    let mut kernel = Kernel::open()?;
+    for family in IpFamily::ALL {
+        if kernel.read_table(family)?.is_some() {
+            kernel.commit(family, &[Op::DeleteTable])?;
+            tracing::info!(%family, "removed the table {TABLE}");
+        }
+    }
+    Ok(())
 }
 
 /// Ready on SIGTERM or SIGINT, which no longer kill the process from now on.

@@ -40,9 +40,9 @@ pub struct RulesArgs {
     /// Only the set or map of this name
     #[arg(long, value_name = "NAME")]
     pub set: Option<String>,
-    /// Show the elements of sets and maps too
-    #[arg(long)]
-    pub elements: bool,
+    /// How many elements to show of each set and map; they are always counted
+    #[arg(long, value_name = "NUMBER", default_value_t = 20)]
+    pub elements: usize,
     /// Format
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     pub output: Output,

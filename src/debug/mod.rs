@@ -2,4 +2,5 @@
 //! `ferrule debug …`: asks the running agent and the kernel, changes nothing.
 
 mod client;
+pub mod rules;
 pub mod services;

@@ -22,6 +22,8 @@ pub struct State {
     /// The own Node; a name only, until the object is known and after it is gone.
     node: Node,
     node_known: bool,
+    /// Goes before the Node object's addresses of its family (kube-proxy: `detectNodeIPs`).
+    node_ip: Option<IpAddr>,
     service_cidrs: BTreeMap<Arc<str>, Vec<IpNet>>,
     local_addresses: BTreeSet<IpAddr>,
     synced: bool,
@@ -70,6 +72,11 @@ impl State {
             node,
             ..Self::default()
         }
+    }
+
+    /// The same state with an address that counts as the node's first one.
+    pub fn with_node_ip(self, node_ip: Option<IpAddr>) -> Self {
+        Self { node_ip, ..self }
     }
 
     /// Takes in one event and tells what it changes.
@@ -147,9 +154,10 @@ impl State {
     fn apply_node(&mut self, observed: Observed<Node>) -> Changes {
         self.node_known = observed.object.is_some();
         // A Node that is gone keeps its last addresses and zone: traffic goes on (kube-proxy too).
-        let Some(node) = observed.object else {
+        let Some(mut node) = observed.object else {
             return Changes::default();
         };
+        node.addresses.splice(0..0, self.node_ip);
         let old = std::mem::replace(&mut self.node, node);
         let same = Node {
             leaving: old.leaving,

@@ -118,7 +118,10 @@ pub fn sticky(
 ) -> Arc<ChainSpec> {
     let known = |(port, map): &(u16, SetName)| {
         let (key, map, port) = (vec![Field::Source], map.clone(), *port);
-        Rule::when([Match::ProtocolIs(protocol)], Action::DnatTo { key, map, port })
+        Rule::when(
+            [Match::ProtocolIs(protocol)],
+            Action::DnatTo { key, map, port },
+        )
     };
     let mut rules: Vec<Rule> = maps.iter().map(known).collect();
     rules.push(Rule::always(Action::Goto(next.clone())));
@@ -141,11 +144,20 @@ pub fn learn(
     };
     let learn = |(port, map): &(u16, SetName)| Rule::when([Match::PortIs(*port)], update(map));
     // The hairpin set holds each local endpoint as a pair of equal addresses.
-    let pair = vec![Field::Destination, Field::Destination, Field::Protocol, Field::Port];
+    let pair = vec![
+        Field::Destination,
+        Field::Destination,
+        Field::Protocol,
+        Field::Port,
+    ];
     let here = Match::InSet(pair, SetId::Hairpin.into());
     let learn_local = |(port, map): &(u16, SetName)| {
         Rule::when([Match::PortIs(*port), here.clone()], update(map))
     };
-    let rules = cluster.iter().map(learn).chain(local.iter().map(learn_local)).collect();
+    let rules = cluster
+        .iter()
+        .map(learn)
+        .chain(local.iter().map(learn_local))
+        .collect();
     chain(format!("learn-{id}"), rules)
 }

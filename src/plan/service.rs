@@ -331,7 +331,13 @@ impl<'a> PortBuilder<'a> {
         if let Some(id) = &self.plan.sticky {
             let maps = self.affinity_maps(id, list, local);
             let suffix = balance::sticky_suffix(entrance, place, local);
-            next = self.out.chain(balance::sticky(id, suffix, self.plan.protocol, &maps, &next));
+            next = self.out.chain(balance::sticky(
+                id,
+                suffix,
+                self.plan.protocol,
+                &maps,
+                &next,
+            ));
         }
         let verdict = self.permitted(frontend, next);
         self.out.element(map, key, Data::Verdict(verdict));
@@ -349,8 +355,13 @@ impl<'a> PortBuilder<'a> {
     fn affinity_maps(&mut self, id: &str, list: &[Target], local: bool) -> Vec<(u16, SetName)> {
         let ports: BTreeSet<u16> = list.iter().map(|t| t.port).collect();
         let capacity = self.options.affinity_capacity;
-        let mut map =
-            |port| (port, self.out.set(balance::affinity_map(id, local, port, capacity)));
+        let mut map = |port| {
+            (
+                port,
+                self.out
+                    .set(balance::affinity_map(id, local, port, capacity)),
+            )
+        };
         ports.into_iter().map(&mut map).collect()
     }
 
@@ -361,8 +372,17 @@ impl<'a> PortBuilder<'a> {
         };
         let plan = self.plan;
         let mut cluster = Vec::new();
-        if plan.frontends.iter().any(|f| !is_internal_local(self.service, f)) {
-            let all: Vec<Target> = plan.cluster.iter().chain(plan.local.iter()).copied().collect();
+        if plan
+            .frontends
+            .iter()
+            .any(|f| !is_internal_local(self.service, f))
+        {
+            let all: Vec<Target> = plan
+                .cluster
+                .iter()
+                .chain(plan.local.iter())
+                .copied()
+                .collect();
             cluster = self.affinity_maps(id, &all, false);
         }
         let local = self.affinity_maps(id, &plan.local, true);

@@ -114,9 +114,15 @@ pub fn all_clients(contribution: &Contribution) -> Vec<StaleClients> {
 }
 
 fn maps(port: &PortPlan, contribution: &Contribution) -> Vec<StaleClients> {
-    let Some(id) = &port.sticky else { return Vec::new() };
+    let Some(id) = &port.sticky else {
+        return Vec::new();
+    };
     let of = |local: bool| {
-        let live = if local { port.local.iter().copied().collect() } else { targets(port) };
+        let live = if local {
+            port.local.iter().copied().collect()
+        } else {
+            targets(port)
+        };
         let ports: BTreeSet<u16> = live.iter().map(|t: &Target| t.port).collect();
         ports.into_iter().filter_map(move |target_port| {
             let map = balance::affinity_map(id, local, target_port, 0).name;

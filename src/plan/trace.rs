@@ -180,7 +180,9 @@ impl Walk<'_> {
 
     /// What the map holds, for each index that may be drawn.
     fn targets(&self, key: &[Field], map: &SetName) -> BTreeSet<Option<Target>> {
-        let SetName::Fixed(id) = map else { return BTreeSet::from([None]) };
+        let SetName::Fixed(id) = map else {
+            return BTreeSet::from([None]);
+        };
         let indices = match key.last() {
             Some(Field::Random { modulus, offset }) => *offset..offset + modulus,
             _ => 0..1,
@@ -198,7 +200,10 @@ impl Walk<'_> {
     /// The endpoint that an affinity map holds for the source.
     fn client(&self, map: &SetName, port: u16) -> Option<Target> {
         let client = (map.clone(), self.packet.source);
-        self.world.clients.get(&client).map(|address| Target { address: *address, port })
+        self.world.clients.get(&client).map(|address| Target {
+            address: *address,
+            port,
+        })
     }
 
     fn verdict(&self, key: &[Field], map: &SetName) -> Option<Verdict> {

@@ -28,6 +28,8 @@ pub struct Loop<K> {
     pub conntrack: Option<Conntrack>,
     /// What health checks and metrics show.
     pub status: Status,
+    /// Whether the proxy is healthy only while its own Node object exists.
+    pub needs_node: bool,
     pace: Pace,
     retry_at: Option<Instant>,
     reports: Reports,
@@ -37,14 +39,14 @@ pub struct Loop<K> {
 impl<K: Nftables> Loop<K> {
     /// A loop that has seen nothing yet.
     pub fn new(engine: Engine<K>, conntrack: Option<Conntrack>, status: Status) -> Self {
-        let (pace, reports) = (Pace::default(), Reports::default());
         Self {
             engine,
             conntrack,
             status,
-            pace,
+            needs_node: true,
+            pace: Pace::default(),
             retry_at: None,
-            reports,
+            reports: Reports::default(),
             started: Instant::now(),
         }
     }
@@ -82,7 +84,9 @@ impl<K: Nftables> Loop<K> {
     fn observe(&mut self, event: Event) {
         self.reports.event(&event);
         self.engine.observe(event);
-        self.status.node(self.engine.state().node_leaving());
+        let leaving = self.engine.state().node_leaving();
+        self.status
+            .node(leaving.or((!self.needs_node).then_some(false)));
         if self.engine.has_work() {
             self.engine
                 .families()

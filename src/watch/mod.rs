@@ -5,5 +5,11 @@
 //! Objects come from an API server or from a directory of [`manifests`]; both end in the same
 //! conversion, so a bad field means the same in either.
 
+pub mod addresses;
+mod client;
+pub mod cluster;
 pub mod convert;
+mod listing;
 pub mod manifests;
+
+pub use client::{Error as ClientError, client};

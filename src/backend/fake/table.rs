@@ -399,7 +399,10 @@ fn sets_of<'a>(rule: &'a Rule) -> impl Iterator<Item = &'a SetName> {
         _ => None,
     };
     let of_action = match &rule.action {
-        Action::Dnat(_, set) | Action::DnatTo { map: set, .. } | Action::VerdictMap(_, set) | Action::Update { set, .. } => Some(set),
+        Action::Dnat(_, set)
+        | Action::DnatTo { map: set, .. }
+        | Action::VerdictMap(_, set)
+        | Action::Update { set, .. } => Some(set),
         _ => None,
     };
     rule.matches.iter().filter_map(of_match).chain(of_action)

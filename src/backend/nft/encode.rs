@@ -122,7 +122,9 @@ fn action(w: &mut Writer, action: &Action, family: IpFamily) {
             look_up(w, map.as_str(), Some(register(0)));
             expression(w, "immediate", |w| {
                 w.attr_be32(immediate::DREG, register(WHOLE_REGISTER));
-                w.nested(immediate::DATA, |w| w.attr(data::VALUE, &port.to_be_bytes()));
+                w.nested(immediate::DATA, |w| {
+                    w.attr(data::VALUE, &port.to_be_bytes())
+                });
             });
             dnat(w, family, WHOLE_REGISTER, true);
         }

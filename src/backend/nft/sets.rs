@@ -184,6 +184,9 @@ pub(super) fn element(w: &mut Writer, element: &Element, length: usize) {
                     Key::EMPTY.address(*address).port(*port).as_bytes(),
                 );
             }
+            Data::Address(address) => {
+                value(w, elem::DATA, Key::EMPTY.address(*address).as_bytes());
+            }
             Data::Verdict(verdict) => {
                 let (code, chain) = match verdict {
                     Verdict::Drop => (data::DROP, None),

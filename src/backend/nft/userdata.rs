@@ -70,13 +70,21 @@ pub(super) fn of_set(spec: &SetSpec, family: IpFamily, fingerprint: u64) -> Vec<
     number(&mut out, KEY_BYTEORDER, byte_order(&spec.key));
     if spec.data != DataKind::None {
         let single = spec.data == DataKind::Address;
-        number(&mut out, DATA_BYTEORDER, if single { NETWORK } else { MIXED });
+        number(
+            &mut out,
+            DATA_BYTEORDER,
+            if single { NETWORK } else { MIXED },
+        );
     }
     record(&mut out, KEY_TYPEOF, &type_of(&spec.key, family));
     match spec.data {
         DataKind::None => {}
         DataKind::Address => {
-            record(&mut out, DATA_TYPEOF, &type_of(&[Field::Destination], family));
+            record(
+                &mut out,
+                DATA_TYPEOF,
+                &type_of(&[Field::Destination], family),
+            );
         }
         DataKind::Verdict => record(&mut out, DATA_TYPEOF, &expression(EXPR_VERDICT, &[])),
         DataKind::Target => {

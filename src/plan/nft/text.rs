@@ -105,7 +105,10 @@ pub fn set(spec: &SetSpec, family: IpFamily) -> String {
     let (kind, data) = match spec.data {
         DataKind::None => ("set", String::new()),
         DataKind::Verdict => ("map", " : verdict".into()),
-        DataKind::Address => ("map", format!(" : {}", fields(&[Field::Destination], family))),
+        DataKind::Address => (
+            "map",
+            format!(" : {}", fields(&[Field::Destination], family)),
+        ),
         DataKind::Target => (
             "map",
             format!(" : {}", fields(&[Field::Destination, Field::Port], family)),

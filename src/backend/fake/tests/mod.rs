@@ -52,7 +52,7 @@ fn own(dynamic: bool, key: Vec<Field>) -> SetSpec {
     SetSpec {
         name: clients(),
         key,
-        data: DataKind::Target,
+        data: DataKind::Address,
         interval: false,
         dynamic,
     }
@@ -330,7 +330,7 @@ fn clients_are_learnt_and_forgotten() {
     fake.learn(FAMILY, &clients(), client, second, 80);
     assert_eq!(
         fake.read_clients(FAMILY, &clients()).unwrap(),
-        [(client, first, 80)]
+        [(client, first)]
     );
     fake.commit(FAMILY, &[Op::Forget(clients(), client)])
         .unwrap();

@@ -330,6 +330,7 @@ pub(super) fn element(family: IpFamily, set: SetId, n: u32) -> Element {
     let data = match spec.data {
         DataKind::None => Data::None,
         DataKind::Target => Data::Target(address(family, 7), 8080),
+        DataKind::Address => Data::Address(address(family, 7)),
         DataKind::Verdict => Data::Verdict(match n % 3 {
             0 => Verdict::Drop,
             1 => Verdict::Goto("other".into()),
