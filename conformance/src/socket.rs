@@ -49,6 +49,10 @@ pub fn bound(protocol: Protocol, address: SocketAddr) -> Result<OwnedFd> {
     if protocol == Protocol::Tcp {
         setsockopt(&fd, sockopt::ReuseAddr, &true)?;
     }
+    if protocol != Protocol::Tcp {
+        // Room for all that many clients send at once. Only root may have so much.
+        let _ = setsockopt(&fd, sockopt::RcvBufForce, &(16 << 20));
+    }
     bind(fd.as_raw_fd(), &raw_port(protocol, address))?;
     Ok(fd)
 }

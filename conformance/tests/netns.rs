@@ -5,11 +5,12 @@
 //! scenarios whose names hold one of the words.
 
 use std::collections::BTreeMap;
+use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use ferrule::model::{IpFamily, Protocol};
 use ferrule_conformance::case::{Case, Profile};
 use ferrule_conformance::cases::{cluster_cidr_flags, profiles};
@@ -22,20 +23,29 @@ use ferrule_conformance::tracer::Tracer;
 /// Rows that run at the same time. Most wait for time-outs.
 const THREADS: usize = 16;
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match judge() {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(e) => {
+            eprintln!("{e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs what the arguments ask for. Returns how much failed.
+fn judge() -> Result<usize> {
     ferrule_conformance::interrupt::clean_up()?;
     let words: Vec<String> = std::env::args()
         .skip(1)
         .filter(|a| !a.starts_with('-'))
         .collect();
-    let mut failures = trace(&words);
-    if ferrule_conformance::privileged()? {
-        failures += run(&words)?;
+    let failures = trace(&words);
+    match ferrule_conformance::privileged()? {
+        true => Ok(failures + run(&words)?),
+        false => Ok(failures),
     }
-    if failures > 0 {
-        bail!("{failures} failures");
-    }
-    Ok(())
 }
 
 fn wanted(words: &[String], profile: &str, case: &str) -> bool {

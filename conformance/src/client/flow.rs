@@ -4,7 +4,7 @@
 use std::io::IoSliceMut;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -42,21 +42,26 @@ fn refusal(e: Errno) -> bool {
     )
 }
 
-/// Source ports of raw packets, never used twice in a row.
-static RAW_PORT: AtomicU16 = AtomicU16::new(20_000);
+/// How many raw flows there have been. Ports come round after all others: the kernel remembers a
+/// flow for some seconds, and holds the same ports with another tag for an error.
+static RAW_FLOWS: AtomicU32 = AtomicU32::new(0);
+
+fn fresh_init(to: u16) -> Init {
+    let n = RAW_FLOWS.fetch_add(1, Ordering::Relaxed);
+    let source = 1_024 + (n % (65_536 - 1_024)) as u16;
+    Init {
+        source,
+        destination: to,
+        tag: n.wrapping_mul(0x9e37_79b1) | 1,
+    }
+}
 
 impl Flow {
     /// Opens the socket, in the namespace of the calling thread, and sends the first packet.
     pub(super) fn start(attempt: Attempt) -> Result<Self, Answer> {
         let broken = |e: Errno| Answer::Broken(format!("{}: {e}", attempt.to));
         let fd = Self::socket(attempt).map_err(broken)?;
-        let port = RAW_PORT.fetch_add(1, Ordering::Relaxed) | 0x4000;
-        let tag = u32::from(port) << 16 | 0xfe77;
-        let init = Init {
-            source: port,
-            destination: attempt.to.port(),
-            tag,
-        };
+        let init = fresh_init(attempt.to.port());
         let mut flow = Self {
             fd,
             attempt,
