@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::interrupt;
 use crate::netns::Namespace;
 use crate::object::node_name;
 
@@ -73,9 +74,7 @@ impl Agent {
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)
             .stderr(file);
-        let child = command
-            .spawn()
-            .with_context(|| format!("start {command:?}"))?;
+        let child = interrupt::spawn(&mut command)?;
         Ok(Self { node, child, log })
     }
 

@@ -3,9 +3,10 @@
 //! directories do not.
 
 use std::path::PathBuf;
+use std::process::{Child, Command};
 use std::sync::Mutex;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use nix::sys::signal::{SigSet, Signal};
 
 static DIRECTORIES: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
@@ -18,15 +19,29 @@ pub(crate) fn remove_later(directory: PathBuf) {
         .push(directory);
 }
 
+/// The signals that end a process in an orderly way.
+fn endings() -> SigSet {
+    [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]
+        .into_iter()
+        .collect()
+}
+
+/// Starts a process that hears signals: a child inherits what its parent's thread has blocked.
+pub(crate) fn spawn(command: &mut Command) -> Result<Child> {
+    let before = SigSet::thread_get_mask()?;
+    endings().thread_unblock()?;
+    let child = command.spawn();
+    before.thread_set_mask()?;
+    child.with_context(|| format!("start {command:?}"))
+}
+
 /// From now on SIGINT, SIGTERM and SIGHUP clean up, then end the process with status 128 plus the
 /// signal's number. To be called before any thread is started: they inherit what is blocked.
 ///
 /// # Errors
 /// If signals cannot be blocked or the thread that waits for them cannot be started.
 pub fn clean_up() -> Result<()> {
-    let signals: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]
-        .into_iter()
-        .collect();
+    let signals = endings();
     signals.thread_block()?;
     let wait = move || {
         let number = signals.wait().map_or(1, |s| s as i32);

@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use anyhow::{Context, Result};
 use ferrule::model::Protocol;
 use nix::poll::{PollFd, PollFlags, poll};
+use nix::sys::socket::Backlog;
 
 use crate::netns::Namespace;
 use crate::sctp::Init;
@@ -71,6 +72,7 @@ fn listeners(addresses: &[IpAddr], ports: &[u16]) -> Result<Vec<Listener>> {
             let at = SocketAddr::new(*address, *port);
             let tcp = TcpListener::bind(at).with_context(|| format!("tcp {at}"))?;
             tcp.set_nonblocking(true)?;
+            nix::sys::socket::listen(&tcp, Backlog::new(4_096)?)?;
             listeners.push(Listener::Tcp(tcp, *port));
             let udp = socket::bound(Protocol::Udp, at).with_context(|| format!("udp {at}"))?;
             listeners.push(Listener::Udp(udp, *port));

@@ -14,13 +14,13 @@ pub use profiles::{cluster_cidr_flags, profiles};
 use crate::case::{Case, Profile};
 
 impl Profile {
-    /// Gives every Service its number and its namespace. Numbers are unique within a profile.
-    fn numbered(mut self) -> Self {
-        let mut id = 0;
+    /// Gives every Service its namespace and the number after the last one. No two have the same,
+    /// in any profile: the kernel still remembers UDP flows of the profile before.
+    fn numbered(mut self, last: &mut u16) -> Self {
         for case in &mut self.cases {
             for service in &mut case.services {
-                id += 1;
-                (service.id, service.namespace) = (id, case.name);
+                *last += 1;
+                (service.id, service.namespace) = (*last, case.name);
             }
         }
         self

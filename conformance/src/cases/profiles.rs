@@ -22,7 +22,11 @@ pub fn profiles() -> Vec<Profile> {
         one_interface(),
         node_cidr(),
     ];
-    profiles.into_iter().map(Profile::numbered).collect()
+    let mut last = 0;
+    profiles
+        .into_iter()
+        .map(|p| p.numbered(&mut last))
+        .collect()
 }
 
 fn words(words: &[&str]) -> Vec<String> {

@@ -143,11 +143,17 @@ impl Topology {
     }
 }
 
-/// Sources are not judged by routes, IPv6 addresses are usable at once, and ICMP errors come
+/// Sources are not judged by routes, no route is learnt by redirects, IPv6 addresses are usable at once, and ICMP errors come
 /// however many are asked for.
 const COMMON: &[(&str, &str)] = &[
     ("net/ipv4/conf/all/rp_filter", "0"),
     ("net/ipv4/conf/default/rp_filter", "0"),
+    ("net/ipv4/conf/all/accept_redirects", "0"),
+    ("net/ipv4/conf/default/accept_redirects", "0"),
+    ("net/ipv6/conf/all/accept_redirects", "0"),
+    ("net/ipv6/conf/default/accept_redirects", "0"),
+    ("net/ipv4/conf/all/send_redirects", "0"),
+    ("net/ipv4/conf/default/send_redirects", "0"),
     ("net/ipv6/conf/all/accept_dad", "0"),
     ("net/ipv6/conf/default/accept_dad", "0"),
     ("net/ipv6/conf/default/accept_ra", "0"),
@@ -175,7 +181,9 @@ fn make_switch() -> Result<Namespace> {
 link add br0 type bridge mcast_snooping 0
 link set br0 up
 addr add 172.30.0.1/16 dev br0
-addr add fd00:172:30::1/48 dev br0 nodad")?;
+addr add fd00:172:30::1/48 dev br0 nodad
+route add blackhole default
+route add blackhole ::/0")?;
     // Otherwise nat rules of the switch's namespace would see bridged packets, if it had any.
     switch.sysctl(&[
         ("?net/bridge/bridge-nf-call-iptables", "0"),
@@ -205,11 +213,15 @@ fn make_node(switch: &Namespace, n: u16, count: u16) -> Result<Namespace> {
         let (bits, option) = if family == IpFamily::V4 {
             (16, "")
         } else {
-            (48, " nodad")
+            (48, "nodad")
         };
-        for address in [at::node_address(family, n), at::node_secondary(family, n)] {
-            writeln!(lines, "addr add {address}/{bits} dev eth0{option}")?;
-        }
+        let (first, second) = (at::node_address(family, n), at::node_secondary(family, n));
+        // Deprecated: the kernel does not choose the second one for connections of its own.
+        writeln!(lines, "addr add {first}/{bits} dev eth0 {option}")?;
+        writeln!(
+            lines,
+            "addr add {second}/{bits} dev eth0 {option} preferred_lft 0"
+        )?;
     }
     lines += "route add 192.168.30.0/24 dev eth0
 route add fd00:192:30::/64 dev eth0

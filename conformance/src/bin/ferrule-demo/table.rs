@@ -68,8 +68,9 @@ pub(crate) fn show(cluster: &Cluster) -> Result<()> {
                 table.add_row(row(from, *to, &answers));
             }
         }
-        println!("{table}");
+        println!("{}\n", table.trim_fmt());
     }
+    println!("   node-1's: 172.30.0.11, or 10.244.1.1 towards its own pods");
     others(cluster)
 }
 
