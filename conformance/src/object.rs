@@ -175,8 +175,8 @@ pub fn node_of(pod: &str) -> u16 {
 /// Address of a pod by its name.
 pub fn pod_address(family: IpFamily, pod: &str) -> IpAddr {
     let index = pod
-        .bytes()
-        .nth(1)
+        .as_bytes()
+        .get(1)
         .map_or(0, |b| u16::from(b.wrapping_sub(b'a')));
     netns::pod_address(family, node_of(pod), index)
 }

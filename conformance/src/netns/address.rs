@@ -33,7 +33,7 @@ fn v6(head: [u16; 4], last: u16) -> IpAddr {
 
 /// Writes a number's decimal digits as hexadecimal ones: 12 becomes 0x12.
 fn digits(n: u16) -> u16 {
-    (n / 100) << 8 | (n / 10 % 10) << 4 | n % 10
+    ((n / 100) << 8) | ((n / 10 % 10) << 4) | (n % 10)
 }
 
 fn pick(family: IpFamily, four: IpAddr, six: IpAddr) -> IpAddr {

@@ -37,7 +37,7 @@ fn demo() -> Result<()> {
     let mut cluster = build()?;
     start(&mut cluster)?;
     table::show(&cluster)?;
-    scale::show(&mut cluster)?;
+    scale::show(&cluster)?;
     let begun = Instant::now();
     drop(cluster);
     println!("\nCleaned up in {} ms.", begun.elapsed().as_millis());
