@@ -19,7 +19,7 @@ use crate::config::{self, Action, Config};
 use crate::model::{Event, IpFamily, State};
 use crate::observe::{AdminRequest, Status, log, serve};
 use crate::plan::nft::{Op, TABLE};
-use crate::sync::{Engine, Loop};
+use crate::sync::{Engine, Loop, flows::Flows};
 use crate::watch::{self, cluster, manifests};
 
 /// Questions of `ferrule debug` that may wait for the loop.
@@ -71,7 +71,7 @@ async fn work(
     let engine = engine(config).await?;
     let (sender, events) = mpsc::channel(EVENTS);
     let source = source(config, sender.clone()).await?;
-    let mut proxy = Loop::new(engine, conntrack(), status);
+    let mut proxy = Loop::new(engine, flows(), status);
     proxy.needs_node = matches!(config.source, config::Source::Cluster { .. });
     let (end, ended) = oneshot::channel::<()>();
     let runtime = Builder::new_current_thread().enable_all().build()?;
@@ -124,10 +124,11 @@ fn families() -> Vec<IpFamily> {
         .collect()
 }
 
-fn conntrack() -> Option<Conntrack> {
-    let conntrack = Conntrack::new();
-    conntrack
-        .inspect_err(|e| tracing::warn!("flows of gone endpoints will not be ended: {e}"))
+/// What ends stale flows; without it, UDP clients of an endpoint that goes have to notice alone.
+fn flows() -> Option<Flows> {
+    let start = || anyhow::Ok(Flows::start(Conntrack::new()?)?);
+    start()
+        .inspect_err(|e| tracing::warn!("stale flows will not be ended: {e:#}"))
         .ok()
 }
 
