@@ -48,7 +48,7 @@ impl Trouble {
 pub(super) enum Severity {
     /// Part of normal life: the server has forgotten the version that the watch goes on from.
     Expected,
-    /// The server knows no streaming lists.
+    /// The server can't do streaming lists, whatever its version says.
     NoStreaming,
     /// The server does not have the kind, or does not show it to us.
     Withheld,
@@ -56,16 +56,15 @@ pub(super) enum Severity {
     Trouble,
 }
 
-/// Judges an error by its HTTP status.
+/// Judges an error by its HTTP status. `streaming`: it came instead of a streaming list.
 pub(super) fn severity(error: &watcher::Error, streaming: bool) -> Severity {
-    let code = status(error);
-    let starting = matches!(error, watcher::Error::WatchStartFailed(_));
-    match code {
+    match status(error) {
         Some(410) => Severity::Expected,
-        // 422 from a server with the feature switched off, 400 from one that does not know it.
-        Some(400 | 422) if streaming && starting => Severity::NoStreaming,
         Some(403 | 404) => Severity::Withheld,
-        _ => Severity::Trouble,
+        Some(401 | 429) | None => Severity::Trouble,
+        // The words differ: 422 with the feature switched off, 500 with an etcd that is too old.
+        Some(_) if streaming => Severity::NoStreaming,
+        Some(_) => Severity::Trouble,
     }
 }
 
@@ -122,6 +121,14 @@ mod tests {
         assert_eq!(severity(&start(422), true), Severity::NoStreaming);
         assert_eq!(severity(&start(422), false), Severity::Trouble);
         assert_eq!(severity(&start(403), true), Severity::Withheld);
+        assert_eq!(severity(&start(429), true), Severity::Trouble);
+        let old_etcd = Status {
+            code: 500,
+            ..Status::default()
+        };
+        let old_etcd = watcher::Error::WatchError(Box::new(old_etcd));
+        assert_eq!(severity(&old_etcd, true), Severity::NoStreaming);
+        assert_eq!(severity(&old_etcd, false), Severity::Trouble);
         let list = watcher::Error::InitialListFailed(api(404));
         assert_eq!(severity(&list, false), Severity::Withheld);
         let gone = Status {
