@@ -22,6 +22,12 @@
 //! docs/architecture.md holds the rules that keep it so.
 
 pub mod backend;
+pub mod cli;
+pub mod config;
+pub mod debug;
 pub mod model;
+pub mod observe;
 pub mod plan;
+pub mod run;
+pub mod sync;
 pub mod watch;

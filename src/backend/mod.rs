@@ -1,10 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The kernel: commits transactions and reads back what is there. Decides nothing.
 
+pub mod conntrack;
+pub mod fake;
+pub mod netlink;
+pub mod nft;
+#[doc(hidden)]
+pub mod testing;
+
 use std::net::IpAddr;
 
 use crate::model::IpFamily;
-use crate::plan::nft::{Base, ChainName, Element, Key, Op, SetId, SetName};
+pub use crate::plan::nft::{ChainState, TableState};
+use crate::plan::nft::{Element, Key, Op, SetId, SetName};
 
 /// What nftables mode needs of the kernel. Implemented over netlink, and in memory for tests.
 pub trait Nftables {
@@ -19,30 +27,32 @@ pub trait Nftables {
         &mut self,
         family: IpFamily,
         set: &SetName,
-    ) -> Result<Vec<(Key, IpAddr, u16)>, Error>;
+    ) -> Result<Vec<(Key, IpAddr)>, Error>;
 
     /// Applies all operations atomically, or none of them.
     fn commit(&mut self, family: IpFamily, ops: &[Op]) -> Result<Sent, Error>;
 }
 
-/// Our table as the kernel holds it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct TableState {
-    /// All chains.
-    pub chains: Vec<ChainState>,
-    /// All named sets and maps, with the fingerprint of the definition that made each.
-    pub sets: Vec<(SetName, Option<u64>)>,
-}
+impl<T: Nftables + ?Sized> Nftables for &mut T {
+    fn read_table(&mut self, family: IpFamily) -> Result<Option<TableState>, Error> {
+        (**self).read_table(family)
+    }
 
-/// A chain as the kernel holds it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ChainState {
-    /// Name.
-    pub name: ChainName,
-    /// Present for base chains.
-    pub base: Option<Base>,
-    /// One entry a rule: the fingerprint that we gave it, or None for a rule that is not ours.
-    pub rules: Vec<Option<u64>>,
+    fn read_elements(&mut self, family: IpFamily, set: SetId) -> Result<Vec<Element>, Error> {
+        (**self).read_elements(family, set)
+    }
+
+    fn read_clients(
+        &mut self,
+        family: IpFamily,
+        set: &SetName,
+    ) -> Result<Vec<(Key, IpAddr)>, Error> {
+        (**self).read_clients(family, set)
+    }
+
+    fn commit(&mut self, family: IpFamily, ops: &[Op]) -> Result<Sent, Error> {
+        (**self).commit(family, ops)
+    }
 }
 
 /// What a commit cost.
@@ -54,6 +64,14 @@ pub struct Sent {
     pub elements: usize,
     /// Bytes.
     pub bytes: usize,
+}
+
+impl std::ops::AddAssign for Sent {
+    fn add_assign(&mut self, other: Sent) {
+        self.messages += other.messages;
+        self.elements += other.elements;
+        self.bytes += other.bytes;
+    }
 }
 
 /// Why the kernel could not be read or written.
@@ -80,9 +98,40 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// What was being read changed meanwhile, so that the answer may lack something or hold it
+    /// twice. The caller starts over.
+    #[error("netlink dump interrupted by a change")]
+    Interrupted,
+    /// A right or a feature of the kernel is missing; says which, and the whole story.
+    #[error("{0}")]
+    Missing(String),
     /// The kernel's answer could not be understood.
     #[error("netlink answer: {0}")]
     Malformed(String),
+}
+
+impl Error {
+    /// The kernel's error number, if the kernel refused something.
+    pub fn errno(&self) -> Option<i32> {
+        match self {
+            Error::Refused { errno, .. } => Some(*errno),
+            _ => None,
+        }
+    }
+
+    /// Says what was refused, in place of the bare message number that the socket knows.
+    #[must_use]
+    pub fn about(mut self, operation: &'static str, object: impl Into<String>) -> Self {
+        if let Error::Refused {
+            operation: o,
+            object: name,
+            ..
+        } = &mut self
+        {
+            (*o, *name) = (operation, object.into());
+        }
+        self
+    }
 }
 
 fn detail(message: &str) -> String {

@@ -4,17 +4,25 @@
 //! [`event`] is the only thing that comes in (from [`watch`](crate::watch)); [`state`] keeps it and
 //! tells which services a change concerns; [`select`] chooses the endpoints of a service port.
 
+pub mod claims;
 pub mod endpoint;
 pub mod event;
+#[cfg(test)]
+pub(crate) mod fixture;
+mod intern;
 pub mod name;
 pub mod node;
+pub mod select;
 pub mod service;
+pub mod state;
 
 pub use endpoint::{Conditions, EndpointPort, EndpointSlice, Hints, SliceEndpoint};
 pub use event::{Event, ObjectRef, Observed};
 pub use name::{ServiceName, ServicePortName, SliceName};
 pub use node::Node;
+pub use select::{Choice, Target};
 pub use service::{Protocol, Service, ServicePort, TrafficPolicy};
+pub use state::{Changes, State};
 
 /// An IP address family. Everything below the model is computed once per family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -14,21 +14,33 @@ use super::Error;
 /// key and token files may be named relative to the kubeconfig; a token file and a certificate
 /// authority file are read again when they change.
 ///
+/// `server` goes before the server that kubeconfig or pod name (`--master`).
+///
 /// Must be called within a tokio runtime. No request is made yet.
 ///
 /// # Errors
 /// In one line, naming the file.
-pub async fn client(kubeconfig: Option<&Path>) -> Result<Client, Error> {
+pub async fn client(kubeconfig: Option<&Path>, server: Option<&str>) -> Result<Client, Error> {
     let Some(path) = kubeconfig else {
-        let config = Config::incluster().map_err(|e| Error::InCluster(one_line(&e)))?;
+        let mut config = Config::incluster().map_err(|e| Error::InCluster(one_line(&e)))?;
+        replace_server(&mut config, server)?;
         return Client::try_from(config).map_err(|e| Error::InCluster(one_line(&e)));
     };
     let failed = |reason| Error::Kubeconfig {
         path: path.to_owned(),
         reason,
     };
-    let config = read(path).await.map_err(|e| failed(reason(&e)))?;
+    let mut config = read(path).await.map_err(|e| failed(reason(&e)))?;
+    replace_server(&mut config, server)?;
     Client::try_from(config).map_err(|e| failed(one_line(&e)))
+}
+
+fn replace_server(config: &mut Config, server: Option<&str>) -> Result<(), Error> {
+    if let Some(server) = server {
+        let error = |_| Error::Server(server.to_owned());
+        config.cluster_url = server.parse().map_err(error)?;
+    }
+    Ok(())
 }
 
 async fn read(path: &Path) -> Result<Config, KubeconfigError> {
@@ -93,7 +105,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("temporary directory");
         let path = dir.path().join("config");
         std::fs::write(&path, text).expect("file written");
-        let error = client(Some(&path))
+        let error = client(Some(&path), None)
             .await
             .err()
             .expect("an error")
@@ -131,7 +143,7 @@ users:
             missing.contains("ca.crt") && missing.contains("No such file"),
             "{missing}"
         );
-        let none = client(Some(Path::new("/nonexistent/config")))
+        let none = client(Some(Path::new("/nonexistent/config")), None)
             .await
             .err()
             .expect("an error");
@@ -146,13 +158,13 @@ users:
         let dir = tempfile::tempdir().expect("temporary directory");
         let path = dir.path().join("config");
         std::fs::write(&path, PROXY.replace("certificate-authority: CA, ", "")).expect("written");
-        let missing = client(Some(&path))
+        let missing = client(Some(&path), None)
             .await
             .err()
             .expect("no token file yet")
             .to_string();
         assert!(missing.contains("token"), "{missing}");
         std::fs::write(dir.path().join("token"), "secret").expect("file written");
-        client(Some(&path)).await.expect("a client");
+        client(Some(&path), None).await.expect("a client");
     }
 }

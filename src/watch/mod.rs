@@ -37,6 +37,9 @@ pub enum Error {
     /// There is no kubeconfig, and this is no pod with a service account either.
     #[error("no --kubeconfig, and no in-cluster configuration: {0}")]
     InCluster(String),
+    /// The API server's address is no URL.
+    #[error("--master {0:?} is not a URL")]
+    Server(String),
     /// The manifest directory can't be read or watched.
     #[error("manifest directory {path}")]
     Directory {

@@ -152,6 +152,8 @@ pub enum Data {
     None,
     /// Address and port to translate to.
     Target(IpAddr, u16),
+    /// Address to translate to.
+    Address(IpAddr),
     /// A verdict.
     Verdict(Verdict),
 }

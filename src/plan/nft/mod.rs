@@ -5,12 +5,14 @@
 //! ([`text`]) and walked by the packet tracer, so none of the three can drift from the others.
 
 pub mod element;
+pub mod found;
 pub mod ops;
 pub mod rule;
 pub mod set;
 pub mod text;
 
 pub use element::{Data, Element, Key, Verdict};
+pub use found::{ChainState, TableState, rule_fingerprint, set_fingerprint};
 pub use ops::{Op, Transaction};
 pub use rule::{Action, Base, ChainName, ChainSpec, Field, Hook, Match, Rule};
 pub use set::{DataKind, SetId, SetName, SetSpec};

@@ -41,6 +41,13 @@ pub struct Transaction {
 }
 
 impl Transaction {
+    /// The commits, without empty ones.
+    pub fn commits(self) -> impl Iterator<Item = Vec<Op>> {
+        [self.ops, self.later]
+            .into_iter()
+            .filter(|ops| !ops.is_empty())
+    }
+
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.ops.is_empty() && self.later.is_empty()

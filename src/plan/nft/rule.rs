@@ -79,6 +79,8 @@ pub enum Match {
     Translated,
     /// `meta l4proto PROTOCOL`.
     ProtocolIs(Protocol),
+    /// `th dport PORT`.
+    PortIs(u16),
     /// `meta l4proto { tcp, udp, sctp }`.
     KnownProtocol,
 }
@@ -100,6 +102,16 @@ pub enum Action {
     Reject,
     /// Destination NAT to what the map holds for the key; next rule if it holds nothing.
     Dnat(Vec<Field>, SetName),
+    /// Destination NAT to the address that the map holds for the key and to a given port; next
+    /// rule if it holds nothing.
+    DnatTo {
+        /// Key of the map.
+        key: Vec<Field>,
+        /// Map to addresses.
+        map: SetName,
+        /// The port.
+        port: u16,
+    },
     /// The verdict that the map holds for the key; next rule if it holds nothing.
     VerdictMap(Vec<Field>, SetName),
     /// `masquerade fully-random`.

@@ -73,6 +73,8 @@ pub enum DataKind {
     Verdict,
     /// `ip daddr . th dport`: where to translate to.
     Target,
+    /// `ip daddr` alone. nft 1.0.6 can't load a statement that enters more than 16 bytes of data.
+    Address,
 }
 
 /// A set's or map's definition.

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Flags that only make an existing kube-proxy command line start.
+
+use clap::Args;
+
+use super::value::parse_bool;
+use super::{Period, parse_period};
+
+/// The flags of kube-proxy v1.36 that have no effect. Their values are checked all the same.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Flags of kube-proxy that are accepted and have no effect")]
+#[allow(missing_docs, reason = "names and meanings are kube-proxy's")]
+pub struct AcceptedFlags {
+    #[arg(long, value_name = "KEY=BOOL,…")]
+    pub feature_gates: Option<String>,
+    #[arg(long, value_name = "TYPE")]
+    pub kube_api_content_type: Option<String>,
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub kube_api_burst: Option<i32>,
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub kube_api_qps: Option<f32>,
+    #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL",
+          default_missing_value = "true", value_parser = parse_bool)]
+    pub profiling: Option<bool>,
+    #[arg(long, value_name = "VERSION")]
+    pub show_hidden_metrics_for_version: Option<String>,
+    #[arg(long, value_name = "BIT", allow_negative_numbers = true)]
+    pub iptables_masquerade_bit: Option<i32>,
+    #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL",
+          default_missing_value = "true", value_parser = parse_bool)]
+    pub iptables_localhost_nodeports: Option<bool>,
+    #[arg(long, value_name = "TIME", value_parser = parse_period, allow_negative_numbers = true)]
+    pub iptables_min_sync_period: Option<Period>,
+    #[arg(long, value_name = "TIME", value_parser = parse_period, allow_negative_numbers = true)]
+    pub ipvs_sync_period: Option<Period>,
+    #[arg(long, value_name = "TIME", value_parser = parse_period, allow_negative_numbers = true)]
+    pub ipvs_min_sync_period: Option<Period>,
+    #[arg(long, value_name = "NAME")]
+    pub ipvs_scheduler: Option<String>,
+    #[arg(long, value_name = "CIDR,…", value_delimiter = ',')]
+    pub ipvs_exclude_cidrs: Option<Vec<String>>,
+    #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL",
+          default_missing_value = "true", value_parser = parse_bool)]
+    pub ipvs_strict_arp: Option<bool>,
+    #[arg(long, value_name = "TIME", value_parser = parse_period, allow_negative_numbers = true)]
+    pub ipvs_tcp_timeout: Option<Period>,
+    #[arg(long, value_name = "TIME", value_parser = parse_period, allow_negative_numbers = true)]
+    pub ipvs_tcpfin_timeout: Option<Period>,
+    #[arg(long, value_name = "TIME", value_parser = parse_period, allow_negative_numbers = true)]
+    pub ipvs_udp_timeout: Option<Period>,
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub oom_score_adj: Option<i32>,
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub conntrack_max_per_core: Option<i32>,
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub conntrack_min: Option<i32>,
+    #[arg(long, value_name = "TIME", value_parser = parse_period, allow_negative_numbers = true)]
+    pub conntrack_tcp_timeout_established: Option<Period>,
+    #[arg(long, value_name = "TIME", value_parser = parse_period, allow_negative_numbers = true)]
+    pub conntrack_tcp_timeout_close_wait: Option<Period>,
+    #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL",
+          default_missing_value = "true", value_parser = parse_bool)]
+    pub conntrack_tcp_be_liberal: Option<bool>,
+    #[arg(long, value_name = "TIME", value_parser = parse_period, allow_negative_numbers = true)]
+    pub conntrack_udp_timeout: Option<Period>,
+    #[arg(long, value_name = "TIME", value_parser = parse_period, allow_negative_numbers = true)]
+    pub conntrack_udp_timeout_stream: Option<Period>,
+    #[arg(long, value_name = "TIME", value_parser = parse_period, allow_negative_numbers = true)]
+    pub config_sync_period: Option<Period>,
+    #[arg(long, value_name = "PATTERN=N,…")]
+    pub vmodule: Option<String>,
+    #[arg(long, value_name = "TIME")]
+    pub log_flush_frequency: Option<String>,
+    #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL",
+          default_missing_value = "true", value_parser = parse_bool)]
+    pub log_text_split_stream: Option<bool>,
+    #[arg(long, value_name = "SIZE")]
+    pub log_text_info_buffer_size: Option<String>,
+    #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL",
+          default_missing_value = "true", value_parser = parse_bool)]
+    pub log_json_split_stream: Option<bool>,
+    #[arg(long, value_name = "SIZE")]
+    pub log_json_info_buffer_size: Option<String>,
+    #[arg(long, value_name = "FILE,…")]
+    pub boot_id_file: Option<String>,
+    #[arg(long, value_name = "FILE,…")]
+    pub machine_id_file: Option<String>,
+    /// Refused: ferrule writes no default configuration
+    #[arg(long, value_name = "FILE")]
+    pub write_config_to: Option<String>,
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `ferrule debug …`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+/// Where the agent listens unless told otherwise.
+pub(crate) const DEFAULT_SOCKET: &str = "/run/ferrule/ferrule.sock";
+
+/// Views on a running node.
+#[derive(Debug, Clone, Subcommand)]
+pub enum DebugCommand {
+    /// Every frontend with its policy and its endpoints, as the running agent serves them
+    Services(ServicesArgs),
+    /// What the kernel holds of ours, read over netlink
+    Rules(RulesArgs),
+}
+
+/// Arguments of `ferrule debug services`.
+#[derive(Debug, Clone, Args)]
+pub struct ServicesArgs {
+    /// Only Services of this namespace, or only this Service
+    #[arg(value_name = "NAMESPACE[/NAME]")]
+    pub filter: Option<String>,
+    /// Format
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+    /// Unix socket of the running agent
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
+    pub admin_socket: PathBuf,
+}
+
+/// Arguments of `ferrule debug rules`.
+#[derive(Debug, Clone, Args)]
+pub struct RulesArgs {
+    /// Only this family [default: both]
+    #[arg(long, value_enum)]
+    pub family: Option<Family>,
+    /// Only the set or map of this name
+    #[arg(long, value_name = "NAME")]
+    pub set: Option<String>,
+    /// How many elements to show of each set and map; they are always counted
+    #[arg(long, value_name = "NUMBER", default_value_t = 20)]
+    pub elements: usize,
+    /// Format
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+}
+
+/// An IP address family as the command line names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Family {
+    /// IPv4
+    #[value(alias = "ipv4", alias = "4")]
+    Ip,
+    /// IPv6
+    #[value(alias = "ipv6", alias = "6")]
+    Ip6,
+}
+
+/// How a debug command prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people
+    Table,
+    /// The same with more columns
+    Wide,
+    /// For programs
+    Json,
+}

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+//! File and flags -> one immutable, checked [`Config`].
+//!
+//! Nothing after this stage reads a flag, a file of settings or the environment. All mistakes are
+//! reported at once, each under the name that the user wrote: a flag, or the path of a field.
+//! Precedence is kube-proxy's: with `--config` the file decides, and other flags of kube-proxy are
+//! ignored but for `--master`, `--hostname-override` and those of the log; ours always hold.
+
+mod address;
+mod check;
+mod decode;
+mod error;
+mod file;
+mod flags;
+mod resolve;
+#[cfg(test)]
+mod tests;
+
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use error::{Error, FieldError};
+
+use crate::cli::{Cli, Period};
+use crate::plan::options::Options;
+
+/// Everything that the user decides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// What to do.
+    pub action: Action,
+    /// Name of the own Node, in lower case.
+    pub node_name: String,
+    /// `bindAddress`, unless unspecified: goes before the Node object's first address of its
+    /// family (kube-proxy: `detectNodeIPs`). Nothing is bound to it.
+    pub node_ip: Option<IpAddr>,
+    /// Where objects come from.
+    pub source: Source,
+    /// Options of the ruleset.
+    pub rules: Options,
+    /// Where requests are answered.
+    pub listen: Listen,
+    /// The log.
+    pub log: Log,
+    /// How long an update may be queued before the proxy counts as unhealthy: twice `syncPeriod`.
+    pub health_timeout: Duration,
+    /// The file that was read.
+    pub file: Option<PathBuf>,
+    /// What the user should know, for the log, once.
+    pub warnings: Vec<String>,
+}
+
+/// What a run of the program is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Be the proxy.
+    Run,
+    /// Remove all rules of ours (`--cleanup`).
+    Cleanup,
+    /// Do what needs full privileges (`--init-only`).
+    InitOnly,
+}
+
+/// Where objects come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// Files in a directory (`--manifests`).
+    Manifests(PathBuf),
+    /// An API server. Without either field: the one that the pod's environment names.
+    Cluster {
+        /// `--kubeconfig` or `clientConnection.kubeconfig`.
+        kubeconfig: Option<PathBuf>,
+        /// `--master`, instead of the kubeconfig's server.
+        server: Option<String>,
+    },
+}
+
+/// Where requests are answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listen {
+    /// /healthz and /livez.
+    pub healthz: Option<SocketAddr>,
+    /// /metrics, /healthz and /proxyMode.
+    pub metrics: Option<SocketAddr>,
+    /// End the program if one of the two cannot be bound.
+    pub hard_fail: bool,
+    /// Unix socket for `ferrule debug`.
+    pub admin: Option<PathBuf>,
+}
+
+/// The log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Log {
+    /// klog's verbosity, 0 and up.
+    pub verbosity: u32,
+    /// One line of text, or one JSON object, an event.
+    pub format: LogFormat,
+}
+
+/// Format of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+impl Config {
+    /// Reads the file that the flags name, and the host name.
+    ///
+    /// # Errors
+    /// All that is wrong with file and flags.
+    pub fn load(cli: &Cli) -> Result<Self, Error> {
+        let text = match file(cli) {
+            Some(path) => Some(fs::read_to_string(path).map_err(|source| Error::Read {
+                path: path.to_owned(),
+                source,
+            })?),
+            None => None,
+        };
+        Self::resolve(cli, text.as_deref(), &host_name()?)
+    }
+
+    /// The pure part of [`load`](Self::load): flags, the text of the file and the host name.
+    ///
+    /// # Errors
+    /// All that is wrong with file and flags.
+    pub fn resolve(cli: &Cli, text: Option<&str>, host_name: &str) -> Result<Self, Error> {
+        let path = file(cli).unwrap_or(Path::new("-"));
+        let decoded = match text {
+            Some(text) => decode::decode(text).map_err(|reason| Error::Syntax {
+                path: path.to_owned(),
+                reason,
+            })?,
+            None => decode::Decoded {
+                file: flags::as_file(cli),
+                ..Default::default()
+            },
+        };
+        let mut resolver = resolve::Resolver {
+            cli,
+            file: &decoded.file,
+            checker: check::Checker {
+                from_file: text.is_some(),
+                errors: decoded.errors,
+            },
+            warnings: decoded.warnings,
+        };
+        if text.is_some() {
+            resolver.warn_overruled();
+        }
+        let config = resolver.config(host_name);
+        if resolver.checker.errors.is_empty() {
+            return Ok(config);
+        }
+        let file = text.map(|_| path.to_owned());
+        Err(Error::Invalid {
+            file,
+            errors: resolver.checker.errors,
+        })
+    }
+}
+
+impl resolve::Resolver<'_> {
+    fn config(&mut self, host_name: &str) -> Config {
+        self.mode();
+        self.checker.accepted(self.file);
+        let period: Period = self.sync_period();
+        Config {
+            action: self.action(),
+            node_name: self.node_name(host_name),
+            node_ip: self.node_ip(),
+            source: self.source(),
+            rules: self.rules(),
+            listen: self.listen(),
+            log: self.log(),
+            health_timeout: period.to_duration().unwrap_or_default().saturating_mul(2),
+            file: file(self.cli).map(Path::to_owned),
+            warnings: std::mem::take(&mut self.warnings),
+        }
+    }
+
+    fn warn_overruled(&mut self) {
+        let names = flags::overruled(self.cli);
+        if !names.is_empty() {
+            self.warnings
+                .push(format!("ignored because of --config: {}", names.join(" ")));
+        }
+    }
+}
+
+/// The file that the flags name; an empty name is none.
+fn file(cli: &Cli) -> Option<&Path> {
+    cli.proxy
+        .config
+        .as_deref()
+        .filter(|path| !path.as_os_str().is_empty())
+}
+
+fn host_name() -> Result<String, Error> {
+    let name = nix::unistd::gethostname().map_err(|error| Error::HostName(error.to_string()))?;
+    name.into_string()
+        .map_err(|_| Error::HostName("it is not UTF-8".to_owned()))
+}

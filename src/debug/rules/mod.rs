@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `ferrule debug rules`: what the kernel itself holds of a table, without nft and without the
+//! encoder of [`backend`](crate::backend), so that it can disagree with both.
+//!
+//! [`read`] fetches chains, rules and sets; [`rule`] runs a rule's expressions with registers that
+//! hold words in place of packet data and so finds the text again; [`value`] prints keys and data;
+//! [`view`] is what comes out, for people or as JSON. The text is nft's wherever nft has one. What
+//! an expression of an unknown kind does is not guessed at: it shows as `[ NAME ... ]`.
+
+mod load;
+mod read;
+mod rule;
+mod set;
+mod statement;
+mod value;
+mod view;
+
+use std::io::Write;
+
+use anyhow::{Context, bail};
+
+use crate::backend::Error;
+use crate::backend::netlink::Socket;
+use crate::cli::{Family, Output, RulesArgs};
+use crate::model::IpFamily;
+
+pub use view::{Chain, Element, Listing, Rule, Set, Table};
+
+/// What to show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RulesOptions {
+    /// Only the table of this family. None: all tables of that name, whatever their family.
+    pub family: Option<IpFamily>,
+    /// Name of the table.
+    pub table: String,
+    /// Only the set or map of this name, without chains.
+    pub set: Option<String>,
+    /// How many elements to show of a set or map; they are always counted.
+    pub elements: usize,
+    /// JSON in place of text.
+    pub json: bool,
+}
+
+impl From<&RulesArgs> for RulesOptions {
+    fn from(args: &RulesArgs) -> Self {
+        let family = args.family.map(|family| match family {
+            Family::Ip => IpFamily::V4,
+            Family::Ip6 => IpFamily::V6,
+        });
+        let (set, elements, json) = (args.set.clone(), args.elements, args.output == Output::Json);
+        Self {
+            family,
+            set,
+            elements,
+            json,
+            ..Self::default()
+        }
+    }
+}
+
+impl Default for RulesOptions {
+    fn default() -> Self {
+        let table = crate::plan::nft::TABLE.to_owned();
+        Self {
+            family: None,
+            table,
+            set: None,
+            elements: 20,
+            json: false,
+        }
+    }
+}
+
+/// How often a reading that a change interrupted is begun anew.
+const ATTEMPTS: usize = 20;
+
+/// Reads the table from the kernel and prints it.
+///
+/// # Errors
+/// A missing table or set, by name; missing rights; the kernel's errors; those of `out`.
+pub fn run(options: RulesOptions, out: &mut impl Write) -> anyhow::Result<()> {
+    let mut socket = Socket::netfilter()?;
+    let listing = (1..)
+        .map(|attempt| (attempt, read::listing(&mut socket, &options)))
+        .find(|(attempt, r)| *attempt == ATTEMPTS || !matches!(r, Err(Error::Interrupted)))
+        .map_or(Err(Error::Interrupted), |(_, read)| read);
+    let listing = match listing {
+        Err(e) if e.errno() == Some(nix::libc::EPERM) => {
+            return Err(e).context("reading nftables needs CAP_NET_ADMIN (run it as root)");
+        }
+        Err(Error::Interrupted) => {
+            bail!("the rules changed each of the {ATTEMPTS} times they were being read; try again")
+        }
+        other => other?,
+    };
+    check(&listing, &options)?;
+    if options.json {
+        serde_json::to_writer_pretty(&mut *out, &listing)?;
+        writeln!(out)?;
+    } else {
+        write!(out, "{listing}")?;
+    }
+    Ok(())
+}
+
+fn check(listing: &Listing, options: &RulesOptions) -> anyhow::Result<()> {
+    let family = options
+        .family
+        .map(|f| format!(" of {f}"))
+        .unwrap_or_default();
+    let table = &options.table;
+    if listing.tables.is_empty() {
+        bail!("the kernel has no nftables table \"{table}\"{family} in this network namespace");
+    }
+    let Some(set) = &options.set else {
+        return Ok(());
+    };
+    if listing.tables.iter().all(|t| t.sets.is_empty()) {
+        bail!("the table \"{table}\"{family} has no set or map \"{set}\"");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

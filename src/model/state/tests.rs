@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+
+use super::*;
+use crate::model::fixture::{ip, node, service, slice, state};
+
+fn names(changes: &Changes) -> Vec<&str> {
+    changes.services.iter().map(|n| &*n.name).collect()
+}
+
+fn put(state: &mut State, service: &Service) -> Changes {
+    state.apply(Event::Service(
+        service.name.clone(),
+        Observed::new(service.clone()),
+    ))
+}
+
+#[test]
+fn a_change_concerns_its_service_only() {
+    let mut s = state(&[service("a", "10.96.0.1"), service("b", "10.96.0.2")], &[]);
+    assert!(
+        put(&mut s, &service("a", "10.96.0.1")).is_empty(),
+        "nothing new"
+    );
+    assert_eq!(names(&put(&mut s, &service("a", "10.96.0.3"))), ["a"]);
+    let e = slice("b-1", "b", 80, &["10.0.0.1"]);
+    let event = Event::Slice(e.name.clone(), Observed::new(e.clone()));
+    assert_eq!(names(&s.apply(event.clone())), ["b"]);
+    assert!(s.apply(event).is_empty());
+    let moved = EndpointSlice {
+        service: ServiceName::new("default", "a"),
+        ..e.clone()
+    };
+    let changes = s.apply(Event::Slice(e.name.clone(), Observed::new(moved)));
+    assert_eq!(
+        names(&changes),
+        ["a", "b"],
+        "a slice that changes its Service concerns both"
+    );
+    assert_eq!(s.slices(&ServiceName::new("default", "b")).count(), 0);
+    assert_eq!(
+        names(&s.apply(Event::Slice(e.name, Observed::gone()))),
+        ["a"]
+    );
+}
+
+#[test]
+fn the_older_service_keeps_what_two_ask_for() {
+    let with_vip = |name: &str, ip4: &str, created| {
+        let mut s = service(name, ip4);
+        s.external_ips = vec![ip("203.0.113.9")];
+        s.created = created;
+        s
+    };
+    let claim = Claim::Vip(ip("203.0.113.9"), crate::model::Protocol::Tcp, 80);
+    let young = with_vip("young", "10.96.0.1", 200);
+    let old = with_vip("old", "10.96.0.2", 100);
+    let mut s = state(std::slice::from_ref(&young), &[]);
+    assert!(s.owns(&young.name, &claim));
+    assert_eq!(names(&put(&mut s, &old)), ["old", "young"]);
+    assert!(s.owns(&old.name, &claim) && !s.owns(&young.name, &claim));
+    let reason = "203.0.113.9:80/tcp belongs to the older Service default/old";
+    assert_eq!(s.disputes(&young), [reason]);
+    assert_eq!(s.disputes(&old), [""; 0]);
+    // A third one in the queue, and one that leaves it.
+    let third = with_vip("third", "10.96.0.3", 150);
+    assert_eq!(names(&put(&mut s, &third)), ["third"]);
+    assert_eq!(
+        names(&s.apply(Event::Service(third.name, Observed::gone()))),
+        ["third"]
+    );
+    let changes = s.apply(Event::Service(old.name, Observed::gone()));
+    assert_eq!(names(&changes), ["old", "young"]);
+    assert!(s.owns(&young.name, &claim));
+}
+
+#[test]
+fn of_equal_age_the_first_name_wins() {
+    let mut b = service("b", "10.96.0.1");
+    b.ports[0].node_port = Some(30_000);
+    let mut a = service("a", "10.96.0.2");
+    a.ports[0].node_port = Some(30_000);
+    let s = state(&[b.clone(), a.clone()], &[]);
+    let claim = Claim::NodePort(crate::model::Protocol::Tcp, 30_000);
+    assert!(s.owns(&a.name, &claim));
+    assert_eq!(
+        s.disputes(&b),
+        ["NodePort 30000/tcp belongs to the older Service default/a"]
+    );
+}
+
+#[test]
+fn the_node_concerns_everything_unless_it_only_leaves() {
+    let mut s = state(&[], &[]);
+    let apply = |s: &mut State, node| s.apply(Event::Node(Observed::new(node)));
+    assert!(apply(&mut s, node()).is_empty());
+    assert!(
+        apply(
+            &mut s,
+            Node {
+                leaving: true,
+                ..node()
+            }
+        )
+        .is_empty()
+    );
+    assert_eq!(s.node_leaving(), Some(true));
+    assert!(
+        apply(
+            &mut s,
+            Node {
+                zone: None,
+                ..node()
+            }
+        )
+        .everything
+    );
+    assert!(s.apply(Event::Node(Observed::gone())).is_empty());
+    assert_eq!(
+        (s.node_leaving(), s.node().addresses.len()),
+        (None, 2),
+        "rules stay"
+    );
+}
+
+#[test]
+fn addresses_and_service_cidrs_concern_the_node_part() {
+    let mut s = state(&[], &[]);
+    let cidr = |c: &str| vec![c.parse().expect("a prefix")];
+    let event = |c| Event::ServiceCidr("k".into(), Observed::new(cidr(c)));
+    assert!(s.apply(event("10.96.0.0/16")).node);
+    assert!(!s.apply(event("10.96.0.0/16")).node);
+    assert!(
+        s.apply(Event::ServiceCidr("k".into(), Observed::gone()))
+            .node
+    );
+    assert!(s.apply(Event::LocalAddresses(vec![ip("192.0.2.11")])).node);
+    assert!(!s.apply(Event::LocalAddresses(vec![ip("192.0.2.11")])).node);
+}

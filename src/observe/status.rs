@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the loop tells the outside.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use super::checks::{Checks, HealthCheck};
+use super::health::{Failures, Health, Moment, Report};
+use super::metrics::Metrics;
+use crate::model::IpFamily;
+
+/// The proxy's state as others see it. Cheap to clone; no method waits for anything.
+#[derive(Clone)]
+pub struct Status(Arc<Shared>);
+
+struct Shared {
+    now: Box<dyn Fn() -> Moment + Send + Sync>,
+    health: Mutex<Health>,
+    checks: watch::Sender<Arc<Checks>>,
+    metrics: Metrics,
+}
+
+impl Status {
+    /// A proxy that has just started. A change that is queued for `timeout` without being applied
+    /// makes it unhealthy.
+    pub fn new(timeout: Duration) -> Self {
+        let start = Instant::now();
+        Self::with_clock(timeout, move || Moment {
+            wall: Timestamp::now(),
+            elapsed: start.elapsed(),
+        })
+    }
+
+    /// The same with a clock of the caller's.
+    pub fn with_clock(timeout: Duration, now: impl Fn() -> Moment + Send + Sync + 'static) -> Self {
+        Self(Arc::new(Shared {
+            now: Box::new(now),
+            health: Mutex::new(Health::new(timeout)),
+            checks: watch::Sender::new(Arc::default()),
+            metrics: Metrics::new(),
+        }))
+    }
+
+    /// A change of this family waits to be applied.
+    pub fn queued(&self, family: IpFamily) {
+        let now = (self.0.now)();
+        self.health().queued(family, now);
+        self.0.metrics.queued(family, now.wall);
+    }
+
+    /// All changes of this family are in the kernel; the last transaction took so long.
+    pub fn applied(&self, family: IpFamily, took: Duration) {
+        let now = (self.0.now)();
+        self.health().applied(family, now);
+        self.0.metrics.applied(family, took, now.wall);
+    }
+
+    /// A transaction failed; what it should have changed stays queued. The reason is logged, and
+    /// shown on the admin socket until the family is applied.
+    pub fn failed(&self, family: IpFamily, reason: &str) {
+        tracing::error!(%family, reason, "rules were not applied");
+        self.queued(family);
+        self.health().failed(family, reason);
+        self.0.metrics.failed(family);
+    }
+
+    /// The own Node: whether it is leaving, or None if there is no such Node.
+    pub fn node(&self, leaving: Option<bool>) {
+        self.health().node(leaving);
+    }
+
+    /// All Services that have a health check node port, and the addresses to answer on: the
+    /// NodePort addresses, where `0.0.0.0` and `::` stand for all of a family.
+    pub fn health_checks(&self, mut addresses: Vec<IpAddr>, mut services: Vec<HealthCheck>) {
+        addresses.sort_unstable();
+        addresses.dedup();
+        services.sort_unstable();
+        let checks = Checks {
+            addresses,
+            services,
+        };
+        self.0.checks.send_if_modified(|old| {
+            let changed = **old != checks;
+            if changed {
+                *old = Arc::new(checks);
+            }
+            changed
+        });
+    }
+
+    pub(super) fn checks(&self) -> watch::Receiver<Arc<Checks>> {
+        self.0.checks.subscribe()
+    }
+
+    /// The current checks, without subscribing to them.
+    pub(super) fn current_checks(&self) -> Arc<Checks> {
+        self.0.checks.borrow().clone()
+    }
+
+    pub(super) fn healthy(&self) -> bool {
+        self.health().healthy((self.0.now)())
+    }
+
+    pub(super) fn healthz(&self) -> Report {
+        let report = self.health().healthz((self.0.now)());
+        self.0.metrics.healthz(report.good);
+        report
+    }
+
+    pub(super) fn livez(&self) -> Report {
+        let report = self.health().livez((self.0.now)());
+        self.0.metrics.livez(report.good);
+        report
+    }
+
+    /// The reasons of failures that last.
+    pub(super) fn failures(&self) -> Failures {
+        self.health().failures()
+    }
+
+    pub(super) fn metrics(&self) -> String {
+        self.0.metrics.text()
+    }
+
+    /// A panic elsewhere leaves whole values behind: no update spans two steps.
+    fn health(&self) -> MutexGuard<'_, Health> {
+        self.0.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Status")
+            .field("health", &*self.health())
+            .finish_non_exhaustive()
+    }
+}

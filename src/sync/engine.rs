@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Events in, one transaction a family out. Holds everything that the loop needs.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::table::Table;
+use crate::backend::{Error, Nftables, Sent};
+use crate::model::{Changes, Event, IpFamily, ServiceName, State, select};
+use crate::plan::Options;
+use crate::plan::stale::StaleFlows;
+
+/// The proxy without its surroundings: a state, the tables that follow it, and the kernel.
+pub struct Engine<K> {
+    kernel: K,
+    options: Options,
+    state: State,
+    pending: Changes,
+    tables: Vec<Table>,
+    health_checks: BTreeMap<ServiceName, (u16, usize)>,
+}
+
+/// What a commit did.
+#[derive(Debug, Default)]
+pub struct Committed {
+    /// For each family, what was sent or why it failed, and how long it took.
+    pub families: Vec<(IpFamily, Result<Sent, Error>, Duration)>,
+    /// What was planned anew; nothing if a family failed.
+    pub changes: Changes,
+    /// Conntrack entries that may have gone stale.
+    pub stale_flows: Vec<(IpFamily, Vec<StaleFlows>)>,
+    /// Sticky clients that were let go because their endpoint went.
+    pub clients_forgotten: usize,
+    /// Why some clients could not be let go. They go on to be sent to endpoints that are gone.
+    pub left_behind: Vec<Error>,
+}
+
+impl Committed {
+    /// Whether any family failed.
+    pub fn failed(&self) -> bool {
+        self.families.iter().any(|(_, result, _)| result.is_err())
+    }
+
+    /// What was sent, all families together.
+    pub fn sent(&self) -> Sent {
+        let mut sum = Sent::default();
+        self.families
+            .iter()
+            .filter_map(|(_, r, _)| r.as_ref().ok())
+            .for_each(|s| sum += *s);
+        sum
+    }
+}
+
+impl<K: Nftables> Engine<K> {
+    /// An engine for a node, serving the given families.
+    pub fn new(kernel: K, options: Options, state: State, families: &[IpFamily]) -> Self {
+        let tables = families.iter().map(|f| Table::new(*f)).collect();
+        let pending = Changes {
+            everything: true,
+            node: true,
+            ..Changes::default()
+        };
+        Self {
+            kernel,
+            options,
+            state,
+            pending,
+            tables,
+            health_checks: BTreeMap::new(),
+        }
+    }
+
+    /// Takes in an event. Nothing reaches the kernel before the next commit.
+    pub fn observe(&mut self, event: Event) {
+        let changes = self.state.apply(event);
+        self.pending.merge(changes);
+    }
+
+    /// Whether a commit has something to do: never before everything has been listed.
+    pub fn has_work(&self) -> bool {
+        self.state.synced() && !self.pending.is_empty()
+    }
+
+    /// Brings the kernel to the present state. A family that fails does not keep the other from
+    /// its commit. After an error nothing is lost: the changes stay pending, and the failed
+    /// family's next commit starts from what the kernel holds.
+    pub fn commit(&mut self) -> Committed {
+        let mut done = Committed::default();
+        if !self.state.synced() {
+            return done;
+        }
+        for table in &mut self.tables {
+            let family = table.family();
+            let begun = Instant::now();
+            match table.commit(&self.state, &self.options, &self.pending, &mut self.kernel) {
+                Ok(sent) => done.families.push((family, Ok(sent), begun.elapsed())),
+                Err(error) => done.families.push((family, Err(error), begun.elapsed())),
+            }
+        }
+        if done.failed() {
+            return done;
+        }
+        done.changes = std::mem::take(&mut self.pending);
+        self.update_health_checks(&done.changes);
+        self.clear_away(&mut done);
+        done
+    }
+
+    /// Lets go of sticky clients whose endpoints are gone, and hands out the flows to be ended.
+    fn clear_away(&mut self, done: &mut Committed) {
+        for table in &mut self.tables {
+            let stale = table.take_stale();
+            for clients in &stale.clients {
+                match table.forget(clients, &mut self.kernel) {
+                    Ok(count) => done.clients_forgotten += count,
+                    Err(error) => done.left_behind.push(error),
+                }
+            }
+            if !stale.flows.is_empty() {
+                done.stale_flows.push((table.family(), stale.flows));
+            }
+        }
+    }
+
+    fn update_health_checks(&mut self, changes: &Changes) {
+        let names: Vec<ServiceName> = match changes.everything {
+            true => {
+                self.health_checks.clear();
+                self.state.service_names().cloned().collect()
+            }
+            false => changes.services.iter().cloned().collect(),
+        };
+        for name in names {
+            let port = self
+                .state
+                .service(&name)
+                .and_then(|s| s.health_check_node_port);
+            match port {
+                Some(port) => {
+                    let ready = select::local_ready(self.state.slices(&name), self.state.node());
+                    self.health_checks.insert(name, (port, ready));
+                }
+                None => {
+                    self.health_checks.remove(&name);
+                }
+            }
+        }
+    }
+
+    /// For each Service with a healthCheckNodePort: the port, and its ready endpoints here.
+    pub fn health_checks(&self) -> &BTreeMap<ServiceName, (u16, usize)> {
+        &self.health_checks
+    }
+
+    /// The state.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The families that are served.
+    pub fn families(&self) -> impl Iterator<Item = IpFamily> {
+        self.tables.iter().map(Table::family)
+    }
+
+    /// The tables.
+    pub fn tables(&self) -> &[Table] {
+        &self.tables
+    }
+
+    /// The options of the rules.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// The kernel.
+    pub fn kernel(&mut self) -> &mut K {
+        &mut self.kernel
+    }
+}

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The loop: events in, kernel in step, report.
+
+pub mod engine;
+pub mod pace;
+pub mod reports;
+pub mod run;
+pub mod table;
+
+pub use engine::{Committed, Engine};
+pub use run::Loop;

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The loop itself, on one screen.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::sync::mpsc::Receiver;
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+
+use super::engine::{Committed, Engine};
+use super::pace::Pace;
+use super::reports::Reports;
+use crate::backend::Nftables;
+use crate::backend::conntrack::{self, Conntrack};
+use crate::model::{Changes, Event, IpFamily};
+use crate::observe::{AdminRequest, HealthCheck, Status, show};
+use crate::plan::{skeleton, stale};
+
+/// The most events that one commit takes in. What comes later waits for the next.
+const BATCH: usize = 8_192;
+
+/// The proxy with what it reports to.
+pub struct Loop<K> {
+    /// State, tables and kernel.
+    pub engine: Engine<K>,
+    /// Ends flows to endpoints that are gone; none where conntrack can't be reached.
+    pub conntrack: Option<Conntrack>,
+    /// What health checks and metrics show.
+    pub status: Status,
+    /// Whether the proxy is healthy only while its own Node object exists.
+    pub needs_node: bool,
+    pace: Pace,
+    retry_at: Option<Instant>,
+    reports: Reports,
+    started: Instant,
+}
+
+impl<K: Nftables> Loop<K> {
+    /// A loop that has seen nothing yet.
+    pub fn new(engine: Engine<K>, conntrack: Option<Conntrack>, status: Status) -> Self {
+        Self {
+            engine,
+            conntrack,
+            status,
+            needs_node: true,
+            pace: Pace::default(),
+            retry_at: None,
+            reports: Reports::default(),
+            started: Instant::now(),
+        }
+    }
+
+    /// Runs until `stop` is ready or no event can come any more. The rules stay.
+    pub async fn run(
+        mut self,
+        mut events: Receiver<Event>,
+        mut questions: Receiver<AdminRequest>,
+        stop: impl Future<Output = ()>,
+    ) {
+        tokio::pin!(stop);
+        loop {
+            let retry = tokio::time::sleep_until(self.retry_at.unwrap_or_else(Instant::now));
+            tokio::select! {
+                biased;
+                () = &mut stop => return,
+                Some(question) = questions.recv() => self.answer(question),
+                () = retry, if self.retry_at.is_some() => self.commit(),
+                event = events.recv() => match event {
+                    None => return,
+                    Some(event) => {
+                        self.observe(event);
+                        let more = std::iter::from_fn(|| events.try_recv().ok());
+                        more.take(BATCH).for_each(|event| self.observe(event));
+                        if self.engine.has_work() && self.retry_at.is_none() {
+                            self.commit();
+                        }
+                    }
+                },
+            }
+        }
+    }
+
+    fn observe(&mut self, event: Event) {
+        self.reports.event(&event);
+        self.engine.observe(event);
+        let leaving = self.engine.state().node_leaving();
+        self.status
+            .node(leaving.or((!self.needs_node).then_some(false)));
+        if self.engine.has_work() {
+            self.engine
+                .families()
+                .for_each(|family| self.status.queued(family));
+        }
+    }
+
+    fn commit(&mut self) {
+        let done = self.engine.commit();
+        self.retry_at = match done.failed() {
+            true => Some(Instant::now() + self.pace.failed()),
+            false => None,
+        };
+        self.report(&done);
+        if done.failed() {
+            return;
+        }
+        self.pace.succeeded();
+        self.end_stale_flows(&done);
+        self.report_services(&done.changes);
+        self.report_health_checks();
+    }
+
+    fn report(&mut self, done: &Committed) {
+        for (family, result, took) in &done.families {
+            match result {
+                Ok(sent) => {
+                    debug!(%family, ?took, messages = sent.messages, elements = sent.elements, "committed");
+                    self.status.applied(*family, *took);
+                }
+                Err(error) => {
+                    self.status.failed(*family, &Chain(error).to_string());
+                }
+            }
+        }
+        for error in &done.left_behind {
+            warn!(
+                "sticky clients of an endpoint that is gone: {}",
+                Chain(error)
+            );
+        }
+    }
+
+    fn end_stale_flows(&mut self, done: &Committed) {
+        let Some(conntrack) = &mut self.conntrack else {
+            return;
+        };
+        for (family, flows) in &done.stale_flows {
+            let flows: Vec<_> = flows.iter().map(flow).collect();
+            match conntrack.delete_stale(*family, &flows) {
+                Ok(0) => {}
+                Ok(count) => debug!(%family, count, "ended stale flows"),
+                Err(error) => warn!(%family, "stale flows: {}", Chain(&error)),
+            }
+        }
+    }
+
+    fn report_services(&mut self, changes: &Changes) {
+        let state = self.engine.state();
+        if changes.everything {
+            let took: Duration = self.started.elapsed();
+            let services = state.service_names().count();
+            info!(
+                services,
+                skipped = self.reports.skipped_objects(),
+                ?took,
+                "in step"
+            );
+            state
+                .service_names()
+                .for_each(|name| self.reports.service(name, state));
+        } else {
+            changes
+                .services
+                .iter()
+                .for_each(|name| self.reports.service(name, state));
+        }
+    }
+
+    fn report_health_checks(&self) {
+        let (state, options) = (self.engine.state(), self.engine.options());
+        let addresses = |family: IpFamily| skeleton::node_addresses(state, options, family);
+        let checks = self
+            .engine
+            .health_checks()
+            .iter()
+            .map(|(service, (port, ready))| HealthCheck {
+                service: service.clone(),
+                port: *port,
+                local_endpoints: *ready,
+            });
+        self.status.health_checks(
+            self.engine.families().flat_map(addresses).collect(),
+            checks.collect(),
+        );
+    }
+
+    fn answer(&self, question: AdminRequest) {
+        let families: Vec<IpFamily> = self.engine.families().collect();
+        match question {
+            AdminRequest::Services { selection, reply } => {
+                // Who asked may be gone by now.
+                let _ = reply.send(show::services(self.engine.state(), &families, &selection));
+            }
+        }
+    }
+}
+
+fn flow(flow: &stale::StaleFlows) -> conntrack::StaleFlows {
+    conntrack::StaleFlows {
+        protocol: flow.protocol,
+        frontend: (flow.address, flow.port),
+        live: flow.live.iter().map(|t| (t.address, t.port)).collect(),
+    }
+}
+
+/// An error with its causes, on one line.
+struct Chain<'a>(&'a dyn std::error::Error);
+
+impl std::fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One family's table: plans what changed and commits it.
+
+use std::collections::{BTreeSet, HashMap};
+
+use crate::backend::{Error, Nftables, Sent};
+use crate::model::{Changes, IpFamily, ServiceName, State, Target};
+use crate::plan::change::Change;
+use crate::plan::ledger::{Ledger, Owner};
+use crate::plan::nft::{Data, Element, Key, Op, SetId, SetName};
+use crate::plan::stale::{self, StaleClients, StaleFlows};
+use crate::plan::{Contribution, Options, resync, service, skeleton};
+
+/// The maps whose order of endpoints is kept across a restart.
+const ENDPOINT_MAPS: [SetId; 2] = [SetId::Endpoints, SetId::NodeportEndpoints];
+
+/// A family's table in the kernel, and what it should hold.
+pub struct Table {
+    family: IpFamily,
+    ledger: Ledger,
+    /// Whether the kernel holds the ledger's sum, as far as we know.
+    in_step: bool,
+    /// What an earlier process left, until the first commit.
+    inherited: Option<HashMap<(SetId, Key), Target>>,
+    /// What the last commits left to be cleared away.
+    stale: Stale,
+}
+
+/// Leftovers of commits.
+#[derive(Debug, Default)]
+pub struct Stale {
+    /// Conntrack entries.
+    pub flows: Vec<StaleFlows>,
+    /// Remembered clients.
+    pub clients: Vec<StaleClients>,
+}
+
+impl Table {
+    /// A table of which nothing is known yet.
+    pub fn new(family: IpFamily) -> Self {
+        Self {
+            family,
+            ledger: Ledger::default(),
+            in_step: false,
+            inherited: None,
+            stale: Stale::default(),
+        }
+    }
+
+    /// The family.
+    pub fn family(&self) -> IpFamily {
+        self.family
+    }
+
+    /// What the kernel should hold.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Brings the kernel to what the state asks for. After an error the next call starts from what
+    /// the kernel then holds, so that no change is lost.
+    pub fn commit(
+        &mut self,
+        state: &State,
+        options: &Options,
+        changes: &Changes,
+        kernel: &mut dyn Nftables,
+    ) -> Result<Sent, Error> {
+        if self.inherited.is_none() {
+            self.inherited = Some(inherit(kernel, self.family)?);
+        }
+        let change = self.plan(state, options, changes);
+        if self.in_step && change.is_empty() {
+            return Ok(Sent::default());
+        }
+        let result = match std::mem::replace(&mut self.in_step, false) {
+            true => send(change.into_transaction().commits(), self.family, kernel),
+            false => self.resync(kernel),
+        };
+        self.in_step = result.is_ok();
+        if self.in_step {
+            self.inherited = Some(HashMap::new());
+        }
+        result
+    }
+
+    /// Plans what changed and notes it in the ledger.
+    fn plan(&mut self, state: &State, options: &Options, changes: &Changes) -> Change {
+        let mut change = if self.in_step {
+            Change::default()
+        } else {
+            Change::ignored()
+        };
+        if changes.node {
+            let plan = skeleton::plan(state, options, self.family);
+            self.ledger.replace(Owner::Node, plan, &mut change);
+        }
+        let all: BTreeSet<ServiceName>;
+        let names = if changes.everything {
+            let known = self
+                .ledger
+                .contributions()
+                .filter_map(|(owner, _)| match owner {
+                    Owner::Service(name) => Some(name.clone()),
+                    Owner::Node => None,
+                });
+            all = state.service_names().cloned().chain(known).collect();
+            &all
+        } else {
+            &changes.services
+        };
+        for name in names {
+            self.plan_service(state, options, name, &mut change);
+        }
+        change
+    }
+
+    fn plan_service(
+        &mut self,
+        state: &State,
+        options: &Options,
+        name: &ServiceName,
+        change: &mut Change,
+    ) {
+        let owner = Owner::Service(name.clone());
+        let planned = {
+            let held = |set: SetId, key: &Key| self.held(&owner, set, key);
+            match state.service(name) {
+                Some(service) => service::plan(state, options, service, self.family, &held),
+                None => Contribution::default(),
+            }
+        };
+        let none = Contribution::default();
+        let known = self.ledger.get(&owner);
+        self.stale
+            .flows
+            .extend(stale::flows(known.unwrap_or(&none), &planned));
+        self.stale.clients.extend(match known {
+            // Who knows what an earlier process has left.
+            None if !self.in_step => stale::all_clients(&planned),
+            known => stale::clients(known.unwrap_or(&none), &planned),
+        });
+        self.ledger.replace(owner, planned, change);
+    }
+
+    /// What the kernel holds at a key of an endpoint map, by the owner's last contribution, or at
+    /// the start by what was found.
+    fn held(&self, owner: &Owner, set: SetId, key: &Key) -> Option<Target> {
+        if let Some(contribution) = self.ledger.get(owner) {
+            let elements = &contribution.elements;
+            let place = elements
+                .binary_search_by(|e| (e.set, &e.key).cmp(&(set, key)))
+                .ok()?;
+            return target(&elements[place]);
+        }
+        self.inherited.as_ref()?.get(&(set, *key)).copied()
+    }
+
+    /// Leads from whatever the kernel holds to the ledger's sum.
+    fn resync(&self, kernel: &mut dyn Nftables) -> Result<Sent, Error> {
+        let Some(found) = kernel.read_table(self.family)? else {
+            return send(resync::from_nothing(&self.ledger), self.family, kernel);
+        };
+        let Some(mut change) = resync::structure(&self.ledger, &found, self.family) else {
+            return kernel.commit(self.family, &resync::replacement(&self.ledger));
+        };
+        for set in SetId::ALL {
+            let elements = kernel.read_elements(self.family, set)?;
+            resync::elements(&self.ledger, set, &elements, &mut change);
+        }
+        send(
+            resync::commits(change.into_transaction()),
+            self.family,
+            kernel,
+        )
+    }
+
+    /// Takes what is left to be cleared away.
+    pub fn take_stale(&mut self) -> Stale {
+        std::mem::take(&mut self.stale)
+    }
+
+    /// Removes clients of endpoints that are gone. A packet that is under way may add one more
+    /// while we read, so this looks again until there is none. Returns how many were removed.
+    pub fn forget(&self, stale: &StaleClients, kernel: &mut dyn Nftables) -> Result<usize, Error> {
+        let mut forgotten = 0;
+        for _ in 0..3 {
+            let clients = kernel.read_clients(self.family, &stale.map)?;
+            let gone = |(_, address): &(Key, _)| !stale.live.contains(address);
+            let op = |(key, _)| Op::Forget(SetName::clone(&stale.map), key);
+            let ops: Vec<Op> = clients.into_iter().filter(gone).map(op).collect();
+            if ops.is_empty() {
+                break;
+            }
+            forgotten += ops.len();
+            for chunk in ops.chunks(4096) {
+                kernel.commit(self.family, chunk)?;
+            }
+        }
+        Ok(forgotten)
+    }
+}
+
+/// Commits one after the other.
+fn send(
+    commits: impl IntoIterator<Item = Vec<Op>>,
+    family: IpFamily,
+    kernel: &mut dyn Nftables,
+) -> Result<Sent, Error> {
+    let mut sent = Sent::default();
+    for ops in commits {
+        sent += kernel.commit(family, &ops)?;
+    }
+    Ok(sent)
+}
+
+fn target(element: &Element) -> Option<Target> {
+    match element.data {
+        Data::Target(address, port) => Some(Target { address, port }),
+        _ => None,
+    }
+}
+
+/// The endpoints that an earlier process left in the kernel.
+fn inherit(
+    kernel: &mut dyn Nftables,
+    family: IpFamily,
+) -> Result<HashMap<(SetId, Key), Target>, Error> {
+    let mut held = HashMap::new();
+    if kernel.read_table(family)?.is_none() {
+        return Ok(held);
+    }
+    for set in ENDPOINT_MAPS {
+        // A table of another make may lack the map: then there is nothing to inherit.
+        let elements = kernel.read_elements(family, set).unwrap_or_default();
+        held.extend(
+            elements
+                .iter()
+                .filter_map(|e| Some(((set, e.key), target(e)?))),
+        );
+    }
+    Ok(held)
+}

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The program as users meet it: exit codes and what it says.
+
+use std::process::{Command, Output};
+
+fn ferrule(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_ferrule"))
+        .args(args)
+        .output()
+        .unwrap()
+}
+
+/// What a refused command line prints; nothing may be on standard output.
+fn refused(args: &[&str], code: i32) -> Vec<String> {
+    let output = ferrule(args);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {text}");
+    assert!(output.stdout.is_empty(), "{args:?}");
+    text.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn version_and_help_succeed() {
+    let version = format!("ferrule {}\n", env!("CARGO_PKG_VERSION"));
+    for flag in ["--version", "--version=true", "--version=raw"] {
+        assert_eq!(String::from_utf8(ferrule(&[flag]).stdout).unwrap(), version);
+    }
+    let help = ferrule(&["--help"]);
+    assert!(help.status.success());
+    let help = String::from_utf8(help.stdout).unwrap();
+    let (_, without_effect) = help.split_once("accepted and have no effect").unwrap();
+    assert!(without_effect.contains("--ipvs-scheduler"), "{help}");
+    assert!(!without_effect.contains("--cluster-cidr"), "{help}");
+}
+
+#[test]
+fn bad_command_lines_end_with_2_and_name_the_flag() {
+    assert_eq!(
+        refused(&["--proxy-mode=ipvs"], 2),
+        ["ferrule: --proxy-mode: ipvs is not built yet: coming; use nftables"]
+    );
+    assert_eq!(
+        refused(&["--bad"], 2),
+        ["ferrule: unexpected argument '--bad' found"]
+    );
+    assert_eq!(
+        refused(&["--config", "/no/such/file"], 2),
+        ["ferrule: --config /no/such/file: No such file or directory (os error 2)"]
+    );
+    assert_eq!(
+        refused(
+            &["--proxy-mode=x", "--cluster-cidr=y", "--bind-address=z"],
+            2
+        )
+        .len(),
+        3,
+        "all mistakes at once"
+    );
+}
+
+#[test]
+fn debug_without_an_agent_ends_with_1() {
+    let line =
+        "ferrule: no agent runs here: nothing listens on /no/such/socket (see --admin-socket)";
+    assert_eq!(
+        refused(
+            &["debug", "services", "--admin-socket", "/no/such/socket"],
+            1
+        ),
+        [line]
+    );
+    assert_eq!(
+        refused(&["debug", "services", "A/B"], 1),
+        ["ferrule: \"A/B\" is no NAMESPACE or NAMESPACE/NAME"]
+    );
+}
