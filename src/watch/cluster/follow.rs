@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use kube::Api;
 use kube::runtime::watcher::{self, DefaultBackoff, Event as Watched};
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 pub(super) use super::kind::Follow;
 use super::kind::Thin;
@@ -176,10 +176,7 @@ impl<'a, K: Follow> Follower<'a, K> {
     async fn recovered(&mut self) -> Result<(), Closed> {
         self.withheld = false;
         match self.trouble.ended(K::PLURAL) {
-            Some(event) => {
-                info!("{}: the watch works again", K::PLURAL);
-                self.shared.send(event).await
-            }
+            Some(event) => self.shared.send(event).await,
             None => Ok(()),
         }
     }
@@ -207,7 +204,6 @@ impl<'a, K: Follow> Follower<'a, K> {
             Severity::Withheld | Severity::Trouble => {}
         }
         if let Some(event) = self.trouble.failed(K::PLURAL, reason(error)) {
-            warn!("{}: {}", K::PLURAL, reason(error));
             self.shared.send(event).await?;
         }
         tokio::time::sleep(self.pauses.next().unwrap_or(QUIET)).await;

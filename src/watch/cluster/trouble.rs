@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Says that a watch fails, and that it works again: once each, however often it is tried.
 
+use kube::core::Status;
 use kube::runtime::watcher;
 
 use crate::model::Event;
@@ -58,7 +59,7 @@ pub(super) enum Severity {
 
 /// Judges an error by its HTTP status. `streaming`: it came instead of a streaming list.
 pub(super) fn severity(error: &watcher::Error, streaming: bool) -> Severity {
-    match status(error) {
+    match status(error).map(|status| status.code) {
         Some(410) => Severity::Expected,
         Some(403 | 404) => Severity::Withheld,
         Some(401 | 429) | None => Severity::Trouble,
@@ -68,26 +69,36 @@ pub(super) fn severity(error: &watcher::Error, streaming: bool) -> Severity {
     }
 }
 
-fn status(error: &watcher::Error) -> Option<u16> {
+/// What the server itself said, if it said anything.
+fn status(error: &watcher::Error) -> Option<&Status> {
     use watcher::Error::{InitialListFailed, WatchError, WatchFailed, WatchStartFailed};
     match error {
         InitialListFailed(kube::Error::Api(status))
         | WatchStartFailed(kube::Error::Api(status))
-        | WatchFailed(kube::Error::Api(status)) => Some(status.code),
-        WatchError(status) => Some(status.code),
+        | WatchFailed(kube::Error::Api(status))
+        | WatchError(status) => Some(status),
         _ => None,
     }
 }
 
 /// The error in one line.
 pub(super) fn reason(error: &watcher::Error) -> String {
-    one_line(error)
+    match status(error) {
+        Some(status) if !status.message.is_empty() => {
+            let message = status
+                .message
+                .split_whitespace()
+                .collect::<Vec<_>>()
+                .join(" ");
+            format!("{message} (HTTP status {})", status.code)
+        }
+        _ => one_line(error),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kube::core::Status;
 
     fn api(code: u16) -> kube::Error {
         kube::Error::Api(Box::new(Status {
@@ -113,6 +124,22 @@ mod tests {
             }
         );
         assert_eq!(trouble.ended("services"), None);
+    }
+
+    #[test]
+    fn a_refusal_is_told_in_the_words_of_the_server() {
+        let status = Status {
+            code: 403,
+            message: "services is forbidden:\n  User x".into(),
+            ..Status::default()
+        };
+        let error = watcher::Error::WatchStartFailed(kube::Error::Api(Box::new(status)));
+        assert_eq!(
+            reason(&error),
+            "services is forbidden: User x (HTTP status 403)"
+        );
+        let other = watcher::Error::NoResourceVersion;
+        assert!(reason(&other).starts_with("no metadata.resourceVersion"));
     }
 
     #[test]
