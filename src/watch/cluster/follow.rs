@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use kube::Api;
 use kube::runtime::watcher::{self, DefaultBackoff, Event as Watched};
-use tracing::{info, warn};
+use tracing::{debug, info};
 
 pub(super) use super::kind::Follow;
 use super::kind::Thin;
@@ -85,6 +85,8 @@ struct Follower<'a, K: Follow> {
     pauses: DefaultBackoff,
     withheld: bool,
     listed: bool,
+    /// A list has not come to its end.
+    listing: bool,
 }
 
 impl<'a, K: Follow> Follower<'a, K> {
@@ -96,6 +98,7 @@ impl<'a, K: Follow> Follower<'a, K> {
             pauses: DefaultBackoff::default(),
             withheld: false,
             listed: false,
+            listing: true,
         }
     }
 
@@ -134,6 +137,7 @@ impl<'a, K: Follow> Follower<'a, K> {
             // Sent before anything was asked of the server in pages, so it proves nothing.
             Watched::Init => {
                 self.known.begin();
+                self.listing = true;
                 return Ok(());
             }
             Watched::InitApply(thin) | Watched::Apply(thin) => self.found(thin.object).await?,
@@ -147,6 +151,7 @@ impl<'a, K: Follow> Follower<'a, K> {
                 for name in self.known.finish() {
                     self.shared.send(K::gone(name)).await?;
                 }
+                self.listing = false;
                 self.listed().await?;
             }
         }
@@ -171,18 +176,21 @@ impl<'a, K: Follow> Follower<'a, K> {
     async fn recovered(&mut self) -> Result<(), Closed> {
         self.withheld = false;
         match self.trouble.ended(K::PLURAL) {
-            Some(event) => {
-                info!("{}: the watch works again", K::PLURAL);
-                self.shared.send(event).await
-            }
+            Some(event) => self.shared.send(event).await,
             None => Ok(()),
         }
     }
 
     async fn failed(&mut self, error: &watcher::Error, strategy: Strategy) -> Result<Next, Closed> {
-        match severity(error, strategy == Strategy::Streaming) {
-            Severity::NoStreaming => return Ok(Next::InPages),
-            Severity::Expected => return Ok(Next::SameWatch),
+        match severity(error, self.listing && strategy == Strategy::Streaming) {
+            Severity::NoStreaming => {
+                debug!("{}: lists come in pages: {}", K::PLURAL, reason(error));
+                return Ok(Next::InPages);
+            }
+            Severity::Expected => {
+                self.listing = true;
+                return Ok(Next::SameWatch);
+            }
             Severity::Withheld if K::OPTIONAL => {
                 if !std::mem::replace(&mut self.withheld, true) {
                     info!("{}: going on without them: {}", K::PLURAL, reason(error));
@@ -196,7 +204,6 @@ impl<'a, K: Follow> Follower<'a, K> {
             Severity::Withheld | Severity::Trouble => {}
         }
         if let Some(event) = self.trouble.failed(K::PLURAL, reason(error)) {
-            warn!("{}: {}", K::PLURAL, reason(error));
             self.shared.send(event).await?;
         }
         tokio::time::sleep(self.pauses.next().unwrap_or(QUIET)).await;

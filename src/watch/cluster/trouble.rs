@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Says that a watch fails, and that it works again: once each, however often it is tried.
 
+use kube::core::Status;
 use kube::runtime::watcher;
 
 use crate::model::Event;
@@ -48,7 +49,7 @@ impl Trouble {
 pub(super) enum Severity {
     /// Part of normal life: the server has forgotten the version that the watch goes on from.
     Expected,
-    /// The server knows no streaming lists.
+    /// The server can't do streaming lists, whatever its version says.
     NoStreaming,
     /// The server does not have the kind, or does not show it to us.
     Withheld,
@@ -56,39 +57,48 @@ pub(super) enum Severity {
     Trouble,
 }
 
-/// Judges an error by its HTTP status.
+/// Judges an error by its HTTP status. `streaming`: it came instead of a streaming list.
 pub(super) fn severity(error: &watcher::Error, streaming: bool) -> Severity {
-    let code = status(error);
-    let starting = matches!(error, watcher::Error::WatchStartFailed(_));
-    match code {
+    match status(error).map(|status| status.code) {
         Some(410) => Severity::Expected,
-        // 422 from a server with the feature switched off, 400 from one that does not know it.
-        Some(400 | 422) if streaming && starting => Severity::NoStreaming,
         Some(403 | 404) => Severity::Withheld,
-        _ => Severity::Trouble,
+        Some(401 | 429) | None => Severity::Trouble,
+        // The words differ: 422 with the feature switched off, 500 with an etcd that is too old.
+        Some(_) if streaming => Severity::NoStreaming,
+        Some(_) => Severity::Trouble,
     }
 }
 
-fn status(error: &watcher::Error) -> Option<u16> {
+/// What the server itself said, if it said anything.
+fn status(error: &watcher::Error) -> Option<&Status> {
     use watcher::Error::{InitialListFailed, WatchError, WatchFailed, WatchStartFailed};
     match error {
         InitialListFailed(kube::Error::Api(status))
         | WatchStartFailed(kube::Error::Api(status))
-        | WatchFailed(kube::Error::Api(status)) => Some(status.code),
-        WatchError(status) => Some(status.code),
+        | WatchFailed(kube::Error::Api(status))
+        | WatchError(status) => Some(status),
         _ => None,
     }
 }
 
 /// The error in one line.
 pub(super) fn reason(error: &watcher::Error) -> String {
-    one_line(error)
+    match status(error) {
+        Some(status) if !status.message.is_empty() => {
+            let message = status
+                .message
+                .split_whitespace()
+                .collect::<Vec<_>>()
+                .join(" ");
+            format!("{message} (HTTP status {})", status.code)
+        }
+        _ => one_line(error),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kube::core::Status;
 
     fn api(code: u16) -> kube::Error {
         kube::Error::Api(Box::new(Status {
@@ -117,11 +127,35 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_is_told_in_the_words_of_the_server() {
+        let status = Status {
+            code: 403,
+            message: "services is forbidden:\n  User x".into(),
+            ..Status::default()
+        };
+        let error = watcher::Error::WatchStartFailed(kube::Error::Api(Box::new(status)));
+        assert_eq!(
+            reason(&error),
+            "services is forbidden: User x (HTTP status 403)"
+        );
+        let other = watcher::Error::NoResourceVersion;
+        assert!(reason(&other).starts_with("no metadata.resourceVersion"));
+    }
+
+    #[test]
     fn severities() {
         let start = |code| watcher::Error::WatchStartFailed(api(code));
         assert_eq!(severity(&start(422), true), Severity::NoStreaming);
         assert_eq!(severity(&start(422), false), Severity::Trouble);
         assert_eq!(severity(&start(403), true), Severity::Withheld);
+        assert_eq!(severity(&start(429), true), Severity::Trouble);
+        let old_etcd = Status {
+            code: 500,
+            ..Status::default()
+        };
+        let old_etcd = watcher::Error::WatchError(Box::new(old_etcd));
+        assert_eq!(severity(&old_etcd, true), Severity::NoStreaming);
+        assert_eq!(severity(&old_etcd, false), Severity::Trouble);
         let list = watcher::Error::InitialListFailed(api(404));
         assert_eq!(severity(&list, false), Severity::Withheld);
         let gone = Status {
