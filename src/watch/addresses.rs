@@ -1,122 +1,162 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The addresses of this host's interfaces, from the kernel.
+//! The addresses of this network namespace's interfaces, over rtnetlink.
 
-use std::io;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt, TryStreamExt};
+use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
+use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
-use rtnetlink::{Handle, MulticastGroup, new_multicast_connection};
+use rtnetlink::{Handle, MulticastGroup};
 use tokio::sync::mpsc::Sender;
+use tracing::warn;
 
+use super::{Error, convert};
 use crate::model::Event;
 
-/// Why the kernel does not tell its addresses.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The socket can't be opened, or ended.
-    #[error("route netlink socket")]
-    Socket(#[source] io::Error),
-    /// The kernel refused to list them.
-    #[error("listing addresses")]
-    List(#[source] rtnetlink::Error),
-}
+/// When to open the socket again after it has failed.
+const PAUSE: Duration = Duration::from_secs(1);
 
-/// The addresses at present.
+/// The addresses of all interfaces, in order, without loopback and link-local ones.
+///
+/// Must be called within a tokio runtime.
 ///
 /// # Errors
-/// If the kernel can't be asked.
+/// If rtnetlink can't be reached or refuses.
 pub async fn list() -> Result<Vec<IpAddr>, Error> {
-    let (connection, handle, _) = rtnetlink::new_connection().map_err(Error::Socket)?;
-    tokio::spawn(connection);
-    read(&handle).await
+    let (connection, handle, _) =
+        rtnetlink::new_connection().map_err(|e| Error::Addresses(e.to_string()))?;
+    let connection = tokio::spawn(connection);
+    let addresses = dump(&handle).await;
+    connection.abort();
+    addresses
 }
 
-/// Sends the addresses whenever they have changed, until nobody listens.
-///
-/// # Errors
-/// If the kernel can't be asked any more.
-pub async fn run(events: Sender<Event>) -> Result<(), Error> {
-    let groups = [MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
-    let (connection, handle, mut news) =
-        new_multicast_connection(&groups).map_err(Error::Socket)?;
-    tokio::spawn(connection);
+/// Sends [`Event::LocalAddresses`] now and at each change, until nobody receives events any more.
+/// Changes that come together make one event.
+pub async fn run(events: Sender<Event>) {
+    let mut last = None;
     loop {
-        let addresses = read(&handle).await?;
-        if events.send(Event::LocalAddresses(addresses)).await.is_err() {
-            return Ok(());
+        tokio::select! {
+            () = events.closed() => return,
+            result = follow(&events, &mut last) => match result {
+                Ok(()) => return,
+                Err(error) => warn!("{error}"),
+            },
         }
-        if news.next().await.is_none() {
-            return Err(Error::Socket(io::ErrorKind::UnexpectedEof.into()));
-        }
-        // One listing answers all that has happened by now.
-        while let Some(Some(_)) = news.next().now_or_never() {}
+        // Queues overflow and sockets fail; what was missed meanwhile is in the next dump.
+        tokio::time::sleep(PAUSE).await;
     }
 }
 
-/// All but loopback and IPv6 link-local ones: those can't be told apart by address alone.
-async fn read(handle: &Handle) -> Result<Vec<IpAddr>, Error> {
-    let messages: Vec<AddressMessage> = handle
-        .address()
-        .get()
-        .execute()
-        .try_collect()
-        .await
-        .map_err(Error::List)?;
-    let link_local = |a: &IpAddr| matches!(a, IpAddr::V6(a) if a.is_unicast_link_local());
-    let addresses = messages.iter().filter_map(address);
-    Ok(addresses
-        .filter(|a| !a.is_loopback() && !link_local(a))
-        .collect())
+async fn follow(events: &Sender<Event>, last: &mut Option<Vec<IpAddr>>) -> Result<(), Error> {
+    let groups = [MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
+    let (connection, handle, mut messages) = rtnetlink::new_multicast_connection(&groups)
+        .map_err(|e| Error::Addresses(e.to_string()))?;
+    let _connection = AbortOnDrop(tokio::spawn(connection));
+    loop {
+        let now = dump(&handle).await?;
+        if last.as_ref() != Some(&now) {
+            *last = Some(now.clone());
+            if events.send(Event::LocalAddresses(now)).await.is_err() {
+                return Ok(());
+            }
+        }
+        loop {
+            let Some((message, _)) = messages.next().await else {
+                return Err(Error::Addresses("the socket was closed".into()));
+            };
+            let mut concerned = concerns(&message);
+            while let Some(Some((more, _))) = messages.next().now_or_never() {
+                concerned |= concerns(&more);
+            }
+            if concerned {
+                break;
+            }
+        }
+    }
 }
 
-/// The own address; of a point-to-point link the other one is the peer's.
-fn address(message: &AddressMessage) -> Option<IpAddr> {
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn dump(handle: &Handle) -> Result<Vec<IpAddr>, Error> {
+    let messages = handle.address().get().execute();
+    let addresses: BTreeSet<IpAddr> = messages
+        .try_filter_map(async |message| Ok(relevant(&message)))
+        .try_collect()
+        .await
+        .map_err(|e| Error::Addresses(e.to_string()))?;
+    Ok(addresses.into_iter().collect())
+}
+
+/// Pods come and go with link-local addresses on their interfaces, which change nothing.
+fn concerns(message: &NetlinkMessage<RouteNetlinkMessage>) -> bool {
+    match &message.payload {
+        NetlinkPayload::InnerMessage(
+            RouteNetlinkMessage::NewAddress(address) | RouteNetlinkMessage::DelAddress(address),
+        ) => relevant(address).is_some(),
+        _ => true,
+    }
+}
+
+/// On a point-to-point link `IFA_ADDRESS` is the other end's, `IFA_LOCAL` ours; IPv6 often has only
+/// the former (linux/if_addr.h).
+fn relevant(message: &AddressMessage) -> Option<IpAddr> {
     let local = message.attributes.iter().find_map(|a| match a {
-        AddressAttribute::Local(address) => Some(*address),
+        AddressAttribute::Local(ip) => Some(*ip),
         _ => None,
     });
-    local.or_else(|| {
-        message.attributes.iter().find_map(|a| match a {
-            AddressAttribute::Address(address) => Some(*address),
-            _ => None,
-        })
-    })
+    let address = message.attributes.iter().find_map(|a| match a {
+        AddressAttribute::Address(ip) => Some(*ip),
+        _ => None,
+    });
+    let ip = local.or(address)?;
+    (!ip.is_loopback() && !ip.is_unspecified() && !convert::is_link_local(ip)).then_some(ip)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
-
     use super::*;
-    use crate::backend::testing::in_namespace;
 
-    fn ip(arguments: &str) {
-        let status = Command::new("ip")
-            .args(arguments.split(' '))
-            .status()
-            .expect("ip runs");
-        assert!(status.success(), "ip {arguments}");
+    fn message(attributes: Vec<AddressAttribute>) -> AddressMessage {
+        let mut message = AddressMessage::default();
+        message.attributes = attributes;
+        message
     }
 
     #[test]
-    fn addresses_come_and_go() {
-        in_namespace(|| {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build();
-            runtime.expect("a runtime").block_on(async {
-                ip("link set lo up");
-                let (sender, mut events) = tokio::sync::mpsc::channel(8);
-                tokio::spawn(run(sender));
-                let none = Event::LocalAddresses(vec![]);
-                assert_eq!(events.recv().await, Some(none.clone()), "no loopback");
-                ip("address add 192.0.2.7/32 dev lo");
-                let one = Event::LocalAddresses(vec!["192.0.2.7".parse().expect("an address")]);
-                assert_eq!(events.recv().await, Some(one));
-                ip("address del 192.0.2.7/32 dev lo");
-                assert_eq!(events.recv().await, Some(none));
-            });
-        });
+    fn which_addresses_count() {
+        let ip = |text: &str| text.parse::<IpAddr>().expect("an address");
+        let one = |text| relevant(&message(vec![AddressAttribute::Address(ip(text))]));
+        assert_eq!(one("192.0.2.1"), Some(ip("192.0.2.1")));
+        assert_eq!(one("2001:db8::1"), Some(ip("2001:db8::1")));
+        for none in ["127.0.0.1", "127.8.0.1", "::1", "169.254.1.1", "fe80::1"] {
+            assert_eq!(one(none), None, "{none}");
+        }
+        let peer = AddressAttribute::Address(ip("192.0.2.9"));
+        let own = AddressAttribute::Local(ip("192.0.2.1"));
+        assert_eq!(relevant(&message(vec![peer, own])), Some(ip("192.0.2.1")));
+        assert_eq!(relevant(&message(vec![])), None);
+    }
+
+    #[tokio::test]
+    async fn the_first_event_is_the_list() {
+        let (events, mut received) = tokio::sync::mpsc::channel(4);
+        let task = tokio::spawn(run(events));
+        let first = received.recv().await;
+        assert_eq!(
+            first,
+            Some(Event::LocalAddresses(list().await.expect("a list")))
+        );
+        drop(received);
+        task.await.expect("ends when nobody listens");
     }
 }
