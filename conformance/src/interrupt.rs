@@ -40,10 +40,6 @@ pub(crate) fn spawn(command: &mut Command) -> Result<Child> {
 ///
 /// # Errors
 /// If signals cannot be blocked or the thread that waits for them cannot be started.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the program ends here, in a signal's thread"
-)]
 pub fn clean_up() -> Result<()> {
     let signals = endings();
     signals.thread_block()?;

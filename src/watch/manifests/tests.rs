@@ -264,7 +264,7 @@ fn lists_in_every_style() {
         format!("kind: List\nitems:\n-   {}\n- {b}\n", a.replace("\n  ", "\n    ")),
         format!("kind: List\nitems:\n  - {}\n  - {}\n", a.replace('\n', "\n  "), b.replace('\n', "\n  ")),
         format!("kind: List\r\nitems:\r\n- {a}\r\n- {b}\r\n").replace("a}\n", "a}\r\n"),
-        format!("kind: List\nitems: [{{kind: Service, metadata: {{name: a}}}}, {{kind: Service, metadata: {{name: b}}}}]\n"),
+        "kind: List\nitems: [{kind: Service, metadata: {name: a}}, {kind: Service, metadata: {name: b}}]\n".into(),
         "kind: List\nitems:\n- kind: &k Service\n  metadata: {name: a}\n- kind: *k\n  metadata: {name: b}\n".into(),
         // A text that looks like an item, and one that looks like a key.
         format!("kind: List\nitems:\n- {a}\n  data: \"x\n   - kind: Service\n   y\"\n- {b}\n"),
