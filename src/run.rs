@@ -81,7 +81,7 @@ async fn work(
     tokio::select! {
         () = stop => tracing::info!("stopping; the rules stay"),
         () = source => bail!("the source of objects has ended"),
-        result = watch::addresses::run(sender) => result.context("addresses of this host")?,
+        () = watch::addresses::run(sender) => bail!("the watch of addresses has ended"),
     }
     drop(end);
     running.join().map_err(|_| anyhow!("the loop has failed"))
@@ -109,7 +109,7 @@ async fn source(config: &Config, events: mpsc::Sender<Event>) -> Result<BoxFutur
             Ok(manifests.run(events).boxed())
         }
         Source::Cluster { kubeconfig, server } => {
-            let client = watch::client(kubeconfig.as_deref(), server.as_deref()).await?;
+            let client = watch::client(kubeconfig.as_deref(), server.as_deref())?;
             Ok(watch::cluster::run(client, node, events).boxed())
         }
     }

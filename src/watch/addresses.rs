@@ -1,87 +1,141 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The addresses of this host's interfaces, from the kernel.
+//! The addresses of this host's interfaces, which NodePorts may be served on.
 
-use std::io;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::time::Duration;
 
-use futures_util::{FutureExt, StreamExt, TryStreamExt};
+use futures_util::{StreamExt, TryStreamExt};
 use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
-use rtnetlink::{Handle, MulticastGroup, new_multicast_connection};
+use rtnetlink::{Handle, MulticastGroup, new_connection, new_multicast_connection};
 use tokio::sync::mpsc::Sender;
+use tokio::time::sleep;
 
 use crate::model::Event;
 
-/// Why the kernel does not tell its addresses.
+/// Interfaces come up with several addresses, and IPv6 ones change twice before they settle: wait
+/// so long for more before looking.
+const COALESCE: Duration = Duration::from_millis(100);
+/// Between attempts, if the kernel can't be asked.
+const RETRY: Duration = Duration::from_secs(5);
+/// The source in reports.
+const NAME: &str = "local addresses";
+
+/// Why the kernel could not be asked for addresses.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The socket can't be opened, or ended.
-    #[error("route netlink socket")]
-    Socket(#[source] io::Error),
-    /// The kernel refused to list them.
-    #[error("listing addresses")]
-    List(#[source] rtnetlink::Error),
+    /// No netlink socket.
+    #[error("netlink socket for addresses")]
+    Socket(#[from] std::io::Error),
+    /// The kernel refused, or the socket failed.
+    #[error("netlink dump of addresses")]
+    Dump(#[from] rtnetlink::Error),
+    /// The connection to the kernel ended.
+    #[error("netlink socket for addresses closed")]
+    Closed,
 }
 
-/// The addresses at present.
+/// The addresses of all interfaces of this network namespace, each once and in order, without
+/// loopback and IPv6 link-local ones. Tentative IPv6 addresses count, and IPv4 link-local ones do:
+/// kube-proxy leaves out the same (`isValidForSet` of its IPVS mode; its nftables mode leaves out
+/// only loopback, but an IPv6 link-local address without its interface means nothing).
 ///
 /// # Errors
-/// If the kernel can't be asked.
+///
+/// See [`Error`].
 pub async fn list() -> Result<Vec<IpAddr>, Error> {
-    let (connection, handle, _) = rtnetlink::new_connection().map_err(Error::Socket)?;
-    tokio::spawn(connection);
-    read(&handle).await
-}
-
-/// Sends the addresses whenever they have changed, until nobody listens.
-///
-/// # Errors
-/// If the kernel can't be asked any more.
-pub async fn run(events: Sender<Event>) -> Result<(), Error> {
-    let groups = [MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
-    let (connection, handle, mut news) =
-        new_multicast_connection(&groups).map_err(Error::Socket)?;
-    tokio::spawn(connection);
-    loop {
-        let addresses = read(&handle).await?;
-        if events.send(Event::LocalAddresses(addresses)).await.is_err() {
-            return Ok(());
-        }
-        if news.next().await.is_none() {
-            return Err(Error::Socket(io::ErrorKind::UnexpectedEof.into()));
-        }
-        // One listing answers all that has happened by now.
-        while let Some(Some(_)) = news.next().now_or_never() {}
+    let (connection, handle, _messages) = new_connection()?;
+    tokio::select! {
+        addresses = dump(&handle) => addresses,
+        () = connection => Err(Error::Closed),
     }
 }
 
-/// All but loopback and IPv6 link-local ones: those can't be told apart by address alone.
-async fn read(handle: &Handle) -> Result<Vec<IpAddr>, Error> {
-    let messages: Vec<AddressMessage> = handle
-        .address()
-        .get()
-        .execute()
-        .try_collect()
-        .await
-        .map_err(Error::List)?;
-    let link_local = |a: &IpAddr| matches!(a, IpAddr::V6(a) if a.is_unicast_link_local());
-    let addresses = messages.iter().filter_map(address);
-    Ok(addresses
-        .filter(|a| !a.is_loopback() && !link_local(a))
-        .collect())
+/// Sends [`Event::LocalAddresses`] at first and on each change. Errors are sent as
+/// [`Event::Source`], and then it tries again. Ends only when `events` is closed.
+pub async fn run(events: Sender<Event>) {
+    let mut sent = None;
+    let mut trouble = None;
+    loop {
+        let error = tokio::select! {
+            () = events.closed() => return,
+            Err(error) = follow(&events, &mut sent, &mut trouble) => error,
+        };
+        let reason = super::client::one_line(&error);
+        if trouble.as_ref() != Some(&reason) {
+            trouble = Some(reason.clone());
+            report(&events, reason).await;
+        }
+        sleep(RETRY).await;
+    }
 }
 
-/// The own address; of a point-to-point link the other one is the peer's.
-fn address(message: &AddressMessage) -> Option<IpAddr> {
-    let local = message.attributes.iter().find_map(|a| match a {
+async fn report(events: &Sender<Event>, reason: String) {
+    let name = NAME.to_owned();
+    // Whether anyone receives is looked at elsewhere.
+    let _ = events.send(Event::Source { name, reason }).await;
+}
+
+/// Sends the addresses for as long as the kernel tells of changes.
+async fn follow(
+    events: &Sender<Event>,
+    sent: &mut Option<Vec<IpAddr>>,
+    trouble: &mut Option<String>,
+) -> Result<std::convert::Infallible, Error> {
+    let groups = [MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
+    let (connection, handle, mut changes) = new_multicast_connection(&groups)?;
+    let work = async {
+        loop {
+            // What changes during the dump is announced after it, so none of it is missed.
+            let found = dump(&handle).await?;
+            if trouble.take().is_some() {
+                report(events, String::new()).await;
+            }
+            if sent.as_ref() != Some(&found) {
+                *sent = Some(found.clone());
+                let _ = events.send(Event::LocalAddresses(found)).await;
+            }
+            // Any message will do, and one that says that messages were lost as well.
+            changes.next().await.ok_or(Error::Closed)?;
+            sleep(COALESCE).await;
+            while changes.try_recv().is_ok() {}
+        }
+    };
+    tokio::select! {
+        result = work => result,
+        () = connection => Err(Error::Closed),
+    }
+}
+
+async fn dump(handle: &Handle) -> Result<Vec<IpAddr>, Error> {
+    let mut found = BTreeSet::new();
+    let mut messages = std::pin::pin!(handle.address().get().execute());
+    while let Some(message) = messages.try_next().await? {
+        found.extend(own_address(&message).filter(counts));
+    }
+    Ok(found.into_iter().collect())
+}
+
+/// The interface's own address: on a point-to-point link the other attribute is the peer's.
+fn own_address(message: &AddressMessage) -> Option<IpAddr> {
+    let attributes = || message.attributes.iter();
+    let local = attributes().find_map(|a| match a {
         AddressAttribute::Local(address) => Some(*address),
         _ => None,
     });
     local.or_else(|| {
-        message.attributes.iter().find_map(|a| match a {
+        attributes().find_map(|a| match a {
             AddressAttribute::Address(address) => Some(*address),
             _ => None,
         })
     })
+}
+
+fn counts(address: &IpAddr) -> bool {
+    match address {
+        IpAddr::V4(a) => !a.is_loopback(),
+        IpAddr::V6(a) => !a.is_loopback() && !a.is_unicast_link_local(),
+    }
 }
 
 #[cfg(test)]

@@ -2,8 +2,9 @@
 //! From Kubernetes objects to [`Event`](crate::model::Event)s. The only stage that knows
 //! Kubernetes types, and only [`convert`] knows their fields.
 //!
-//! Objects come from an API server or from a directory of [`manifests`]; both end in the same
-//! conversion, so a bad field means the same in either.
+//! Objects come from an API server ([`cluster`], through a [`client()`]) or from a directory of
+//! [`manifests`]; both end in the same conversion, so a bad field means the same in either. The
+//! host's own [`addresses`] come from the kernel.
 
 pub mod addresses;
 mod client;
@@ -11,5 +12,6 @@ pub mod cluster;
 pub mod convert;
 mod listing;
 pub mod manifests;
+mod stream;
 
 pub use client::{Error as ClientError, client};

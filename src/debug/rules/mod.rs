@@ -19,9 +19,9 @@ use std::io::Write;
 
 use anyhow::{Context, bail};
 
-use crate::cli::{Family, Output, RulesArgs};
 use crate::backend::Error;
 use crate::backend::netlink::Socket;
+use crate::cli::{Family, Output, RulesArgs};
 use crate::model::IpFamily;
 
 pub use view::{Chain, Element, Listing, Rule, Set, Table};
@@ -48,7 +48,13 @@ impl From<&RulesArgs> for RulesOptions {
             Family::Ip6 => IpFamily::V6,
         });
         let (set, elements, json) = (args.set.clone(), args.elements, args.output == Output::Json);
-        Self { family, set, elements, json, ..Self::default() }
+        Self {
+            family,
+            set,
+            elements,
+            json,
+            ..Self::default()
+        }
     }
 }
 
