@@ -136,12 +136,12 @@ fn debug_commands_have_their_arguments() {
     assert_eq!(services.filter.as_deref(), Some("default/web"));
     assert_eq!(services.output, Output::Json);
     let Some(Command::Debug(DebugCommand::Rules(rules))) =
-        cli("debug rules --family ipv6 --set services --elements").command
+        cli("debug rules --family ipv6 --set services --elements=5").command
     else {
         panic!("not debug rules");
     };
     assert_eq!(rules.family, Some(Family::Ip6));
-    assert!(rules.elements);
+    assert_eq!(rules.elements, 5);
 }
 
 #[test]

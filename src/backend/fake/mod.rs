@@ -46,16 +46,9 @@ impl Fake {
     ///
     /// # Panics
     /// If there is no such dynamic map; no rule could have named it.
-    pub fn learn(
-        &mut self,
-        family: IpFamily,
-        set: &SetName,
-        client: Key,
-        address: IpAddr,
-        port: u16,
-    ) {
+    pub fn learn(&mut self, family: IpFamily, set: &SetName, client: Key, address: IpAddr) {
         let table = self.tables[family as usize].as_mut();
-        let learnt = table.is_some_and(|t| t.learn(set, client, address, port));
+        let learnt = table.is_some_and(|t| t.learn(set, client, address));
         assert!(learnt, "no dynamic map {set}");
     }
 

@@ -312,12 +312,12 @@ impl Table {
         }
     }
 
-    pub(super) fn learn(&mut self, set: &SetName, key: Key, address: IpAddr, port: u16) -> bool {
+    pub(super) fn learn(&mut self, set: &SetName, key: Key, address: IpAddr) -> bool {
         match self.set_mut(set) {
             Ok(set) if set.spec.dynamic.is_some() => {
                 set.elements
                     .entry(key)
-                    .or_insert((None, Data::Target(address, port)));
+                    .or_insert((None, Data::Address(address)));
                 true
             }
             _ => false,

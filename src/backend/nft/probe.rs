@@ -240,7 +240,7 @@ fn clients() -> SetSpec {
     SetSpec {
         name: SetName::Own("clients".into()),
         key: vec![Field::Source],
-        data: DataKind::Target,
+        data: DataKind::Address,
         interval: false,
         dynamic: Some(16),
     }
@@ -282,7 +282,7 @@ fn actions() -> Vec<Expression> {
         set: clients().name,
         key: vec![Field::OriginalSource],
         timeout: 1,
-        data: vec![Field::Destination, Field::Port],
+        data: vec![Field::Destination],
     };
     let draw = Action::Dnat([VIP, &[random]].concat(), SetId::Endpoints.into());
     [
@@ -291,7 +291,11 @@ fn actions() -> Vec<Expression> {
         (
             "dnat",
             "CONFIG_NFT_NAT",
-            Action::Dnat(vec![Field::Source], clients().name),
+            Action::DnatTo {
+                key: vec![Field::Source],
+                map: clients().name,
+                port: 1,
+            },
         ),
         ("numgen", "CONFIG_NFT_NUMGEN", draw),
         ("dynset", "CONFIG_NF_TABLES", learn),

@@ -113,7 +113,7 @@ fn vmap() -> Action {
 }
 
 fn update() -> Action {
-    let data = vec![Field::Destination, Field::Port];
+    let data = vec![Field::Destination];
     Action::Update {
         set: clients(),
         key: vec![Field::Source],
@@ -326,8 +326,8 @@ fn clients_are_learnt_and_forgotten() {
     let mut fake = Fake::default();
     fake.commit(FAMILY, &given()).unwrap();
     let (client, first, second) = (address(1).key, [10, 0, 0, 1].into(), [10, 0, 0, 2].into());
-    fake.learn(FAMILY, &clients(), client, first, 80);
-    fake.learn(FAMILY, &clients(), client, second, 80);
+    fake.learn(FAMILY, &clients(), client, first);
+    fake.learn(FAMILY, &clients(), client, second);
     assert_eq!(
         fake.read_clients(FAMILY, &clients()).unwrap(),
         [(client, first)]

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::samples::{case_chain, everything, rules, updates};
+use super::samples::{case_chain, everything, rules};
 use super::{has_nft, nft, nft_commands};
 use crate::backend::netlink::{Attrs, NLM_F_DUMP, NLM_F_REQUEST, Socket, Writer, cstr};
 use crate::backend::nft::uapi::{msg, rule, set};
@@ -177,22 +177,6 @@ fn nft_lists_and_loads_everything_in_ipv6() {
     in_namespace(|| {
         if has_nft() {
             lists_and_loads(IpFamily::V6);
-        }
-    });
-}
-
-/// See [`updates`]: 1.0.6 lists them and cannot load them.
-#[test]
-fn nft_lists_updates_in_ipv6() {
-    in_namespace(|| {
-        if !has_nft() {
-            return;
-        }
-        let cases = updates(IpFamily::V6);
-        let only: Vec<Rule> = cases.iter().map(|c| c.0.clone()).collect();
-        write(IpFamily::V6, &only);
-        for command in nft_commands() {
-            assert_listed(&nft(&command, &["list", "ruleset"], ""), &cases);
         }
     });
 }

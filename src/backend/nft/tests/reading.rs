@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::samples::rules;
 use super::samples::{address, affinity, base_chains, chain, element, elements, everything, sets};
-use super::samples::{rules, updates};
 use super::{has_nft, nft};
 use crate::backend::nft::Kernel;
 use crate::backend::testing::in_namespace;
@@ -22,8 +22,7 @@ fn what_was_written_comes_back() {
         let mut kernel = Kernel::open().unwrap();
         for family in IpFamily::ALL {
             assert_eq!(kernel.read_table(family).unwrap(), None);
-            let mut cases = rules(family);
-            cases.extend(updates(family));
+            let cases = rules(family);
             let only: Vec<Rule> = cases.into_iter().map(|c| c.0).collect();
             let ops = everything(family, &only);
             kernel.commit(family, &ops).unwrap();
@@ -113,7 +112,7 @@ fn foreign_rules_and_sets_come_back_without_fingerprint() {
 fn learn(set: &str, clients: &[&str]) {
     let elements: Vec<String> = clients
         .iter()
-        .map(|c| format!("{c} timeout 1h : 10.0.0.9 . 8080"))
+        .map(|c| format!("{c} timeout 1h : 10.0.0.9"))
         .collect();
     nft(
         "nft",

@@ -36,7 +36,7 @@ pub(super) fn sets() -> Vec<SetSpec> {
     let own = SetSpec {
         name: affinity(),
         key: vec![Field::Source],
-        data: DataKind::Target,
+        data: DataKind::Address,
         interval: false,
         dynamic: Some(65536),
     };
@@ -52,11 +52,11 @@ fn update() -> Action {
         set: affinity(),
         key: vec![Field::OriginalSource],
         timeout: 10800,
-        data: vec![Field::Destination, Field::Port],
+        data: vec![Field::Destination],
     }
 }
 
-/// Rules that nft 1.0.6 both lists and loads, as it lists them.
+/// Rules, as nft lists them.
 pub(super) fn rules(family: IpFamily) -> Vec<(Rule, String)> {
     use Field::{Destination, OriginalDestination, OriginalPort, OriginalSource, Port, Source};
     let ip = of(family, "ip", "ip6");
@@ -106,9 +106,13 @@ pub(super) fn rules(family: IpFamily) -> Vec<(Rule, String)> {
         (
             when(
                 Match::ProtocolIs(Protocol::Udp),
-                Action::Dnat(vec![Source], affinity()),
+                Action::DnatTo {
+                    key: vec![Source],
+                    map: affinity(),
+                    port: 8080,
+                },
             ),
-            format!("meta l4proto udp dnat {ip} to {ip} saddr map @affinity-default/login/http"),
+            format!("meta l4proto udp dnat to {ip} saddr map @affinity-default/login/http:8080"),
         ),
         (
             Rule::always(Action::VerdictMap(vip, SetId::Services.into())),
@@ -231,19 +235,17 @@ pub(super) fn rules(family: IpFamily) -> Vec<(Rule, String)> {
             ));
         }
     }
-    if family == IpFamily::V4 {
-        rules.extend(updates(family));
-    }
+    rules.extend(updates(family));
     rules
 }
 
-/// Rules that nft 1.0.6 lists, but loads only in IPv4: in IPv6 it aborts (`netlink_gen_map_stmt`
-/// sets four registers aside for data that takes five). nft 1.1.3 loads them.
-pub(super) fn updates(family: IpFamily) -> Vec<(Rule, String)> {
+/// Rules that enter clients. Their data are addresses alone: nft 1.0.6 aborts when it loads a rule
+/// that enters more than 16 bytes (`netlink_gen_map_stmt` sets four registers aside).
+fn updates(family: IpFamily) -> Vec<(Rule, String)> {
     let ip = of(family, "ip", "ip6");
     let text = format!(
         "update @affinity-default/login/http \
-         {{ ct original {ip} saddr timeout 3h : {ip} daddr . th dport }}"
+         {{ ct original {ip} saddr timeout 3h : {ip} daddr }}"
     );
     let hairpin = vec![
         Field::Source,
@@ -253,6 +255,10 @@ pub(super) fn updates(family: IpFamily) -> Vec<(Rule, String)> {
     ];
     vec![
         (Rule::always(update()), text.clone()),
+        (
+            Rule::when([Match::PortIs(8080)], update()),
+            format!("th dport 8080 {text}"),
+        ),
         (
             Rule::when([Match::InSet(hairpin, SetId::Hairpin.into())], update()),
             format!("{ip} saddr . {ip} daddr . meta l4proto . th dport @hairpin {text}"),
