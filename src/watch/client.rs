@@ -10,7 +10,7 @@ use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use kube::client::{ClientBuilder, ConfigExt};
-use kube::config::{Config, InClusterError, Kubeconfig};
+use kube::config::{AuthInfo, Config, InClusterError, Kubeconfig};
 use tower::timeout::TimeoutLayer;
 use tower::{BoxError, ServiceBuilder};
 
@@ -107,12 +107,36 @@ fn from_file(path: &Path, server: Option<&str>) -> Result<Config, Error> {
     let mut config = Config::try_from(file).map_err(|e| unusable(path, &e))?;
     // Read again from time to time, so that a new authority needs no restart.
     config.root_cert_file = authority;
+    trim_token(&mut config.auth_info).map_err(|e| unusable(path, &e))?;
     if let Some(proxy) = &config.proxy_url {
         let reason = format!("the API server by way of a proxy ({proxy}) is not supported");
         let path = path.to_owned();
         return Err(Error::Kubeconfig { path, reason });
     }
     Ok(config)
+}
+
+/// client-go takes the white space off a token file, kube does not and then can't use it. Such a
+/// file was written by hand, so its token does not expire, and reading it once is enough.
+fn trim_token(user: &mut AuthInfo) -> Result<(), TokenFile> {
+    let (None, Some(path)) = (&user.token, &user.token_file) else {
+        return Ok(());
+    };
+    let text = std::fs::read_to_string(path).map_err(|source| TokenFile {
+        path: path.into(),
+        source,
+    })?;
+    if text.trim() != text {
+        user.token = Some(text.trim().to_owned().into());
+    }
+    Ok(())
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("tokenFile {}", path.display())]
+struct TokenFile {
+    path: PathBuf,
+    source: std::io::Error,
 }
 
 /// The file of the current context's certificate authority, unless the kubeconfig holds the
@@ -145,6 +169,7 @@ fn in_cluster(server: Option<&str>) -> Result<Config, Error> {
 /// that is gone without a word, it retries nothing by itself (a watch has its own backoff, and
 /// kube's would keep silent for minutes), and it does not log what its caller reports anyway.
 fn connect(config: Config) -> Result<kube::Client, BoxError> {
+    let auth = config.auth_layer()?;
     let mut http = HttpConnector::new();
     http.enforce_http(false);
     http.set_nodelay(true);
@@ -160,7 +185,7 @@ fn connect(config: Config) -> Result<kube::Client, BoxError> {
     let http = HttpClient::builder(TokioExecutor::new()).build(https);
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
-        .option_layer(config.auth_layer()?)
+        .option_layer(auth)
         .layer(config.extra_headers_layer()?)
         .map_err(BoxError::from)
         .service(http);
@@ -246,6 +271,7 @@ users:
     fn the_given_server_replaces_the_files() {
         let dir = tempfile::tempdir().expect("a directory");
         std::fs::write(dir.path().join("ca.crt"), "").expect("written");
+        std::fs::write(dir.path().join("token"), "secret").expect("written");
         let path = dir.path().join("kubeconfig");
         std::fs::write(&path, FILE).expect("written");
         let config = |server| from_file(&path, server).expect("a configuration");
@@ -253,5 +279,12 @@ users:
         let replaced = config(Some("https://192.0.2.9"));
         assert_eq!(replaced.cluster_url, "https://192.0.2.9");
         assert_eq!(replaced.root_cert_file, Some(dir.path().join("ca.crt")));
+        assert!(
+            replaced.auth_info.token.is_none(),
+            "read again as it expires"
+        );
+        std::fs::write(dir.path().join("token"), "secret\n").expect("written");
+        let user = serde_json::to_value(config(None).auth_info).expect("JSON");
+        assert_eq!(user["token"], "secret");
     }
 }

@@ -206,7 +206,7 @@ impl<'a, K: Kind> Source<'a, K> {
 
     /// Reports the error, waits, and decides how to go on.
     async fn failed(&mut self, error: &watcher::Error) -> Result<Next, Closed> {
-        let next = next::<K>(error, self.streams_lists());
+        let next = next::<K>(error, self.listing_open && self.streams_lists());
         match next {
             // Of no interest to anyone but developers: it is put right at once.
             Next::Pages | Next::List => debug!("{}: {error}", K::NAME),
@@ -270,15 +270,17 @@ fn from_the_future(status: &Status) -> bool {
         || status.message.contains("Too large resource version")
 }
 
-fn next<K: Kind>(error: &watcher::Error, streams_lists: bool) -> Next {
+/// `streaming`: what failed is a list that should have been streamed.
+fn next<K: Kind>(error: &watcher::Error, streaming: bool) -> Next {
     let Some(status) = status(error) else {
         return Next::Resume;
     };
     match status.code {
         403 | 404 if K::OPTIONAL => Next::Later,
-        // `sendInitialEvents` is unknown to, or switched off in, servers before 1.34.
-        400 | 422 if streams_lists => Next::Pages,
         410 => Next::List,
+        // 422 from servers before 1.34, where it is unknown or switched off, and 500 from one whose
+        // etcd is older than 3.4.25: `storage feature RequestWatchProgress is disabled`.
+        400 | 422 | 500 if streaming => Next::Pages,
         _ if from_the_future(status) => Next::List,
         _ => Next::Resume,
     }

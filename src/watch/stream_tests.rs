@@ -135,7 +135,7 @@ async fn a_streamed_list_that_is_stuck_is_asked_for_in_pages() {
 #[tokio::test(start_paused = true)]
 async fn errors_are_told_once_and_so_is_their_end() {
     let start = "sendInitialEvents=true";
-    let busy = || (start, 500, status(500, "busy"));
+    let busy = || (start, 503, status(503, "busy"));
     let cut = service("ADDED", "a", 1) + &listed(2);
     let resumed = "resourceVersion=2";
     let answers = vec![
@@ -147,7 +147,7 @@ async fn errors_are_told_once_and_so_is_their_end() {
         (resumed, 200, "...".into()),
     ];
     let seen = events::<Service>(answers, 6).await;
-    let told = ["services: busy (500)", "n/a", "services: ", "synced"];
+    let told = ["services: busy (503)", "n/a", "services: ", "synced"];
     assert_eq!(seen[..4], told);
     assert_eq!(seen[4..], ["services: starting (500)", "services: "]);
 }
