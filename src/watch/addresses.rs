@@ -173,4 +173,31 @@ mod tests {
             });
         });
     }
+
+    #[test]
+    fn own_addresses_count_even_tentative_ones_but_no_link_local_ipv6() {
+        in_namespace(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            runtime.expect("a runtime").block_on(async {
+                ip("link set lo up");
+                ip("link add ours type veth peer name theirs");
+                ip("link set theirs up");
+                ip("link set ours up");
+                ip("address add 2001:db8::1/64 dev ours");
+                ip("address add fe80::1/64 dev ours nodad");
+                ip("address add 169.254.0.9/16 dev ours");
+                ip("address add 192.0.2.1 peer 192.0.2.2 dev ours");
+                ip("address add 192.0.2.1/24 dev theirs");
+                let found: Vec<String> = list()
+                    .await
+                    .expect("a list")
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect();
+                assert_eq!(found, ["169.254.0.9", "192.0.2.1", "2001:db8::1"]);
+            });
+        });
+    }
 }

@@ -14,8 +14,8 @@ use kube::config::{AuthInfo, Config, InClusterError, Kubeconfig};
 use tower::timeout::TimeoutLayer;
 use tower::{BoxError, ServiceBuilder};
 
-/// The most time for the TCP and the TLS handshake (client-go: 30 s and 10 s).
-const CONNECT: Duration = Duration::from_secs(20);
+/// The most time for the TCP and the TLS handshake together (client-go: 30 s and 10 s).
+pub(super) const CONNECT: Duration = Duration::from_secs(10);
 /// How long an API server may be unreachable before the connection is given up. Watches are
 /// silent for minutes, so without this a server that is gone without a word would be noticed only
 /// by the watch's own end (client-go: HTTP/2 pings, 30 s and 15 s).

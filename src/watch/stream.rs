@@ -17,7 +17,7 @@ use tokio::sync::mpsc::Sender;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info};
 
-use super::client::one_line;
+use super::client::{CONNECT, one_line};
 use super::listing::Listing;
 use crate::model::Event;
 
@@ -28,8 +28,8 @@ const PAGE: u32 = 200;
 /// tell how far it is never sends the end of the list).
 const STUCK: Duration = Duration::from_secs(30);
 /// A watch that was resumed after an error, and has none for so long, works again: with nothing to
-/// tell, nothing comes.
-const SETTLED: Duration = Duration::from_secs(5);
+/// tell, nothing comes. Longer than a connection may take to fail.
+const SETTLED: Duration = Duration::from_secs(CONNECT.as_secs() + 5);
 /// How long to leave an API alone that does not exist or is forbidden. Both can change.
 const ABSENT: Duration = Duration::from_secs(300);
 /// As good as for ever.
@@ -292,7 +292,7 @@ fn reason(error: &watcher::Error) -> String {
     if let Some(status) = status(error) {
         return format!("{} ({})", status.message, status.code);
     }
-    match error {
+    let text = match error {
         InitialListFailed(e) | WatchStartFailed(e) | WatchFailed(e) => match e {
             kube::Error::Service(e) => one_line(&**e),
             kube::Error::ReadEvents(e) => one_line(e),
@@ -300,7 +300,10 @@ fn reason(error: &watcher::Error) -> String {
             other => one_line(other),
         },
         NoResourceVersion | watcher::Error::WatchError(_) => one_line(error),
-    }
+    };
+    // A body that breaks off is an error of kube's in an I/O error.
+    text.strip_prefix("ServiceError: ")
+        .map_or(text.clone(), Into::into)
 }
 
 #[cfg(test)]
