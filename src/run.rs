@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::thread;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::runtime::Builder;
@@ -15,12 +15,12 @@ use tokio::sync::{mpsc, oneshot};
 use crate::backend::Nftables;
 use crate::backend::conntrack::Conntrack;
 use crate::backend::nft::{Kernel, probe::probe};
-use crate::config::{Action, Config, Source};
+use crate::config::{self, Action, Config};
 use crate::model::{Event, IpFamily, State};
 use crate::observe::{AdminRequest, Status, log, serve};
 use crate::plan::nft::{Op, TABLE};
-use crate::sync::{Engine, Loop};
-use crate::watch::{self, manifests::Manifests};
+use crate::sync::{Engine, Loop, flows::Flows};
+use crate::watch::{self, cluster, manifests};
 
 /// Questions of `ferrule debug` that may wait for the loop.
 const QUESTIONS: usize = 8;
@@ -71,8 +71,8 @@ async fn work(
     let engine = engine(config).await?;
     let (sender, events) = mpsc::channel(EVENTS);
     let source = source(config, sender.clone()).await?;
-    let mut proxy = Loop::new(engine, conntrack(), status);
-    proxy.needs_node = matches!(config.source, Source::Cluster { .. });
+    let mut proxy = Loop::new(engine, flows(), status);
+    proxy.needs_node = matches!(config.source, config::Source::Cluster { .. });
     let (end, ended) = oneshot::channel::<()>();
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let running = thread::Builder::new().name("sync".into()).spawn(move || {
@@ -80,8 +80,11 @@ async fn work(
     })?;
     tokio::select! {
         () = stop => tracing::info!("stopping; the rules stay"),
-        () = source => bail!("the source of objects has ended"),
-        () = watch::addresses::run(sender) => bail!("the watch of addresses has ended"),
+        result = source => {
+            result?;
+            bail!("the source of objects has ended")
+        }
+        () = watch::addresses::run(sender) => bail!("the addresses of this host are not told"),
     }
     drop(end);
     running.join().map_err(|_| anyhow!("the loop has failed"))
@@ -93,27 +96,24 @@ async fn engine(config: &Config) -> Result<Engine<Kernel>> {
     let mut kernel = Kernel::open()?;
     probe(&mut kernel, &families)?;
     let mut state = State::new(config.node_name.as_str()).with_node_ip(config.node_ip);
-    let addresses = watch::addresses::list()
-        .await
-        .context("addresses of this host")?;
+    let addresses = watch::addresses::list().await?;
     state.apply(Event::LocalAddresses(addresses));
     Ok(Engine::new(kernel, config.rules.clone(), state, &families))
 }
 
-/// Where objects come from, as a future that sends them.
-async fn source(config: &Config, events: mpsc::Sender<Event>) -> Result<BoxFuture<'static, ()>> {
+/// Where objects come from, as a future that sends them and ends only with an error.
+async fn source(config: &Config, events: mpsc::Sender<Event>) -> Result<Source> {
     let node = config.node_name.clone();
-    match &config.source {
-        Source::Manifests(path) => {
-            let manifests = Manifests::open(path, &node)?;
-            Ok(manifests.run(events).boxed())
+    Ok(match &config.source {
+        config::Source::Manifests(path) => manifests::run(path.clone(), node, events).boxed(),
+        config::Source::Cluster { kubeconfig, server } => {
+            let client = watch::client(kubeconfig.as_deref(), server.as_deref()).await?;
+            cluster::run(client, node, events).map(Ok).boxed()
         }
-        Source::Cluster { kubeconfig, server } => {
-            let client = watch::client(kubeconfig.as_deref(), server.as_deref())?;
-            Ok(watch::cluster::run(client, node, events).boxed())
-        }
-    }
+    })
 }
+
+type Source = BoxFuture<'static, Result<(), watch::Error>>;
 
 /// IPv4, and IPv6 where the kernel has it (kube-proxy runs dual-stack then too).
 fn families() -> Vec<IpFamily> {
@@ -124,10 +124,11 @@ fn families() -> Vec<IpFamily> {
         .collect()
 }
 
-fn conntrack() -> Option<Conntrack> {
-    let conntrack = Conntrack::new();
-    conntrack
-        .inspect_err(|e| tracing::warn!("flows of gone endpoints will not be ended: {e}"))
+/// What ends stale flows; without it, UDP clients of an endpoint that goes have to notice alone.
+fn flows() -> Option<Flows> {
+    let start = || anyhow::Ok(Flows::start(Conntrack::new()?)?);
+    start()
+        .inspect_err(|e| tracing::warn!("stale flows will not be ended: {e:#}"))
         .ok()
 }
 

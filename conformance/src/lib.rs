@@ -1,2 +1,46 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Judges ferrule by real packets in network namespaces.
+//! Packet tables: real packets in network namespaces judge the `ferrule` binary from outside.
+//!
+//! | module | is |
+//! |---|---|
+//! | [`netns`] | nodes, pods and a client as network namespaces |
+//! | [`server`], [`client`], [`sctp`], [`socket`] | who answers, who asks, in TCP, UDP and SCTP |
+//! | [`object`] | Services and endpoints, and the manifests they become |
+//! | [`agent`], [`cluster`] | the program on every node, all reading one directory |
+//! | [`case`](mod@case), [`cases`] | the packet table: who connects where, and what must happen |
+//! | [`interrupt`] | cleans up after SIGINT and SIGTERM |
+//! | [`judge`], [`stats`] | runs a row with real packets |
+//! | [`scenario`](mod@scenario) | what happens one after the other: affinity, stale flows, restarts |
+//! | [`tracer`] | runs a row through ferrule's packet tracer: both must agree |
+
+pub mod agent;
+pub mod case;
+pub mod cases;
+pub mod client;
+pub mod cluster;
+pub mod interrupt;
+pub mod judge;
+pub mod netns;
+pub mod object;
+pub mod scenario;
+pub mod sctp;
+pub mod server;
+pub mod socket;
+pub mod stats;
+pub mod tracer;
+
+/// Whether namespaces can be made. If not, says so, for tests that then have nothing to do.
+///
+/// # Errors
+/// If not, and the environment variable REQUIRE_ROOT is 1.
+pub fn privileged() -> anyhow::Result<bool> {
+    let works = netns::Namespace::new("probe").and_then(|n| n.ip("link set lo up"));
+    match works {
+        Ok(()) => Ok(true),
+        Err(e) if std::env::var("REQUIRE_ROOT").as_deref() == Ok("1") => Err(e),
+        Err(e) => {
+            println!("SKIP: {e:#}");
+            Ok(false)
+        }
+    }
+}

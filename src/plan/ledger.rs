@@ -144,7 +144,7 @@ impl Ledger {
             .values()
             .flat_map(|c| &c.elements[of_set(c)])
             .collect();
-        all.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        all.sort_unstable_by_key(|e| e.key);
         all.dedup_by(|a, b| a.key == b.key);
         all
     }

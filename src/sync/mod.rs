@@ -2,6 +2,7 @@
 //! The loop: events in, kernel in step, report.
 
 pub mod engine;
+pub mod flows;
 pub mod pace;
 pub mod reports;
 pub mod run;

@@ -9,13 +9,13 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::engine::{Committed, Engine};
+use super::flows::Flows;
 use super::pace::Pace;
 use super::reports::Reports;
 use crate::backend::Nftables;
-use crate::backend::conntrack::{self, Conntrack};
 use crate::model::{Changes, Event, IpFamily};
 use crate::observe::{AdminRequest, HealthCheck, Status, show};
-use crate::plan::{skeleton, stale};
+use crate::plan::skeleton;
 
 /// The most events that one commit takes in. What comes later waits for the next.
 const BATCH: usize = 8_192;
@@ -25,7 +25,7 @@ pub struct Loop<K> {
     /// State, tables and kernel.
     pub engine: Engine<K>,
     /// Ends flows to endpoints that are gone; none where conntrack can't be reached.
-    pub conntrack: Option<Conntrack>,
+    pub flows: Option<Flows>,
     /// What health checks and metrics show.
     pub status: Status,
     /// Whether the proxy is healthy only while its own Node object exists.
@@ -38,10 +38,10 @@ pub struct Loop<K> {
 
 impl<K: Nftables> Loop<K> {
     /// A loop that has seen nothing yet.
-    pub fn new(engine: Engine<K>, conntrack: Option<Conntrack>, status: Status) -> Self {
+    pub fn new(engine: Engine<K>, flows: Option<Flows>, status: Status) -> Self {
         Self {
             engine,
-            conntrack,
+            flows,
             status,
             needs_node: true,
             pace: Pace::default(),
@@ -95,7 +95,7 @@ impl<K: Nftables> Loop<K> {
     }
 
     fn commit(&mut self) {
-        let done = self.engine.commit();
+        let mut done = self.engine.commit();
         self.retry_at = match done.failed() {
             true => Some(Instant::now() + self.pace.failed()),
             false => None,
@@ -105,7 +105,11 @@ impl<K: Nftables> Loop<K> {
             return;
         }
         self.pace.succeeded();
-        self.end_stale_flows(&done);
+        if let Some(conntrack) = &self.flows {
+            for (family, flows) in done.stale_flows.drain(..) {
+                conntrack.end(family, flows);
+            }
+        }
         self.report_services(&done.changes);
         self.report_health_checks();
     }
@@ -127,20 +131,6 @@ impl<K: Nftables> Loop<K> {
                 "sticky clients of an endpoint that is gone: {}",
                 Chain(error)
             );
-        }
-    }
-
-    fn end_stale_flows(&mut self, done: &Committed) {
-        let Some(conntrack) = &mut self.conntrack else {
-            return;
-        };
-        for (family, flows) in &done.stale_flows {
-            let flows: Vec<_> = flows.iter().map(flow).collect();
-            match conntrack.delete_stale(*family, &flows) {
-                Ok(0) => {}
-                Ok(count) => debug!(%family, count, "ended stale flows"),
-                Err(error) => warn!(%family, "stale flows: {}", Chain(&error)),
-            }
         }
     }
 
@@ -192,14 +182,6 @@ impl<K: Nftables> Loop<K> {
                 let _ = reply.send(show::services(self.engine.state(), &families, &selection));
             }
         }
-    }
-}
-
-fn flow(flow: &stale::StaleFlows) -> conntrack::StaleFlows {
-    conntrack::StaleFlows {
-        protocol: flow.protocol,
-        frontend: (flow.address, flow.port),
-        live: flow.live.iter().map(|t| (t.address, t.port)).collect(),
     }
 }
 

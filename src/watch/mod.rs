@@ -1,17 +1,55 @@
 // SPDX-License-Identifier: Apache-2.0
-//! From Kubernetes objects to [`Event`](crate::model::Event)s. The only stage that knows
-//! Kubernetes types, and only [`convert`] knows their fields.
+//! Turns Kubernetes objects into [`Event`](crate::model::Event)s. Programs nothing.
 //!
-//! Objects come from an API server ([`cluster`], through a [`client()`]) or from a directory of
-//! [`manifests`]; both end in the same conversion, so a bad field means the same in either. The
-//! host's own [`addresses`] come from the kernel.
+//! | module | does |
+//! |---|---|
+//! | [`cluster`] | watches an API server |
+//! | [`client`] | finds and authenticates to that API server |
+//! | [`manifests`] | reads a directory of YAML and JSON files, and again when they change |
+//! | [`addresses`] | reads the addresses of this network namespace, and again when they change |
+//! | [`wire`] | the shape of the objects, as far as they matter |
+//! | [`convert`] | judges an object field by field: what is unusable is skipped, with the reason |
+//! | [`known`] | what has been announced, to find what vanished while nobody watched |
 
 pub mod addresses;
-mod client;
+pub mod client;
 pub mod cluster;
 pub mod convert;
-mod listing;
+pub mod known;
 pub mod manifests;
-mod stream;
+pub mod wire;
 
-pub use client::{Error as ClientError, client};
+pub use client::client;
+
+use std::path::PathBuf;
+
+/// Why a source of objects can't be opened at all. What goes wrong later is reported in events.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The kubeconfig file is missing, malformed or incomplete.
+    #[error("kubeconfig {path}: {reason}")]
+    Kubeconfig {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, in one line.
+        reason: String,
+    },
+    /// There is no kubeconfig, and this is no pod with a service account either.
+    #[error("no --kubeconfig, and no in-cluster configuration: {0}")]
+    InCluster(String),
+    /// The API server's address is no URL.
+    #[error("--master {0:?} is not a URL")]
+    Server(String),
+    /// The manifest directory can't be read or watched.
+    #[error("manifest directory {path}")]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// The error.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The addresses of the interfaces can't be read.
+    #[error("addresses of the interfaces: {0}")]
+    Addresses(String),
+}

@@ -1,101 +1,97 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Kubernetes objects to our own types. Never panics: a bad field is skipped with its path and the
-//! reason, and the rest of the object is used.
+//! Judges objects: [`wire`](super::wire) types in, [`model`](crate::model) types out. PURE.
+//!
+//! One bad field costs only itself. It is skipped, and named with its path, value and what is
+//! wrong, as `spec.clusterIPs[1]: not an IP address: "foo"`. What does not concern a proxy at all
+//! is [gone](Observed::gone) without a word. The rules are kube-proxy's unless said otherwise.
 
 mod endpoints;
+mod field;
 mod node;
 mod service;
 mod slice;
 #[cfg(test)]
 mod tests;
 
-use std::fmt::Display;
-use std::net::IpAddr;
-use std::sync::Arc;
-
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-
 pub use endpoints::endpoints;
+pub(in crate::watch) use endpoints::mirror_name;
+pub(in crate::watch) use field::is_link_local;
 pub use node::{node, service_cidr};
 pub use service::service;
 pub use slice::slice;
 
-use crate::model::{Protocol, ServiceName};
+use std::fmt::Display;
+use std::sync::Arc;
 
-/// Names end up in the names of chains, which the kernel limits to 255 bytes; Kubernetes itself
-/// allows no Service or namespace name over 63 (RFC 1123).
-const LONGEST_NAME: usize = 63;
+use super::wire::Meta;
+use crate::model::{Observed, ServiceName, SliceName};
 
-/// What was skipped of an object.
-#[derive(Debug, Default)]
-struct Skipped(Vec<String>);
+/// The most reasons that are given for one object. A thousand bad endpoints are one problem.
+const MOST_REASONS: usize = 20;
 
-impl Skipped {
-    /// Notes a field by its path.
-    fn field(&mut self, path: impl Display, reason: impl Display) {
-        self.0.push(format!("{path}: {reason}"));
-    }
+/// The namespace of an object that names none, as in kubectl.
+const DEFAULT_NAMESPACE: &str = "default";
+
+/// Namespace (or `default`) and name of a Service. None if the object has no name.
+pub fn service_name(meta: &Meta) -> Option<ServiceName> {
+    Some(ServiceName::new(namespace(meta), name(meta)?))
 }
 
-/// Namespace and name of an object; `default` if it gives no namespace.
-pub(super) fn name_of(meta: &ObjectMeta) -> ServiceName {
-    let namespace = meta
-        .namespace
+/// Namespace (or `default`) and name of an EndpointSlice or Endpoints. None if it has no name.
+pub fn slice_name(meta: &Meta) -> Option<SliceName> {
+    Some(SliceName::new(namespace(meta), name(meta)?))
+}
+
+/// Name of a cluster-wide object. None if it has no name.
+pub fn cluster_name(meta: &Meta) -> Option<Arc<str>> {
+    name(meta).map(Arc::from)
+}
+
+fn namespace(meta: &Meta) -> &str {
+    meta.namespace
         .as_deref()
         .filter(|n| !n.is_empty())
-        .unwrap_or("default");
-    ServiceName::new(namespace, meta.name.as_deref().unwrap_or_default())
+        .unwrap_or(DEFAULT_NAMESPACE)
 }
 
-/// Why the name can't be used, if it can't.
-fn bad_name(what: &str, name: &str) -> Option<String> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    match name.len() {
-        0 => Some(format!("{what}: is empty")),
-        n if n > LONGEST_NAME => Some(format!(
-            "{what}: has {n} bytes, {LONGEST_NAME} are the most"
-        )),
-        _ if !name.chars().all(plain) => {
-            Some(format!("{what}: {name:?} has characters that no name has"))
+fn name(meta: &Meta) -> Option<&str> {
+    meta.name.as_deref().filter(|n| !n.is_empty())
+}
+
+/// Collects what had to be skipped of an object.
+#[derive(Debug, Default)]
+struct Skipped {
+    reasons: Vec<String>,
+    unnamed: usize,
+}
+
+impl Skipped {
+    /// Notes that a field is skipped.
+    fn note(&mut self, path: impl Display, reason: impl Display) {
+        if self.reasons.len() < MOST_REASONS {
+            self.reasons.push(format!("{path}: {reason}"));
+        } else {
+            self.unnamed += 1;
         }
-        _ => None,
     }
-}
 
-/// A port number from 1 to 65,535.
-fn port_number(number: i32) -> Result<u16, String> {
-    match u16::try_from(number) {
-        Ok(port @ 1..) => Ok(port),
-        _ => Err(format!("must be 1 to 65535, is {number}")),
+    /// The value, or nothing and a note.
+    fn keep<T>(&mut self, path: impl Display, result: Result<T, String>) -> Option<T> {
+        result.map_err(|reason| self.note(path, reason)).ok()
     }
-}
 
-/// A protocol; TCP if none is given.
-fn protocol(name: Option<&str>) -> Result<Protocol, String> {
-    match name {
-        None | Some("" | "TCP") => Ok(Protocol::Tcp),
-        Some("UDP") => Ok(Protocol::Udp),
-        Some("SCTP") => Ok(Protocol::Sctp),
-        Some(other) => Err(format!("unknown protocol {other:?} (TCP, UDP or SCTP)")),
-    }
-}
-
-/// An address that can be a Service's or an endpoint's.
-fn address(text: &str) -> Result<IpAddr, String> {
-    let address: IpAddr = text
-        .parse()
-        .map_err(|_| format!("not an IP address: {text:?}"))?;
-    match address {
-        a if a.is_unspecified() => Err(format!("{a} is the unspecified address")),
-        a if a.is_loopback() => Err(format!("{a} is a loopback address")),
-        a if a.is_multicast() => Err(format!("{a} is a multicast address")),
-        IpAddr::V6(a) if a.to_ipv4_mapped().is_some() => {
-            Err(format!("{a} is an IPv4 address written as IPv6"))
+    fn into_reasons(mut self) -> Vec<String> {
+        if self.unnamed > 0 {
+            self.reasons
+                .push(format!("and {} more fields", self.unnamed));
         }
-        a => Ok(a),
+        self.reasons
     }
-}
 
-fn shared(text: &Option<String>) -> Option<Arc<str>> {
-    text.as_deref().filter(|t| !t.is_empty()).map(Into::into)
+    fn observed<T>(self, object: T) -> Observed<T> {
+        Observed {
+            object: Some(object),
+            skipped: self.into_reasons(),
+        }
+    }
 }

@@ -1,259 +1,287 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Service objects (kube-proxy: `pkg/proxy/serviceport.go`).
+//! Service.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::HashSet;
 use std::net::IpAddr;
 
-use ipnet::IpNet;
-use k8s_openapi::api::core::v1 as core;
+use super::{Skipped, field};
+use crate::model::{
+    IpFamily, Observed, Protocol, Service, ServiceName, ServicePort, TrafficPolicy,
+};
+use crate::watch::wire::{self, Number};
 
-use super::{Skipped, address, bad_name, name_of, port_number, protocol};
-use crate::model::{Observed, Service, ServicePort, TrafficPolicy};
+/// `sessionAffinityConfig.clientIP.timeoutSeconds` of an object that gives none: 3 hours.
+const AFFINITY_DEFAULT: u32 = 10_800;
+/// The longest affinity that the API server admits: a day.
+const AFFINITY_MOST: i64 = 86_400;
 
-/// Whoever sets this label has another proxy for the Service.
-const PROXY_NAME: &str = "service.kubernetes.io/service-proxy-name";
-/// `sessionAffinityConfig.clientIP.timeoutSeconds` if it is not given.
-const AFFINITY_SECONDS: u32 = 10_800;
-/// The longest that the API allows.
-const AFFINITY_MOST: i32 = 86_400;
+/// What `spec.type` says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    ClusterIp,
+    NodePort,
+    LoadBalancer,
+}
 
-/// Converts a Service. Headless ones, ExternalName and those of another proxy are gone to us.
-pub fn service(object: &core::Service) -> Observed<Service> {
-    let empty = core::ServiceSpec::default();
-    let spec = object.spec.as_ref().unwrap_or(&empty);
-    let labelled = |labels: &BTreeMap<String, String>| labels.contains_key(PROXY_NAME);
-    let headless = spec.cluster_ip.as_deref() == Some("None")
-        || spec.cluster_ips.iter().flatten().any(|ip| ip == "None");
-    if object.metadata.labels.as_ref().is_some_and(labelled)
-        || headless
-        || spec.type_.as_deref() == Some("ExternalName")
-    {
+/// Converts a Service.
+///
+/// Headless and ExternalName ones, and those that another proxy serves (label
+/// `service.kubernetes.io/service-proxy-name`), are gone. One without clusterIP is rejected.
+pub fn service(name: &ServiceName, object: &wire::Service) -> Observed<Service> {
+    let spec = &object.spec;
+    if is_none_of_ours(object) {
         return Observed::gone();
     }
-    let name = name_of(&object.metadata);
-    let bad = bad_name("metadata.namespace", &name.namespace)
-        .or_else(|| bad_name("metadata.name", &name.name));
-    if let Some(reason) = bad {
-        return Observed::rejected(reason);
-    }
+    let kind = match checked(name, object) {
+        Ok(kind) => kind,
+        Err(reason) => return Observed::rejected(reason),
+    };
     let mut skipped = Skipped::default();
-    let cluster_ips = cluster_ips(spec, &mut skipped);
-    if cluster_ips.is_empty() {
-        skipped.field(
-            "spec.clusterIP",
-            "there is none, and nothing here allocates one",
-        );
-        return Observed {
-            object: None,
-            skipped: skipped.0,
-        };
-    }
-    let external = reaches_outside(spec);
-    let external_policy = match spec.external_traffic_policy.as_deref() {
-        Some("Local") if external => TrafficPolicy::Local,
-        _ => TrafficPolicy::Cluster,
-    };
+    let external_ips = addresses("spec.externalIPs", &spec.external_ips, &mut skipped);
+    let external_policy = external_policy(spec, kind, &external_ips, &mut skipped);
     let service = Service {
-        created: object
-            .metadata
-            .creation_timestamp
-            .as_ref()
-            .map_or(i64::MAX, |t| t.0.as_second()),
-        external_ips: addresses("spec.externalIPs", &spec.external_ips, &mut skipped),
-        load_balancer_ips: load_balancer_ips(object, &mut skipped),
+        name: name.clone(),
+        created: created(&object.metadata, &mut skipped),
+        cluster_ips: cluster_ips(spec, &mut skipped),
+        load_balancer_ips: load_balancer_ips(&object.status, &mut skipped),
         source_ranges: source_ranges(spec, &mut skipped),
-        ports: ports(spec, &mut skipped),
-        internal_policy: match spec.internal_traffic_policy.as_deref() {
-            Some("Local") => TrafficPolicy::Local,
-            _ => TrafficPolicy::Cluster,
-        },
-        external_policy,
+        ports: ports(spec, kind, &mut skipped),
+        internal_policy: skipped
+            .keep(
+                "spec.internalTrafficPolicy",
+                field::policy(spec.internal_traffic_policy.as_deref()),
+            )
+            .unwrap_or_default(),
         affinity: affinity(spec, &mut skipped),
-        health_check_node_port: health_check(spec, external_policy, &mut skipped),
-        cluster_ips,
-        name,
+        health_check_node_port: health_check(spec, kind, external_policy, &mut skipped),
+        external_ips,
+        external_policy,
     };
-    Observed {
-        object: Some(service),
-        skipped: skipped.0,
-    }
+    skipped.observed(service)
 }
 
-fn is_load_balancer(spec: &core::ServiceSpec) -> bool {
-    spec.type_.as_deref() == Some("LoadBalancer")
+fn is_none_of_ours(object: &wire::Service) -> bool {
+    let spec = &object.spec;
+    let headless = |ip: Option<&String>| ip.is_some_and(|ip| ip == "None");
+    object.metadata.labels.proxy_name.is_some()
+        || spec.kind.as_deref() == Some("ExternalName")
+        || headless(spec.cluster_ip.as_ref())
+        || headless(spec.cluster_ips.first())
 }
 
-/// `externalTrafficPolicy` has a meaning only here.
-fn reaches_outside(spec: &core::ServiceSpec) -> bool {
-    is_load_balancer(spec)
-        || spec.type_.as_deref() == Some("NodePort")
-        || spec
-            .external_ips
-            .as_ref()
-            .is_some_and(|ips| !ips.is_empty())
-}
-
-/// `clusterIPs`, or the older `clusterIP`; the first of each family.
-fn cluster_ips(spec: &core::ServiceSpec, skipped: &mut Skipped) -> Vec<IpAddr> {
-    let mut all = addresses("spec.clusterIPs", &spec.cluster_ips, skipped);
-    if let Some(ip) = spec.cluster_ip.as_deref().filter(|ip| !ip.is_empty()) {
-        match address(ip) {
-            Ok(ip) if all.is_empty() => all.push(ip),
-            Err(reason) if spec.cluster_ips.as_ref().is_none_or(Vec::is_empty) => {
-                skipped.field("spec.clusterIP", reason);
-            }
-            _ => {}
-        }
-    }
-    let mut families = BTreeSet::new();
-    all.retain(|ip| families.insert(ip.is_ipv4()));
-    all
-}
-
-fn addresses(path: &str, texts: &Option<Vec<String>>, skipped: &mut Skipped) -> Vec<IpAddr> {
-    let mut all = Vec::new();
-    for (i, text) in texts.iter().flatten().enumerate() {
-        match address(text) {
-            Ok(ip) if all.contains(&ip) => {}
-            Ok(ip) => all.push(ip),
-            Err(reason) => skipped.field(format_args!("{path}[{i}]"), reason),
-        }
-    }
-    all
-}
-
-/// Addresses with `ipMode: Proxy` are left to the load balancer (KEP-1860).
-fn load_balancer_ips(object: &core::Service, skipped: &mut Skipped) -> Vec<IpAddr> {
-    if !object.spec.as_ref().is_some_and(is_load_balancer) {
-        return Vec::new();
-    }
-    let status = object
-        .status
-        .as_ref()
-        .and_then(|s| s.load_balancer.as_ref());
-    let mut all = Vec::new();
-    for (i, ingress) in status
-        .into_iter()
-        .flat_map(|s| s.ingress.iter().flatten())
-        .enumerate()
-    {
-        let ours = matches!(ingress.ip_mode.as_deref(), None | Some("VIP"));
-        match ingress
-            .ip
-            .as_deref()
-            .filter(|ip| ours && !ip.is_empty())
-            .map(address)
-        {
-            Some(Ok(ip)) if !all.contains(&ip) => all.push(ip),
-            Some(Err(reason)) => {
-                skipped.field(format_args!("status.loadBalancer.ingress[{i}].ip"), reason);
-            }
-            _ => {}
-        }
-    }
-    all
-}
-
-fn source_ranges(spec: &core::ServiceSpec, skipped: &mut Skipped) -> Vec<IpNet> {
-    let mut all = Vec::new();
-    for (i, text) in spec
-        .load_balancer_source_ranges
-        .iter()
-        .flatten()
-        .enumerate()
-    {
-        match text.trim().parse::<IpNet>() {
-            Ok(net) => all.push(net.trunc()),
-            Err(_) => skipped.field(
-                format_args!("spec.loadBalancerSourceRanges[{i}]"),
-                format_args!("not a prefix like 192.0.2.0/24: {text:?}"),
-            ),
-        }
-    }
-    all
-}
-
-fn ports(spec: &core::ServiceSpec, skipped: &mut Skipped) -> Vec<ServicePort> {
-    let mut all: Vec<ServicePort> = Vec::new();
-    let mut known = BTreeSet::new();
-    for (i, port) in spec.ports.iter().flatten().enumerate() {
-        match one_port(port) {
-            Err((field, reason)) => skipped.field(format_args!("spec.ports[{i}].{field}"), reason),
-            Ok(port) if !known.insert((port.protocol, port.port)) => {
-                let reason = format!("{}/{} is there already", port.port, port.protocol);
-                skipped.field(format_args!("spec.ports[{i}]"), reason);
-            }
-            Ok(mut port) => {
-                let node_port = port.node_port.filter(|_| has_node_ports(spec));
-                port.node_port = node_port;
-                all.push(port);
-            }
-        }
-    }
-    all
-}
-
-/// A Service that became a ClusterIP again may still show the NodePorts that it had.
-fn has_node_ports(spec: &core::ServiceSpec) -> bool {
-    is_load_balancer(spec) || spec.type_.as_deref() == Some("NodePort")
-}
-
-fn one_port(port: &core::ServicePort) -> Result<ServicePort, (&'static str, String)> {
-    let name = port.name.as_deref().unwrap_or_default();
-    if !name.is_empty()
-        && let Some(reason) = bad_name("name", name)
-    {
-        return Err(("name", reason));
-    }
-    let node_port = match port.node_port {
-        None | Some(0) => None,
-        Some(number) => Some(port_number(number).map_err(|e| ("nodePort", e))?),
-    };
-    Ok(ServicePort {
-        name: name.into(),
-        protocol: protocol(port.protocol.as_deref()).map_err(|e| ("protocol", e))?,
-        port: port_number(port.port).map_err(|e| ("port", e))?,
-        node_port,
-    })
-}
-
-fn affinity(spec: &core::ServiceSpec, skipped: &mut Skipped) -> Option<u32> {
-    match spec.session_affinity.as_deref() {
-        Some("ClientIP") => {}
-        None | Some("" | "None") => return None,
+/// What makes the whole object unusable.
+fn checked(name: &ServiceName, object: &wire::Service) -> Result<Kind, String> {
+    let spec = &object.spec;
+    field::label(&name.namespace).map_err(|e| format!("metadata.namespace: {e}"))?;
+    field::label(&name.name).map_err(|e| format!("metadata.name: {e}"))?;
+    let kind = match spec.kind.as_deref() {
+        None | Some("" | "ClusterIP") => Kind::ClusterIp,
+        Some("NodePort") => Kind::NodePort,
+        Some("LoadBalancer") => Kind::LoadBalancer,
         Some(other) => {
-            skipped.field(
-                "spec.sessionAffinity",
-                format_args!("unknown affinity {other:?}"),
-            );
+            return Err(format!(
+                "spec.type: must be ClusterIP, NodePort, LoadBalancer or ExternalName, is {}",
+                field::quoted(other)
+            ));
+        }
+    };
+    let mut given = spec.cluster_ips.iter().chain(&spec.cluster_ip);
+    if given.all(|ip| ip.is_empty()) {
+        return Err("spec.clusterIP: is empty, and only an API server can allocate one".into());
+    }
+    Ok(kind)
+}
+
+fn created(meta: &wire::Meta, skipped: &mut Skipped) -> i64 {
+    let text = meta.creation_timestamp.as_deref().filter(|t| !t.is_empty());
+    text.and_then(|t| skipped.keep("metadata.creationTimestamp", field::timestamp(t)))
+        .map_or(i64::MAX, |t| t.as_second())
+}
+
+/// `clusterIPs`, or of an older object `clusterIP`; one of each family (`GetClusterIPByFamily`).
+fn cluster_ips(spec: &wire::ServiceSpec, skipped: &mut Skipped) -> Vec<IpAddr> {
+    let single = spec.cluster_ip.as_slice();
+    let (path, texts) = match spec.cluster_ips.as_slice() {
+        [] => ("spec.clusterIP", single),
+        several => ("spec.clusterIPs", several),
+    };
+    let mut ips: Vec<IpAddr> = Vec::with_capacity(texts.len().min(2));
+    for (i, text) in texts.iter().enumerate() {
+        let path = match path {
+            "spec.clusterIP" => path.to_owned(),
+            _ => format!("{path}[{i}]"),
+        };
+        let Some(ip) = skipped.keep(&path, field::frontend(text)) else {
+            continue;
+        };
+        let family = IpFamily::of(ip);
+        match ips.iter().any(|other| IpFamily::of(*other) == family) {
+            true => skipped.note(path, format_args!("a second {family} address: {ip}")),
+            false => ips.push(ip),
+        }
+    }
+    ips
+}
+
+fn addresses(path: &str, texts: &[String], skipped: &mut Skipped) -> Vec<IpAddr> {
+    let mut ips = Vec::with_capacity(texts.len());
+    for (i, text) in texts.iter().enumerate() {
+        let ip = skipped.keep(format_args!("{path}[{i}]"), field::frontend(text));
+        ips.extend(ip.filter(|ip| !ips.contains(ip)));
+    }
+    ips
+}
+
+/// Of `ipMode: Proxy` the load balancer itself must see the traffic, also that from inside.
+fn load_balancer_ips(status: &wire::ServiceStatus, skipped: &mut Skipped) -> Vec<IpAddr> {
+    let mut ips = Vec::new();
+    for (i, ingress) in status.load_balancer.ingress.iter().enumerate() {
+        let path = format_args!("status.loadBalancer.ingress[{i}]");
+        let Some(text) = ingress.ip.as_deref().filter(|ip| !ip.is_empty()) else {
+            continue;
+        };
+        match ingress.ip_mode.as_deref() {
+            None | Some("VIP") => {}
+            Some("Proxy") => continue,
+            Some(other) => {
+                let other = field::quoted(other);
+                skipped.note(
+                    format_args!("{path}.ipMode"),
+                    format_args!("must be VIP or Proxy, is {other}"),
+                );
+                continue;
+            }
+        }
+        let ip = skipped.keep(format_args!("{path}.ip"), field::frontend(text));
+        ips.extend(ip.filter(|ip| !ips.contains(ip)));
+    }
+    ips
+}
+
+fn source_ranges(spec: &wire::ServiceSpec, skipped: &mut Skipped) -> Vec<ipnet::IpNet> {
+    let texts = spec.load_balancer_source_ranges.iter().enumerate();
+    texts
+        .filter_map(|(i, text)| {
+            skipped.keep(
+                format_args!("spec.loadBalancerSourceRanges[{i}]"),
+                field::cidr(text),
+            )
+        })
+        .collect()
+}
+
+/// Means nothing unless traffic can come from outside (`ExternalPolicyLocal`).
+fn external_policy(
+    spec: &wire::ServiceSpec,
+    kind: Kind,
+    external_ips: &[IpAddr],
+    skipped: &mut Skipped,
+) -> TrafficPolicy {
+    let policy = field::policy(spec.external_traffic_policy.as_deref());
+    let policy = skipped
+        .keep("spec.externalTrafficPolicy", policy)
+        .unwrap_or_default();
+    match kind == Kind::ClusterIp && external_ips.is_empty() {
+        true => TrafficPolicy::Cluster,
+        false => policy,
+    }
+}
+
+fn affinity(spec: &wire::ServiceSpec, skipped: &mut Skipped) -> Option<u32> {
+    match spec.session_affinity.as_deref() {
+        None | Some("" | "None") => return None,
+        Some("ClientIP") => {}
+        Some(other) => {
+            let other = field::quoted(other);
+            let reason = format_args!("must be ClientIP or None, is {other}");
+            skipped.note("spec.sessionAffinity", reason);
             return None;
         }
     }
-    let config = spec
-        .session_affinity_config
-        .as_ref()
-        .and_then(|c| c.client_ip.as_ref());
-    match config.and_then(|c| c.timeout_seconds) {
-        None => Some(AFFINITY_SECONDS),
-        Some(seconds @ 1..=AFFINITY_MOST) => Some(seconds.unsigned_abs()),
-        Some(seconds) => {
-            let reason = format!("must be 1 to {AFFINITY_MOST}, is {seconds}; 10800 is used");
-            skipped.field("spec.sessionAffinityConfig.clientIP.timeoutSeconds", reason);
-            Some(AFFINITY_SECONDS)
-        }
-    }
+    let seconds = match &spec.session_affinity_config.client_ip.timeout_seconds {
+        None => Ok(AFFINITY_DEFAULT),
+        Some(Number::Whole(seconds @ 1..=AFFINITY_MOST)) => Ok(*seconds as u32),
+        Some(other) => Err(format!("must be 1 to {AFFINITY_MOST}, is {other}")),
+    };
+    let path = "spec.sessionAffinityConfig.clientIP.timeoutSeconds";
+    Some(skipped.keep(path, seconds).unwrap_or(AFFINITY_DEFAULT))
 }
 
 fn health_check(
-    spec: &core::ServiceSpec,
+    spec: &wire::ServiceSpec,
+    kind: Kind,
     policy: TrafficPolicy,
     skipped: &mut Skipped,
 ) -> Option<u16> {
-    let number = spec.health_check_node_port.filter(|n| *n != 0)?;
-    if !is_load_balancer(spec) || policy != TrafficPolicy::Local {
+    if kind != Kind::LoadBalancer || policy != TrafficPolicy::Local {
         return None;
     }
-    let port = port_number(number);
-    port.map_err(|reason| skipped.field("spec.healthCheckNodePort", reason))
-        .ok()
+    let port = field::optional_port(spec.health_check_node_port.as_ref());
+    skipped.keep("spec.healthCheckNodePort", port)?
+}
+
+fn ports(spec: &wire::ServiceSpec, kind: Kind, skipped: &mut Skipped) -> Vec<ServicePort> {
+    let mut numbers = HashSet::with_capacity(spec.ports.len());
+    let mut names = HashSet::with_capacity(spec.ports.len());
+    let mut ports = Vec::with_capacity(spec.ports.len());
+    for (i, object) in spec.ports.iter().enumerate() {
+        let path = format!("spec.ports[{i}]");
+        let Some((protocol, port)) = number(object, &path, skipped) else {
+            continue;
+        };
+        let name = object.name.as_deref().unwrap_or_default();
+        if !name.is_empty()
+            && skipped
+                .keep(format_args!("{path}.name"), field::label(name))
+                .is_none()
+        {
+            continue;
+        }
+        if numbers.contains(&(protocol, port)) {
+            skipped.note(
+                path,
+                format_args!("port {port}/{protocol} is there already"),
+            );
+        } else if names.contains(name) {
+            let name = field::quoted(name);
+            skipped.note(
+                format_args!("{path}.name"),
+                format_args!("is there already: {name}"),
+            );
+        } else {
+            numbers.insert((protocol, port));
+            names.insert(name);
+            let node_port = node_port(object, kind, &path, skipped);
+            ports.push(ServicePort {
+                name: name.into(),
+                protocol,
+                port,
+                node_port,
+            });
+        }
+    }
+    ports
+}
+
+fn number(object: &wire::Port, path: &str, skipped: &mut Skipped) -> Option<(Protocol, u16)> {
+    let protocol = field::protocol(object.protocol.as_deref());
+    let protocol = skipped.keep(format_args!("{path}.protocol"), protocol);
+    let port = skipped.keep(
+        format_args!("{path}.port"),
+        field::port(object.port.as_ref()),
+    );
+    Some((protocol?, port?))
+}
+
+fn node_port(object: &wire::Port, kind: Kind, path: &str, skipped: &mut Skipped) -> Option<u16> {
+    let path = format_args!("{path}.nodePort");
+    let port = skipped.keep(path, field::optional_port(object.node_port.as_ref()))??;
+    if kind == Kind::ClusterIp {
+        skipped.note(
+            path,
+            format_args!("{port}: only for type NodePort or LoadBalancer"),
+        );
+        return None;
+    }
+    Some(port)
 }

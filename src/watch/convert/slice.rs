@@ -1,121 +1,160 @@
 // SPDX-License-Identifier: Apache-2.0
-//! EndpointSlice objects (kube-proxy: `pkg/proxy/endpointslicecache.go`).
+//! EndpointSlice.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use k8s_openapi::api::discovery::v1 as discovery;
-
-use super::{Skipped, address, name_of, port_number, protocol, shared};
+use super::{Skipped, field};
 use crate::model::{
-    Conditions, EndpointPort, EndpointSlice, Hints, Observed, ServiceName, SliceEndpoint, SliceName,
+    Conditions, EndpointPort, EndpointSlice, Hints, IpFamily, Observed, ServiceName, SliceEndpoint,
+    SliceName,
 };
+use crate::watch::wire;
 
-/// Names the Service that a slice belongs to.
-const SERVICE_NAME: &str = "kubernetes.io/service-name";
-/// Slices of headless Services carry it: no proxy needs them.
-const HEADLESS: &str = "service.kubernetes.io/headless";
-/// When the change that led to this slice happened.
-const TRIGGER_TIME: &str = "endpoints.kubernetes.io/last-change-trigger-time";
-
-/// Converts an EndpointSlice. Those of headless Services, of host names and of no Service are gone
-/// to us.
-pub fn slice(object: &discovery::EndpointSlice) -> Observed<EndpointSlice> {
-    let meta = &object.metadata;
-    let label = |key: &str| meta.labels.as_ref().and_then(|l| l.get(key));
-    let Some(service) = label(SERVICE_NAME).filter(|s| !s.is_empty()) else {
+/// Converts an EndpointSlice.
+///
+/// Those of headless Services (label `service.kubernetes.io/headless`), of no Service (no label
+/// `kubernetes.io/service-name`) and of address type FQDN are gone.
+pub fn slice(name: &SliceName, object: &wire::EndpointSlice) -> Observed<EndpointSlice> {
+    let labels = &object.metadata.labels;
+    let service = labels.service_name.as_deref().filter(|n| !n.is_empty());
+    let Some(service) = service.filter(|_| labels.headless.is_none()) else {
         return Observed::gone();
     };
-    if label(HEADLESS).is_some() || object.address_type == "FQDN" {
-        return Observed::gone();
+    let family = match object.address_type.as_deref() {
+        Some("IPv4") => IpFamily::V4,
+        Some("IPv6") => IpFamily::V6,
+        Some("FQDN") => return Observed::gone(),
+        other => {
+            let other = field::quoted(other.unwrap_or_default());
+            return Observed::rejected(format!(
+                "addressType: must be IPv4, IPv6 or FQDN, is {other}"
+            ));
+        }
+    };
+    if let Err(reason) = checked(name, service) {
+        return Observed::rejected(reason);
     }
-    let name = name_of(meta);
     let mut skipped = Skipped::default();
-    let ports = object.ports.iter().flatten().enumerate();
-    let ports = ports
-        .filter_map(|(i, port)| one_port(i, port, &mut skipped))
-        .collect();
-    let endpoints = object.endpoints.iter().flatten().enumerate();
-    let endpoints = endpoints
-        .filter_map(|(i, e)| one_endpoint(i, e, &mut skipped))
-        .collect();
-    let triggered = meta.annotations.as_ref().and_then(|a| a.get(TRIGGER_TIME));
     let slice = EndpointSlice {
-        service: ServiceName::new(name.namespace.clone(), service.as_str()),
-        name: SliceName::new(name.namespace, name.name),
-        ports,
-        endpoints,
-        triggered_at: triggered
-            .and_then(|t| t.parse::<jiff::Timestamp>().ok())
-            .map(jiff::Timestamp::as_millisecond),
+        name: name.clone(),
+        service: ServiceName::new(name.namespace.clone(), service),
+        ports: ports("ports", &object.ports, &mut skipped),
+        endpoints: endpoints(&object.endpoints, family, &mut skipped),
+        triggered_at: triggered_at(&object.metadata.annotations, &mut skipped),
     };
-    Observed {
-        object: Some(slice),
-        skipped: skipped.0,
+    skipped.observed(slice)
+}
+
+fn checked(name: &SliceName, service: &str) -> Result<(), String> {
+    field::label(&name.namespace).map_err(|e| format!("metadata.namespace: {e}"))?;
+    field::subdomain(&name.name).map_err(|e| format!("metadata.name: {e}"))?;
+    field::label(service).map_err(|e| format!("metadata.labels[kubernetes.io/service-name]: {e}"))
+}
+
+/// Ports, without those that have no number: these mean all ports, which is nothing to a proxy.
+pub(super) fn ports(
+    path: &str,
+    objects: &[wire::EndpointPort],
+    skipped: &mut Skipped,
+) -> Vec<EndpointPort> {
+    let mut ports: Vec<EndpointPort> = Vec::with_capacity(objects.len());
+    let mut taken = std::collections::HashSet::with_capacity(objects.len());
+    for (i, object) in objects.iter().enumerate() {
+        if object.port.is_none() {
+            continue;
+        }
+        let path = format!("{path}[{i}]");
+        let protocol = field::protocol(object.protocol.as_deref());
+        let protocol = skipped.keep(format_args!("{path}.protocol"), protocol);
+        let port = skipped.keep(
+            format_args!("{path}.port"),
+            field::port(object.port.as_ref()),
+        );
+        let (Some(protocol), Some(port)) = (protocol, port) else {
+            continue;
+        };
+        let name = object.name.as_deref().unwrap_or_default();
+        match taken.insert((name, protocol)) {
+            true => ports.push(EndpointPort {
+                name: name.into(),
+                protocol,
+                port,
+            }),
+            false => {
+                let name = field::quoted(name);
+                skipped.note(
+                    format_args!("{path}.name"),
+                    format_args!("is there already: {name}"),
+                );
+            }
+        }
+    }
+    ports
+}
+
+fn endpoints(
+    objects: &[wire::Endpoint],
+    family: IpFamily,
+    skipped: &mut Skipped,
+) -> Vec<SliceEndpoint> {
+    let mut endpoints = Vec::with_capacity(objects.len());
+    for (i, object) in objects.iter().enumerate() {
+        let address = endpoint_address(&object.addresses, family);
+        let path = format_args!("endpoints[{i}].addresses[0]");
+        let Some(address) = skipped.keep(path, address) else {
+            continue;
+        };
+        endpoints.push(SliceEndpoint {
+            address,
+            conditions: conditions(&object.conditions),
+            node: some_name(object.node_name.as_deref()),
+            zone: some_name(object.zone.as_deref()),
+            hints: object.hints.as_ref().and_then(hints),
+        });
+    }
+    endpoints
+}
+
+fn endpoint_address(texts: &[String], family: IpFamily) -> Result<IpAddr, String> {
+    let address = field::endpoint(texts.first().ok_or("is missing")?)?;
+    match IpFamily::of(address) == family {
+        true => Ok(address),
+        false => Err(format!("not an {family} address: {address}")),
     }
 }
 
-/// A port without a number means all ports, which no Service can use.
-fn one_port(
-    i: usize,
-    port: &discovery::EndpointPort,
-    skipped: &mut Skipped,
-) -> Option<EndpointPort> {
-    let number = port.port.filter(|n| *n != 0)?;
-    let mut field = |name: &str, reason: String| {
-        skipped.field(format_args!("ports[{i}].{name}"), reason);
-    };
-    let number = port_number(number).map_err(|e| field("port", e)).ok()?;
-    let protocol = protocol(port.protocol.as_deref())
-        .map_err(|e| field("protocol", e))
-        .ok()?;
-    let name = port.name.as_deref().unwrap_or_default().into();
-    Some(EndpointPort {
-        name,
-        protocol,
-        port: number,
-    })
+fn conditions(object: &wire::Conditions) -> Conditions {
+    let default = Conditions::default();
+    Conditions {
+        ready: object.ready.unwrap_or(default.ready),
+        serving: object.serving.unwrap_or(default.serving),
+        terminating: object.terminating.unwrap_or(default.terminating),
+    }
 }
 
-fn one_endpoint(
-    i: usize,
-    endpoint: &discovery::Endpoint,
-    skipped: &mut Skipped,
-) -> Option<SliceEndpoint> {
-    let text = endpoint
-        .addresses
-        .first()
-        .map(String::as_str)
-        .unwrap_or_default();
-    let address = address(text)
-        .map_err(|reason| skipped.field(format_args!("endpoints[{i}].addresses[0]"), reason))
-        .ok()?;
-    let given = endpoint.conditions.as_ref();
-    let conditions = Conditions {
-        ready: given.and_then(|c| c.ready).unwrap_or(true),
-        serving: given.and_then(|c| c.serving).unwrap_or(true),
-        terminating: given.and_then(|c| c.terminating).unwrap_or(false),
-    };
-    Some(SliceEndpoint {
-        address,
-        conditions,
-        node: shared(&endpoint.node_name),
-        zone: shared(&endpoint.zone),
-        hints: endpoint.hints.as_ref().and_then(hints),
-    })
+pub(super) fn some_name(text: Option<&str>) -> Option<Arc<str>> {
+    text.filter(|t| !t.is_empty()).map(Arc::from)
 }
 
-fn hints(given: &discovery::EndpointHints) -> Option<Box<Hints>> {
-    let zones: Vec<Arc<str>> = given
-        .for_zones
-        .iter()
-        .flatten()
-        .map(|z| z.name.as_str().into())
-        .collect();
-    let nodes: Vec<Arc<str>> = given
-        .for_nodes
-        .iter()
-        .flatten()
-        .map(|n| n.name.as_str().into())
-        .collect();
-    (!zones.is_empty() || !nodes.is_empty()).then(|| Box::new(Hints { zones, nodes }))
+fn hints(object: &wire::Hints) -> Option<Box<Hints>> {
+    let names = |targets: &[wire::Target]| -> Vec<Arc<str>> {
+        targets
+            .iter()
+            .filter_map(|t| some_name(t.name.as_deref()))
+            .collect()
+    };
+    let hints = Hints {
+        zones: names(&object.for_zones),
+        nodes: names(&object.for_nodes),
+    };
+    (hints != Hints::default()).then(|| Box::new(hints))
+}
+
+pub(super) fn triggered_at(annotations: &wire::Annotations, skipped: &mut Skipped) -> Option<i64> {
+    let text = annotations.triggered_at.as_deref()?;
+    let path = "metadata.annotations[endpoints.kubernetes.io/last-change-trigger-time]";
+    skipped
+        .keep(path, field::timestamp(text))
+        .map(|t| t.as_millisecond())
 }

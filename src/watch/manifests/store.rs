@@ -1,230 +1,411 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Which file says what, and the events that a changed file gives. PURE.
+//! What all files together say: who defines which object, and what has been announced.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::fmt;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::parse::{Broken, Item};
-use crate::model::{EndpointSlice, Event, Observed, ServiceName, SliceName};
+use super::load::{Content, Loaded, load};
+use super::object::{Converted, Fresh, Key, Mirrors, found, gone};
+use crate::model::{Event, Observed, ServiceName, SliceName};
+use crate::watch::convert::mirror_name;
 
-/// Names an object among all files.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Key {
-    Service(ServiceName),
-    Slice(SliceName),
-    Endpoints(ServiceName),
-    Node(Arc<str>),
-    ServiceCidr(Arc<str>),
-}
+/// A file name, without the directory.
+pub(super) type FileName = Arc<str>;
 
-impl fmt::Display for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Key::Service(name) => write!(f, "Service {name}"),
-            Key::Slice(name) => write!(f, "EndpointSlice {name}"),
-            Key::Endpoints(name) => write!(f, "Endpoints {name}"),
-            Key::Node(name) => write!(f, "Node {name}"),
-            Key::ServiceCidr(name) => write!(f, "ServiceCIDR {name}"),
-        }
-    }
-}
+/// How many objects that are defined elsewhere are named in a report.
+const MOST_NAMED: usize = 3;
 
-/// What a changed file leads to.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Update {
-    /// News, in order.
-    pub(super) events: Vec<Event>,
-    /// Files whose version of an object counts from now on: to be read again.
-    pub(super) read_again: BTreeSet<Arc<str>>,
-}
-
-/// All files and what they say. Of objects only the names are kept.
+/// The files of a directory and the objects in them.
+///
+/// An object that several files define is taken from the first of them by name; if that one drops
+/// it, from the next.
 #[derive(Debug)]
 pub(super) struct Store {
-    node_name: Arc<str>,
-    files: BTreeMap<Arc<str>, HashSet<Key>>,
-    owners: HashMap<Key, Arc<str>>,
-    /// Files that have an object which a file with a smaller name has too.
-    waiting: HashMap<Key, BTreeSet<Arc<str>>>,
-    /// Services with a selector: their Endpoints are not for us.
-    selecting: HashSet<ServiceName>,
-    endpoints: HashMap<ServiceName, Vec<(SliceName, Observed<EndpointSlice>)>>,
+    dir: PathBuf,
+    own: String,
+    files: BTreeMap<FileName, File>,
+    objects: HashMap<Key, Entry>,
+}
+
+#[derive(Debug, Default)]
+struct File {
+    content: Content,
+    /// Why its newest text is not its content.
+    broken: Option<String>,
+    /// Objects that count from elsewhere.
+    outdone: BTreeSet<Key>,
+    /// What was last said of the file.
+    said: String,
+}
+
+#[derive(Debug)]
+struct Entry {
+    /// The files that define it, the first by name in front. Empty only within a round.
+    files: Vec<FileName>,
+    /// Hash of what was announced.
+    announced: Option<u64>,
+    /// Of a Service: has a selector.
+    selector: bool,
+    /// Of Endpoints: how many slices were announced.
+    slices: usize,
+}
+
+/// What one round leaves to its end.
+#[derive(Default)]
+struct Round {
+    /// Objects that a file no longer defines.
+    dropped: BTreeSet<Key>,
+    /// Objects that have to be read again from their file.
+    wanted: BTreeMap<FileName, BTreeSet<Key>>,
+    /// Endpoints, which depend on their Services.
+    endpoints: HashMap<Key, (u64, Mirrors)>,
+    /// Endpoints whose Service got or lost its selector.
+    concerned: BTreeSet<Key>,
+    /// Files of which something else may have to be said.
+    touched: BTreeSet<FileName>,
 }
 
 impl Store {
-    /// Knows nothing yet.
-    pub(super) fn new(node_name: Arc<str>) -> Self {
+    /// An empty store. `own` is the name of the own Node.
+    pub(super) fn new(dir: PathBuf, own: String) -> Self {
         Self {
-            node_name,
+            dir,
+            own,
             files: BTreeMap::new(),
-            owners: HashMap::new(),
-            waiting: HashMap::new(),
-            selecting: HashSet::new(),
-            endpoints: HashMap::new(),
+            objects: HashMap::new(),
         }
     }
 
-    /// The files that are known.
-    pub(super) fn files(&self) -> impl Iterator<Item = &Arc<str>> {
+    /// The files that are known, also those that are broken.
+    pub(super) fn files(&self) -> impl Iterator<Item = &FileName> {
         self.files.keys()
     }
 
-    /// A file was read. A broken one keeps what it said before.
-    pub(super) fn read(&mut self, file: &Arc<str>, content: Result<Vec<Item>, Broken>) -> Update {
-        let mut update = Update::default();
-        let mut reasons = Vec::new();
-        match content {
-            Err(broken) => reasons.push(broken.to_string()),
-            Ok(items) => {
-                let mut said = HashSet::new();
-                for item in items {
-                    let key = key(&item);
-                    if !said.insert(key.clone()) {
-                        reasons.push(format!("{key} is there twice, the first one counts"));
-                    } else if let Err(reason) = self.take(file, &key, &mut update) {
-                        reasons.push(reason);
-                    } else {
-                        self.say(item, &mut update.events);
-                    }
-                }
-                let before = self.files.insert(file.clone(), said).unwrap_or_default();
-                let now = self.files.get(file).cloned().unwrap_or_default();
-                before
-                    .difference(&now)
-                    .for_each(|key| self.release(file, key, &mut update));
+    /// Reads these files again, in the order of their names, and announces what changed by it.
+    pub(super) fn read(&mut self, files: &BTreeSet<FileName>, send: &mut dyn FnMut(Event)) {
+        let mut round = Round::default();
+        for name in files {
+            self.read_one(name, &mut round, send);
+        }
+        self.settle_dropped(&mut round, send);
+        self.read_wanted(&mut round, send);
+        self.settle_endpoints(&mut round, send);
+        self.report(&round.touched, send);
+        self.files.retain(|_, file| !file.is_nothing());
+    }
+
+    fn read_one(&mut self, name: &FileName, round: &mut Round, send: &mut dyn FnMut(Event)) {
+        round.touched.insert(name.clone());
+        let old = std::mem::take(&mut self.files.entry(name.clone()).or_default().content);
+        let result = load(&self.dir.join(&**name), &old, &self.own);
+        let file = self.files.entry(name.clone()).or_default();
+        match result {
+            Err(failure) => {
+                file.content = old;
+                file.broken = Some(failure.to_string());
+            }
+            Ok(loaded) => {
+                file.broken = None;
+                let loaded = loaded.unwrap_or_default();
+                self.take(name, old, loaded, round, send);
             }
         }
-        let (name, reason) = (file.to_string(), reasons.join("; "));
-        update.events.push(Event::Source { name, reason });
-        update
     }
 
-    /// A file is no longer there.
-    pub(super) fn removed(&mut self, file: &Arc<str>) -> Update {
-        let mut update = Update::default();
-        for key in self.files.remove(file).unwrap_or_default() {
-            self.release(file, &key, &mut update);
+    /// Replaces the content of a file.
+    fn take(
+        &mut self,
+        name: &FileName,
+        old: Content,
+        loaded: Loaded,
+        round: &mut Round,
+        send: &mut dyn FnMut(Event),
+    ) {
+        let Loaded { content, fresh } = loaded;
+        let (first, repeated) = content.first_and_repeated();
+        for (key, _) in &old.objects {
+            if !first.contains_key(key) && self.unclaim(name, key) {
+                round.dropped.insert(key.clone());
+            }
         }
-        let name = file.to_string();
-        update.events.push(Event::Source {
-            name,
-            reason: String::new(),
-        });
-        update
-    }
-
-    /// Makes the file the owner of the object, unless one with a smaller name has it.
-    fn take(&mut self, file: &Arc<str>, key: &Key, update: &mut Update) -> Result<(), String> {
-        match self.owners.get(key).filter(|owner| *owner != file).cloned() {
-            Some(owner) if owner < *file => {
-                self.waiting
-                    .entry(key.clone())
+        for key in first.keys() {
+            self.claim(name, key, round);
+        }
+        for fresh in fresh {
+            if first.get(&fresh.key) == Some(&fresh.hash) && self.owns(name, &fresh.key) {
+                self.announce(fresh, round, send);
+            }
+        }
+        // Known text may define an object that only now counts, say after a repetition went.
+        for (key, hash) in &first {
+            let waits = round.endpoints.contains_key(*key);
+            if self.owns(name, key) && !waits && self.objects[*key].announced != Some(*hash) {
+                round
+                    .wanted
+                    .entry(name.clone())
                     .or_default()
-                    .insert(file.clone());
-                return Err(format!("{key} is in {owner} already"));
+                    .insert((*key).clone());
             }
-            Some(loser) => {
-                // Read once more, it reports that its version does not count.
-                self.waiting
-                    .entry(key.clone())
-                    .or_default()
-                    .insert(loser.clone());
-                update.read_again.insert(loser);
-            }
-            None => {}
         }
-        self.owners.insert(key.clone(), file.clone());
-        Ok(())
+        let mut notes = repeated.into_iter().collect::<Vec<_>>();
+        notes.sort_unstable();
+        let notes: Vec<_> = notes
+            .iter()
+            .map(|key| format!("{key} is defined more than once, the first counts"))
+            .collect();
+        let file = self.files.entry(name.clone()).or_default();
+        file.content = content;
+        file.content.notes.extend(notes);
     }
 
-    /// The file has the object no longer: the next one's version counts, or it is gone.
-    fn release(&mut self, file: &Arc<str>, key: &Key, update: &mut Update) {
-        if let Some(waiting) = self.waiting.get_mut(key) {
-            waiting.remove(file);
+    fn owns(&self, name: &FileName, key: &Key) -> bool {
+        self.objects
+            .get(key)
+            .is_some_and(|entry| entry.files.first() == Some(name))
+    }
+
+    fn claim(&mut self, name: &FileName, key: &Key, round: &mut Round) {
+        let Some(entry) = self.objects.get_mut(key) else {
+            let entry = Entry {
+                files: vec![name.clone()],
+                announced: None,
+                selector: false,
+                slices: 0,
+            };
+            self.objects.insert(key.clone(), entry);
+            return;
+        };
+        let Err(index) = entry.files.binary_search(name) else {
+            return;
+        };
+        entry.files.insert(index, name.clone());
+        let loser = match index {
+            0 => entry.files.get(1),
+            _ => Some(name),
+        };
+        if let Some(loser) = loser {
+            self.files
+                .entry(loser.clone())
+                .or_default()
+                .outdone
+                .insert(key.clone());
+            round.touched.insert(loser.clone());
         }
-        if self.owners.get(key) != Some(file) {
+    }
+
+    /// Whether the object counted from this file.
+    fn unclaim(&mut self, name: &FileName, key: &Key) -> bool {
+        if let Some(file) = self.files.get_mut(name) {
+            file.outdone.remove(key);
+        }
+        let Some(entry) = self.objects.get_mut(key) else {
+            return false;
+        };
+        let owned = entry.files.first() == Some(name);
+        entry.files.retain(|file| file != name);
+        owned
+    }
+
+    fn announce(&mut self, fresh: Fresh, round: &mut Round, send: &mut dyn FnMut(Event)) {
+        let Fresh { key, hash, object } = fresh;
+        let Some(entry) = self.objects.get_mut(&key) else {
+            return;
+        };
+        if entry.announced == Some(hash) {
             return;
         }
-        self.owners.remove(key);
-        let next = self.waiting.get(key).and_then(|w| w.first().cloned());
-        self.waiting
-            .retain(|k, waiting| k != key || !waiting.is_empty());
-        match next {
-            Some(next) => drop(update.read_again.insert(next)),
-            None => self.say_gone(key, &mut update.events),
-        }
-    }
-
-    fn say(&mut self, item: Item, events: &mut Vec<Event>) {
-        match item {
-            Item::Service(name, observed, selects) => {
-                events.push(Event::Service(name.clone(), observed));
-                self.selects(&name, selects, events);
+        match object {
+            Converted::Endpoints(slices) => {
+                round.endpoints.insert(key, (hash, slices));
+                return;
             }
-            Item::Slice(name, observed) => events.push(Event::Slice(name, observed)),
-            Item::Endpoints(name, slices) => {
-                self.hide_endpoints(&name, events);
-                self.endpoints.insert(name.clone(), slices);
-                self.show_endpoints(&name, events);
+            Converted::Service(_, selector) if entry.selector != selector => {
+                entry.selector = selector;
+                round.concerned.extend(endpoints_of(&key));
             }
-            Item::Node(name, observed) if name == self.node_name => {
-                events.push(Event::Node(observed));
-            }
-            Item::Node(..) => {}
-            Item::ServiceCidr(name, observed) => events.push(Event::ServiceCidr(name, observed)),
-        }
-    }
-
-    fn say_gone(&mut self, key: &Key, events: &mut Vec<Event>) {
-        match key {
-            Key::Service(name) => {
-                events.push(Event::Service(name.clone(), Observed::gone()));
-                self.selects(name, false, events);
-            }
-            Key::Slice(name) => events.push(Event::Slice(name.clone(), Observed::gone())),
-            Key::Endpoints(name) => {
-                self.hide_endpoints(name, events);
-                self.endpoints.remove(name);
-            }
-            Key::Node(name) if *name == self.node_name => {
-                events.push(Event::Node(Observed::gone()));
-            }
-            Key::Node(_) => {}
-            Key::ServiceCidr(name) => {
-                events.push(Event::ServiceCidr(name.clone(), Observed::gone()));
-            }
-        }
-    }
-
-    /// Endpoints count only for a Service without selector: of others, slices are made.
-    fn selects(&mut self, name: &ServiceName, selects: bool, events: &mut Vec<Event>) {
-        match selects {
-            true if self.selecting.insert(name.clone()) => self.hide_endpoints(name, events),
-            false if self.selecting.remove(name) => self.show_endpoints(name, events),
             _ => {}
         }
+        entry.announced = Some(hash);
+        found(&key, object).into_iter().for_each(send);
     }
 
-    fn show_endpoints(&self, name: &ServiceName, events: &mut Vec<Event>) {
-        if !self.selecting.contains(name) {
-            let slices = self.endpoints.get(name).into_iter().flatten().cloned();
-            events.extend(slices.map(|(name, observed)| Event::Slice(name, observed)));
+    fn settle_dropped(&mut self, round: &mut Round, send: &mut dyn FnMut(Event)) {
+        for key in std::mem::take(&mut round.dropped) {
+            match self
+                .objects
+                .get(&key)
+                .map(|entry| entry.files.first().cloned())
+            {
+                None => {}
+                Some(None) => self.end(&key, round, send),
+                Some(Some(next)) => {
+                    self.files
+                        .entry(next.clone())
+                        .or_default()
+                        .outdone
+                        .remove(&key);
+                    round.touched.insert(next.clone());
+                    round.wanted.entry(next).or_default().insert(key);
+                }
+            }
         }
     }
 
-    fn hide_endpoints(&self, name: &ServiceName, events: &mut Vec<Event>) {
-        let slices = self.endpoints.get(name).into_iter().flatten();
-        events.extend(slices.map(|(name, _)| Event::Slice(name.clone(), Observed::gone())));
+    fn end(&mut self, key: &Key, round: &mut Round, send: &mut dyn FnMut(Event)) {
+        let Some(entry) = self.objects.remove(key) else {
+            return;
+        };
+        if entry.selector {
+            round.concerned.extend(endpoints_of(key));
+        }
+        if let Key::Endpoints(name) = key {
+            slices_gone(name, 0..entry.slices, send);
+        } else if entry.announced.is_some() {
+            gone(key).into_iter().for_each(send);
+        }
+    }
+
+    /// Reads files in full for objects that only they have, and of which nothing is kept.
+    fn read_wanted(&mut self, round: &mut Round, send: &mut dyn FnMut(Event)) {
+        for (name, keys) in std::mem::take(&mut round.wanted) {
+            let loaded = load(&self.dir.join(&*name), &Content::default(), &self.own);
+            let mut fresh: HashMap<Key, Fresh> = HashMap::new();
+            for object in loaded.ok().flatten().unwrap_or_default().fresh {
+                if keys.contains(&object.key) {
+                    fresh.entry(object.key.clone()).or_insert(object);
+                }
+            }
+            for key in keys {
+                match fresh.remove(&key) {
+                    Some(object) => self.announce(object, round, send),
+                    None => self.lose(&key, send),
+                }
+            }
+        }
+    }
+
+    /// The file that has the object can't be read just now: the object is gone until it can.
+    fn lose(&mut self, key: &Key, send: &mut dyn FnMut(Event)) {
+        let Some(entry) = self.objects.get_mut(key) else {
+            return;
+        };
+        entry.announced = None;
+        let slices = std::mem::take(&mut entry.slices);
+        if let Key::Endpoints(name) = key {
+            slices_gone(name, 0..slices, send);
+        } else {
+            gone(key).into_iter().for_each(send);
+        }
+    }
+
+    /// Endpoints count only for a Service without selector: of another one the cluster has
+    /// EndpointSlices of its own.
+    fn settle_endpoints(&mut self, round: &mut Round, send: &mut dyn FnMut(Event)) {
+        let concerned = std::mem::take(&mut round.concerned);
+        for key in concerned
+            .into_iter()
+            .filter(|key| !round.endpoints.contains_key(key))
+        {
+            let selected = self.is_selected(&key);
+            let Some(entry) = self.objects.get_mut(&key) else {
+                continue;
+            };
+            if selected {
+                let slices = std::mem::take(&mut entry.slices);
+                if let Key::Endpoints(name) = &key {
+                    slices_gone(name, 0..slices, send);
+                }
+            } else if let Some(file) = entry.files.first().cloned() {
+                entry.announced = None;
+                round.wanted.entry(file).or_default().insert(key);
+            }
+        }
+        self.read_wanted(round, send);
+        for (key, (hash, slices)) in std::mem::take(&mut round.endpoints) {
+            let slices = if self.is_selected(&key) {
+                Vec::new()
+            } else {
+                slices
+            };
+            let Key::Endpoints(name) = &key else { continue };
+            let Some(entry) = self.objects.get_mut(&key) else {
+                continue;
+            };
+            entry.announced = Some(hash);
+            let before = std::mem::replace(&mut entry.slices, slices.len());
+            slices_gone(name, slices.len()..before, send);
+            slices
+                .into_iter()
+                .for_each(|(name, slice)| send(Event::Slice(name, slice)));
+        }
+    }
+
+    fn is_selected(&self, endpoints: &Key) -> bool {
+        let Key::Endpoints(name) = endpoints else {
+            return false;
+        };
+        let service = ServiceName::new(name.namespace.clone(), name.name.clone());
+        self.objects
+            .get(&Key::Service(service))
+            .is_some_and(|entry| entry.selector)
+    }
+
+    fn report(&mut self, touched: &BTreeSet<FileName>, send: &mut dyn FnMut(Event)) {
+        for name in touched {
+            let Some(file) = self.files.get(name) else {
+                continue;
+            };
+            let reason = self.reason(name, file);
+            let Some(file) = self.files.get_mut(name) else {
+                continue;
+            };
+            if file.said != reason {
+                file.said = reason.clone();
+                send(Event::Source {
+                    name: name.to_string(),
+                    reason,
+                });
+            }
+        }
+    }
+
+    fn reason(&self, name: &FileName, file: &File) -> String {
+        let broken = file.broken.iter().cloned();
+        let others = file.outdone.iter().take(MOST_NAMED).filter_map(|key| {
+            let first = self.objects.get(key)?.files.first()?;
+            (first != name).then(|| format!("{key} is defined in {first} already"))
+        });
+        let more = file.outdone.len().saturating_sub(MOST_NAMED);
+        let more = (more > 0).then(|| format!("and so are {more} more objects"));
+        let notes = file.content.notes.iter().cloned();
+        broken
+            .chain(notes)
+            .chain(others)
+            .chain(more)
+            .collect::<Vec<_>>()
+            .join("; ")
     }
 }
 
-fn key(item: &Item) -> Key {
-    match item {
-        Item::Service(name, ..) => Key::Service(name.clone()),
-        Item::Slice(name, _) => Key::Slice(name.clone()),
-        Item::Endpoints(name, _) => Key::Endpoints(name.clone()),
-        Item::Node(name, _) => Key::Node(name.clone()),
-        Item::ServiceCidr(name, _) => Key::ServiceCidr(name.clone()),
+impl File {
+    fn is_nothing(&self) -> bool {
+        self.content.objects.is_empty() && self.said.is_empty() && self.broken.is_none()
+    }
+}
+
+fn endpoints_of(service: &Key) -> Option<Key> {
+    match service {
+        Key::Service(name) => Some(Key::Endpoints(SliceName::new(
+            name.namespace.clone(),
+            name.name.clone(),
+        ))),
+        _ => None,
+    }
+}
+
+fn slices_gone(name: &SliceName, range: std::ops::Range<usize>, send: &mut dyn FnMut(Event)) {
+    for index in range {
+        send(Event::Slice(mirror_name(name, index), Observed::gone()));
     }
 }

@@ -10,11 +10,16 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 /// The nft commands to list with: the system's, and what `FERRULE_NFT_ALSO` names further,
-/// separated by spaces.
+/// separated by colons.
 fn nft_commands() -> Vec<String> {
     let further = std::env::var("FERRULE_NFT_ALSO").unwrap_or_default();
     let mut commands = vec!["nft".to_owned()];
-    commands.extend(further.split_whitespace().map(str::to_owned));
+    commands.extend(
+        further
+            .split(':')
+            .filter(|c| !c.is_empty())
+            .map(str::to_owned),
+    );
     commands
 }
 

@@ -57,6 +57,7 @@ fn update() -> Action {
 }
 
 /// Rules, as nft lists them.
+#[expect(clippy::too_many_lines, reason = "a table")]
 pub(super) fn rules(family: IpFamily) -> Vec<(Rule, String)> {
     use Field::{Destination, OriginalDestination, OriginalPort, OriginalSource, Port, Source};
     let ip = of(family, "ip", "ip6");

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+# Needs cargo (rustc >= 1.89) and make; `demo`, `test` and `bench-sync` need root and set up the
+# rest themselves (scripts/setup.sh).
+
+CARGO ?= cargo
+IMAGE ?= ferrule:dev
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+# The one container builder that is there.
+CONTAINER ?= $(firstword $(foreach c,docker podman buildah,$(if $(shell command -v $(c)),$(c))))
+
+.PHONY: help build check test demo bench-sync layers deny image clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+build: ## build the release binary, target/release/ferrule
+	@scripts/setup.sh build
+	$(CARGO) build --release --locked --bin ferrule
+
+check: ## format, lints, module layers, licences and sources of dependencies
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	@$(MAKE) --no-print-directory layers deny
+
+test: ## all tests that need no cluster (root)
+	@scripts/setup.sh test
+	@scripts/test.sh
+
+demo: ## three nodes, pods and an outside client on this machine (root)
+	@scripts/setup.sh demo
+	$(CARGO) build --release --locked --bin ferrule
+	$(CARGO) build --release --locked -p ferrule-conformance --bin ferrule-demo
+	@FERRULE_BIN="$${FERRULE_BIN:-$(abspath $(TARGET_DIR))/release/ferrule}" $(TARGET_DIR)/release/ferrule-demo
+
+bench-sync: ## cold start, changes, memory at 1,000 to 30,000 Services (root); BENCH_ARGS=--help
+	@scripts/setup.sh bench
+	$(CARGO) build --release --locked --bin ferrule
+	$(CARGO) bench --locked --bench sync -- $(BENCH_ARGS)
+
+layers: ## check which module may use which
+	$(CARGO) test --locked --test layers
+
+deny: ## cargo-deny: licences, bans, sources, and advisories where reachable
+	@scripts/deny.sh
+
+image: ## container image IMAGE=ferrule:dev, by docker, podman or buildah
+	$(if $(CONTAINER),,$(error make image needs docker, podman or buildah))
+	$(CONTAINER) build -t $(IMAGE) -f daemonset/Containerfile .
+
+clean: ## remove everything that was built
+	$(CARGO) clean

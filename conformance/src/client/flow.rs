@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One connection: its socket and how far it has come.
+
+use std::io::IoSliceMut;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use ferrule::model::Protocol;
+use nix::cmsg_space;
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::socket::{
+    ControlMessageOwned, MsgFlags, SockaddrStorage, bind, connect, getsockopt, recvmsg, send,
+    setsockopt, sockopt,
+};
+
+use super::{Answer, Attempt};
+use crate::netns::Namespace;
+use crate::sctp::Init;
+use crate::socket;
+
+/// A connection under way.
+#[derive(Debug)]
+pub(super) struct Flow {
+    pub(super) fd: OwnedFd,
+    attempt: Attempt,
+    started: Instant,
+    connected: bool,
+    heard: Vec<u8>,
+    init: Init,
+}
+
+/// Errors that mean: somebody said no. Port unreachable, a reset, and what a kernel without SCTP
+/// says to it (protocol unreachable; in ICMPv6 unknown next header).
+fn refusal(e: Errno) -> bool {
+    matches!(
+        e,
+        Errno::ECONNREFUSED | Errno::ECONNRESET | Errno::ENOPROTOOPT | Errno::EPROTO
+    )
+}
+
+/// How many raw flows there have been. Ports come round after all others: the kernel remembers a
+/// flow for some seconds, and holds the same ports with another tag for an error.
+static RAW_FLOWS: AtomicU32 = AtomicU32::new(0);
+
+fn fresh_init(to: u16) -> Init {
+    let n = RAW_FLOWS.fetch_add(1, Ordering::Relaxed);
+    let source = 1_024 + (n % (65_536 - 1_024)) as u16;
+    Init {
+        source,
+        destination: to,
+        tag: n.wrapping_mul(0x9e37_79b1) | 1,
+    }
+}
+
+impl Flow {
+    /// Opens the socket, in the namespace of the calling thread, and sends the first packet.
+    pub(super) fn start(attempt: Attempt) -> Result<Self, Answer> {
+        let broken = |e: Errno| Answer::Broken(format!("{}: {e}", attempt.to));
+        let fd = Self::socket(attempt).map_err(broken)?;
+        let init = fresh_init(attempt.to.port());
+        let mut flow = Self {
+            fd,
+            attempt,
+            started: Instant::now(),
+            connected: false,
+            heard: vec![],
+            init,
+        };
+        flow.connect().map_err(broken)?;
+        Ok(flow)
+    }
+
+    fn socket(attempt: Attempt) -> nix::Result<OwnedFd> {
+        let fd = socket::open(attempt.protocol, attempt.to.ip())?;
+        if attempt.via != 0 {
+            setsockopt(&fd, sockopt::Mark, &u32::from(attempt.via))?;
+        }
+        match attempt.to {
+            SocketAddr::V4(_) if attempt.protocol == Protocol::Sctp => {
+                setsockopt(&fd, sockopt::Ipv4RecvErr, &true)?;
+            }
+            SocketAddr::V6(_) if attempt.protocol == Protocol::Sctp => {
+                setsockopt(&fd, sockopt::Ipv6RecvErr, &true)?;
+            }
+            _ => {}
+        }
+        if let Some(source) = attempt.source {
+            bind(
+                fd.as_raw_fd(),
+                &SockaddrStorage::from(SocketAddr::new(source, 0)),
+            )?;
+        }
+        Ok(fd)
+    }
+
+    fn connect(&mut self) -> nix::Result<()> {
+        let to = socket::raw_port(self.attempt.protocol, self.attempt.to);
+        match connect(self.fd.as_raw_fd(), &to) {
+            Ok(()) => self.greet(),
+            Err(Errno::EINPROGRESS) => Ok(()),
+            // A rule in the output hook dropped the first packet; an ICMP error may follow.
+            Err(Errno::EPERM) => Ok(()),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Sends what a server waits for: nothing in TCP.
+    pub(super) fn greet(&mut self) -> nix::Result<()> {
+        self.connected = true;
+        let packet = match self.attempt.protocol {
+            Protocol::Tcp => return Ok(()),
+            Protocol::Udp => b"who?".to_vec(),
+            Protocol::Sctp => self.init.encode(),
+        };
+        match send(self.fd.as_raw_fd(), &packet, MsgFlags::empty()) {
+            // As above. ECONNREFUSED is an earlier packet's, and will be read as such.
+            Ok(_) | Err(Errno::EPERM | Errno::ECONNREFUSED) => Ok(()),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Whether nothing has come for so long.
+    pub(super) fn expired(&self, limit: Duration) -> bool {
+        self.started.elapsed() > limit
+    }
+
+    /// Looks at a socket with something to tell. None if it is not the end yet.
+    pub(super) fn advance(&mut self) -> Option<Answer> {
+        match self.attempt.protocol {
+            Protocol::Tcp => self.advance_tcp(),
+            Protocol::Udp => self.advance_udp(),
+            Protocol::Sctp => self.advance_sctp(),
+        }
+    }
+
+    fn failed(&self, e: Errno) -> Option<Answer> {
+        match e {
+            Errno::EAGAIN | Errno::EINTR | Errno::EPERM => None,
+            e if refusal(e) => Some(Answer::Refused(self.started.elapsed())),
+            e => Some(Answer::Broken(e.to_string())),
+        }
+    }
+
+    fn advance_tcp(&mut self) -> Option<Answer> {
+        match getsockopt(&self.fd, sockopt::SocketError).map(Errno::from_raw) {
+            Ok(e) if e as i32 != 0 => return self.failed(e),
+            _ => {}
+        }
+        let mut buffer = [0; 512];
+        loop {
+            match nix::unistd::read(&self.fd, &mut buffer) {
+                Ok(0) => break,
+                Ok(n) => self.heard.extend(&buffer[..n]),
+                Err(Errno::ENOTCONN) => return None,
+                Err(e) => return self.failed(e),
+            }
+        }
+        // A reset instead of a FIN: no TIME-WAIT on either end, ports are free at once.
+        let linger = libc::linger {
+            l_onoff: 1,
+            l_linger: 0,
+        };
+        let _ = setsockopt(&self.fd, sockopt::Linger, &linger);
+        Some(Answer::parse(&String::from_utf8_lossy(&self.heard)))
+    }
+
+    fn advance_udp(&mut self) -> Option<Answer> {
+        let mut buffer = [0; 512];
+        match socket::receive(&self.fd, false, &mut buffer) {
+            Ok(Some((text, _))) => Some(Answer::parse(&String::from_utf8_lossy(text))),
+            Ok(None) => None,
+            Err(e) => self.failed(e),
+        }
+    }
+
+    /// Many raw sockets get each packet; ours is the one that answers our INIT.
+    fn advance_sctp(&mut self) -> Option<Answer> {
+        let mut buffer = [0; 2048];
+        loop {
+            match socket::receive(&self.fd, true, &mut buffer) {
+                Ok(Some((packet, _))) => {
+                    if let Some(text) = self.init.answered_by(packet) {
+                        return Some(Answer::parse(&text));
+                    }
+                }
+                Ok(None) => break,
+                Err(_) => {
+                    if self.refused() {
+                        return Some(Answer::Refused(self.started.elapsed()));
+                    }
+                }
+            }
+        }
+        self.refused()
+            .then(|| Answer::Refused(self.started.elapsed()))
+    }
+
+    /// Whether the queue of ICMP errors holds one for our INIT.
+    fn refused(&self) -> bool {
+        let mut copy = [0; 256];
+        let mut space = cmsg_space!(libc::sock_extended_err, libc::sockaddr_in6);
+        loop {
+            let mut slices = [IoSliceMut::new(&mut copy)];
+            let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
+            let fd = self.fd.as_raw_fd();
+            let Ok(message) = recvmsg::<()>(fd, &mut slices, Some(&mut space), flags) else {
+                return false;
+            };
+            let length = message.bytes;
+            let errno = message.cmsgs().ok().and_then(|mut all| {
+                all.find_map(|c| match c {
+                    ControlMessageOwned::Ipv4RecvErr(e, _)
+                    | ControlMessageOwned::Ipv6RecvErr(e, _) => Some(e.ee_errno),
+                    _ => None,
+                })
+            });
+            let said_no = errno.is_some_and(|e| refusal(Errno::from_raw(e as i32)));
+            if said_no && self.init.begins_like(&copy[..length]) {
+                return true;
+            }
+        }
+    }
+}
+
+/// A UDP client that keeps its socket: the same flow, whatever happens to the rules.
+#[derive(Debug)]
+pub struct UdpFlow(Flow);
+
+impl UdpFlow {
+    /// Opens the socket in the namespace and sends the first datagram.
+    ///
+    /// # Errors
+    /// If the socket cannot be opened.
+    pub fn start(namespace: &Namespace, attempt: Attempt) -> Result<Self> {
+        let attempt = Attempt {
+            protocol: Protocol::Udp,
+            ..attempt
+        };
+        let start = || Flow::start(attempt).map_err(|a| anyhow::anyhow!("{a}"));
+        Ok(Self(namespace.enter(start)?))
+    }
+
+    /// Sends a datagram and waits for what comes.
+    ///
+    /// # Errors
+    /// If it cannot be sent.
+    pub fn ask(&mut self, limit: Duration) -> Result<Answer> {
+        while self.0.advance().is_some() {}
+        self.0.started = Instant::now();
+        self.0.greet()?;
+        while !self.0.expired(limit) {
+            if let Some(answer) = self.0.advance() {
+                return Ok(answer);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(Answer::Timeout)
+    }
+}

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a table of rows cannot say: things that happen one after the other.
+
+mod affinity;
+mod foreign;
+mod health;
+mod lifecycle;
+mod udp;
+
+use std::net::{IpAddr, SocketAddr};
+
+use anyhow::{Context, Result, bail};
+use ferrule::model::{IpFamily, Protocol};
+
+use crate::case::From;
+use crate::client::{Answer, Attempt, PATIENCE, dial};
+use crate::cluster::Cluster;
+use crate::object::Service;
+
+/// A scenario: it gets a cluster whose agents run with the usual flags, and leaves it so.
+pub struct Scenario {
+    /// Name.
+    pub name: &'static str,
+    /// Fails with what went wrong.
+    pub run: fn(&mut Cluster) -> Result<()>,
+}
+
+/// All of them.
+pub fn scenarios() -> Vec<Scenario> {
+    let of = |name, run| Scenario { name, run };
+    vec![
+        of(
+            "affinity: one client sticks, at every frontend",
+            affinity::sticks,
+        ),
+        of(
+            "affinity: three endpoints become two and three again",
+            affinity::rehomes,
+        ),
+        of(
+            "affinity: a client is forgotten after the timeout",
+            affinity::expires,
+        ),
+        of("affinity: a full map still serves", affinity::overflows),
+        of("udp: a flow is older than its Service", udp::older),
+        of("udp: the endpoint of a flow goes", udp::stale),
+        of("udp: the port of an endpoint changes", udp::moved),
+        of("health check NodePort", health::answers),
+        of(
+            "another agent's DNAT wins over our refusals",
+            foreign::host_port,
+        ),
+        of("endpoints come and go under load", lifecycle::churn),
+        of("a Service goes and comes again", lifecycle::recreated),
+        of("stop, start, cleanup", lifecycle::stop_start),
+    ]
+}
+
+/// Every combination that a Service is served in.
+fn combinations() -> impl Iterator<Item = (IpFamily, Protocol)> {
+    IpFamily::ALL
+        .into_iter()
+        .flat_map(|f| Protocol::ALL.map(|p| (f, p)))
+}
+
+/// Replaces the scenario's Services and waits until that holds everywhere.
+fn apply(cluster: &mut Cluster, services: &[Service]) -> Result<()> {
+    cluster.write_services("scenario", services)?;
+    cluster.settle().map(drop)
+}
+
+/// Removes them.
+fn clear(cluster: &mut Cluster) -> Result<()> {
+    cluster.remove("scenario");
+    cluster.settle().map(drop)
+}
+
+/// Connects from each of these places once, all to the same address.
+fn connect(
+    cluster: &Cluster,
+    from: impl IntoIterator<Item = From>,
+    to: SocketAddr,
+    protocol: Protocol,
+) -> Result<Vec<Answer>> {
+    let family = IpFamily::of(to.ip());
+    let from: Vec<From> = from.into_iter().collect();
+    let attempt = |f: &From| Attempt {
+        protocol,
+        to,
+        source: f.source(family),
+        via: f.via,
+    };
+    let attempts: Vec<_> = from.iter().map(attempt).collect();
+    let place = from.first().context("nobody connects")?.place;
+    dial(cluster.topology.namespace(place)?, &attempts, PATIENCE)
+}
+
+/// The endpoints that answered.
+fn endpoints(answers: &[Answer]) -> Result<Vec<String>> {
+    let name = |(i, a): (usize, &Answer)| match a {
+        Answer::From { endpoint, .. } => Ok(endpoint.clone()),
+        other => bail!("connection {} of {}: {other}", i + 1, answers.len()),
+    };
+    answers.iter().enumerate().map(name).collect()
+}
+
+fn at(address: IpAddr, port: u16) -> SocketAddr {
+    SocketAddr::new(address, port)
+}

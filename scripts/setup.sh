@@ -1,0 +1,73 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Makes a Debian or Ubuntu machine fit for `make demo` and `make test`, given cargo and make.
+# Installs Debian packages for commands that are missing, and touches nothing else.
+# Usage: scripts/setup.sh build|demo|test|bench
+set -eu
+
+MINIMUM=1.89
+PURPOSE=${1:-build}
+
+say() { printf '==> %s\n' "$*"; }
+die() { printf '%s: error: %s\n' "make $PURPOSE" "$*" >&2; exit 1; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+check_rust() {
+    have cargo && have rustc || die "cargo is missing: install Rust $MINIMUM or newer, https://rustup.rs"
+    version=$(rustc --version | cut -d' ' -f2)
+    major=${version%%.*} rest=${version#*.} minor=${rest%%.*}
+    case $major$minor in *[!0-9]* | '') die "cannot read the version of rustc: $version" ;; esac
+    [ "$major" -gt "${MINIMUM%%.*}" ] || [ "$minor" -ge "${MINIMUM#*.}" ] ||
+        die "rustc $version is too old: $MINIMUM or newer is needed (rustup update stable)"
+    say "rustc $version"
+}
+
+check_root() {
+    [ "$(id -u)" -eq 0 ] ||
+        die "needs root, for network namespaces: sudo env PATH=\"\$PATH\" make $PURPOSE"
+}
+
+# needs COMMAND PACKAGE...: notes the packages if the command is missing.
+needs() {
+    command=$1
+    shift
+    have "$command" || PACKAGES="$PACKAGES $*"
+}
+
+# needs_file FILE PACKAGE: the same for a file.
+needs_file() {
+    [ -e "$1" ] || PACKAGES="$PACKAGES $2"
+}
+
+note_packages() {
+    PACKAGES=
+    needs cc gcc
+    needs_file /usr/include/stdio.h libc6-dev
+    needs_file /etc/ssl/certs/ca-certificates.crt ca-certificates
+    [ "$PURPOSE" != build ] || return 0
+    needs ip iproute2
+    needs nft nftables
+    needs setpriv util-linux
+    [ "$PURPOSE" = test ] || return 0
+    needs conntrack conntrack
+}
+
+install_packages() {
+    [ -n "$PACKAGES" ] || { say "no package is missing"; return 0; }
+    have apt-get || die "missing, and this is neither Debian nor Ubuntu:$PACKAGES"
+    [ "$(id -u)" -eq 0 ] || die "missing packages, install them as root:$PACKAGES"
+    say "installing$PACKAGES"
+    apt-get update -qq || die "apt-get update failed"
+    # shellcheck disable=SC2086 # a list of words
+    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $PACKAGES \
+        >/dev/null || die "apt-get install failed:$PACKAGES"
+}
+
+case $PURPOSE in
+    build) ;;
+    demo | test | bench) check_root ;;
+    *) die "unknown purpose: build, demo, test or bench" ;;
+esac
+check_rust
+note_packages
+install_packages

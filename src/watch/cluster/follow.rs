@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One kind: its list, then its changes, for ever.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use kube::Api;
+use kube::runtime::watcher::{self, DefaultBackoff, Event as Watched};
+use tracing::{debug, info};
+
+pub(super) use super::kind::Follow;
+use super::kind::Thin;
+use super::trouble::{Severity, Trouble, reason, severity};
+use super::{Closed, Shared};
+use crate::watch::known::Known;
+
+/// How many objects a page of a list has: client-go's number.
+const PAGE: u32 = 500;
+
+/// A watch that was opened again says nothing until something changes. One that has kept quiet for
+/// longer than a connection may take to fail (30 s) works again.
+const QUIET: Duration = Duration::from_secs(40);
+
+/// When to look again for a kind that the server does not have or show.
+const WITHHELD_PAUSE: Duration = Duration::from_secs(600);
+
+/// How a list comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Strategy {
+    /// As the beginning of the watch, object by object.
+    Streaming,
+    /// In pages, with a watch after them.
+    Pages,
+}
+
+impl Strategy {
+    fn config(self, labels: &str, fields: &str) -> watcher::Config {
+        let config = watcher::Config::default().page_size(PAGE);
+        let config = if labels.is_empty() {
+            config
+        } else {
+            config.labels(labels)
+        };
+        let config = if fields.is_empty() {
+            config
+        } else {
+            config.fields(fields)
+        };
+        match self {
+            Strategy::Streaming => config.streaming_lists(),
+            Strategy::Pages => config,
+        }
+    }
+}
+
+/// What goes on after an error.
+enum Next {
+    SameWatch,
+    InPages,
+}
+
+/// Follows one kind until nobody receives events any more.
+pub(super) async fn follow<K: Follow>(
+    api: Api<Thin<K>>,
+    labels: &str,
+    fields: &str,
+    mut strategy: Strategy,
+    shared: &Shared,
+) -> Closed {
+    let mut follower = Follower::<K>::new(shared);
+    loop {
+        let config = strategy.config(labels, fields);
+        match follower.watch(api.clone(), config, strategy).await {
+            Ok(()) => strategy = Strategy::Pages,
+            Err(closed) => return closed,
+        }
+    }
+}
+
+struct Follower<'a, K: Follow> {
+    shared: &'a Shared,
+    known: Known<K::Name>,
+    trouble: Trouble,
+    pauses: DefaultBackoff,
+    withheld: bool,
+    listed: bool,
+    /// A list has not come to its end.
+    listing: bool,
+}
+
+impl<'a, K: Follow> Follower<'a, K> {
+    fn new(shared: &'a Shared) -> Self {
+        Self {
+            shared,
+            known: Known::default(),
+            trouble: Trouble::default(),
+            pauses: DefaultBackoff::default(),
+            withheld: false,
+            listed: false,
+            listing: true,
+        }
+    }
+
+    /// Watches until the watch has to be made in another way.
+    async fn watch(
+        &mut self,
+        api: Api<Thin<K>>,
+        config: watcher::Config,
+        strategy: Strategy,
+    ) -> Result<(), Closed> {
+        let mut stream = pin!(watcher::watcher(api, config));
+        loop {
+            let next = match self.trouble.is_open() {
+                false => stream.next().await,
+                true => match tokio::time::timeout(QUIET, stream.next()).await {
+                    Ok(next) => next,
+                    Err(_) => {
+                        self.recovered().await?;
+                        continue;
+                    }
+                },
+            };
+            match next {
+                Some(Ok(event)) => self.take(event).await?,
+                Some(Err(error)) => match self.failed(&error, strategy).await? {
+                    Next::SameWatch => {}
+                    Next::InPages => return Ok(()),
+                },
+                None => return Ok(()),
+            }
+        }
+    }
+
+    async fn take(&mut self, event: Watched<Thin<K>>) -> Result<(), Closed> {
+        match event {
+            // Sent before anything was asked of the server in pages, so it proves nothing.
+            Watched::Init => {
+                self.known.begin();
+                self.listing = true;
+                return Ok(());
+            }
+            Watched::InitApply(thin) | Watched::Apply(thin) => self.found(thin.object).await?,
+            Watched::Delete(thin) => {
+                if let Some(name) = thin.object.name() {
+                    self.known.forget(&name);
+                    self.shared.send(K::gone(name)).await?;
+                }
+            }
+            Watched::InitDone => {
+                for name in self.known.finish() {
+                    self.shared.send(K::gone(name)).await?;
+                }
+                self.listing = false;
+                self.listed().await?;
+            }
+        }
+        self.recovered().await
+    }
+
+    async fn found(&mut self, object: K) -> Result<(), Closed> {
+        let Some(name) = object.name() else {
+            return Ok(());
+        };
+        self.known.seen(&name);
+        self.shared.send(object.found(name)).await
+    }
+
+    async fn listed(&mut self) -> Result<(), Closed> {
+        match std::mem::replace(&mut self.listed, true) {
+            false => self.shared.listed().await,
+            true => Ok(()),
+        }
+    }
+
+    async fn recovered(&mut self) -> Result<(), Closed> {
+        self.withheld = false;
+        match self.trouble.ended(K::PLURAL) {
+            Some(event) => self.shared.send(event).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn failed(&mut self, error: &watcher::Error, strategy: Strategy) -> Result<Next, Closed> {
+        match severity(error, self.listing && strategy == Strategy::Streaming) {
+            Severity::NoStreaming => {
+                debug!("{}: lists come in pages: {}", K::PLURAL, reason(error));
+                return Ok(Next::InPages);
+            }
+            Severity::Expected => {
+                self.listing = true;
+                return Ok(Next::SameWatch);
+            }
+            Severity::Withheld if K::OPTIONAL => {
+                if !std::mem::replace(&mut self.withheld, true) {
+                    info!("{}: going on without them: {}", K::PLURAL, reason(error));
+                }
+                self.listed().await?;
+                tokio::time::sleep(WITHHELD_PAUSE).await;
+                return Ok(Next::SameWatch);
+            }
+            // Said like any other trouble, but it does not hold up the rest.
+            Severity::Withheld if !K::HOLDS_UP => self.listed().await?,
+            Severity::Withheld | Severity::Trouble => {}
+        }
+        if let Some(event) = self.trouble.failed(K::PLURAL, reason(error)) {
+            self.shared.send(event).await?;
+        }
+        tokio::time::sleep(self.pauses.next().unwrap_or(QUIET)).await;
+        Ok(Next::SameWatch)
+    }
+}

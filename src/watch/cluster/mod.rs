@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Watches an API server.
+
+mod follow;
+mod kind;
+mod trouble;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use kube::{Api, Client};
+use tokio::sync::mpsc::Sender;
+use tracing::debug;
+
+use self::follow::{Follow, Strategy};
+use self::kind::Thin;
+use super::wire::{EndpointSlice, Node, Service, ServiceCidr};
+use crate::model::Event;
+
+/// Since Kubernetes 1.34 a watch can begin with a list by default (KEP-3157): the server sends it
+/// from memory, object by object, and neither side ever holds all of it.
+const STREAMING_SINCE: (u32, u32) = (1, 34);
+
+/// How long the server may take to tell its version, before lists come in pages.
+const VERSION_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Where all kinds report to.
+struct Shared {
+    events: Sender<Event>,
+    /// Kinds whose first list is not complete yet.
+    unlisted: AtomicUsize,
+}
+
+/// Nobody receives events any more.
+struct Closed;
+
+impl Shared {
+    async fn send(&self, event: Event) -> Result<(), Closed> {
+        self.events.send(event).await.map_err(|_| Closed)
+    }
+
+    /// One more kind is complete. All events that belong to it have been sent.
+    async fn listed(&self) -> Result<(), Closed> {
+        match self.unlisted.fetch_sub(1, Ordering::AcqRel) {
+            1 => self.send(Event::Synced).await,
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Watches Services, EndpointSlices, the Node `node_name` and ServiceCIDRs until nobody receives
+/// events any more.
+///
+/// [`Event::Synced`] is sent once, after the first complete list of each kind. A server that can't
+/// be reached is tried again for ever, with growing and random pauses of at most 30 s. It is enough
+/// if Services and EndpointSlices can be read: an unknown Node, and ServiceCIDRs that the server
+/// does not have or does not show, do not hold up anything.
+pub async fn run(client: Client, node_name: String, events: Sender<Event>) {
+    let strategy = strategy(&client).await;
+    debug!(?strategy, "watching the API server");
+    let shared = &Shared {
+        events,
+        unlisted: AtomicUsize::new(4),
+    };
+    let api = Clients(client);
+    let services = follow::follow::<Service>(
+        api.all(),
+        "!service.kubernetes.io/service-proxy-name",
+        "spec.clusterIP!=None",
+        strategy,
+        shared,
+    );
+    let slices = follow::follow::<EndpointSlice>(
+        api.all(),
+        "!service.kubernetes.io/headless",
+        "",
+        strategy,
+        shared,
+    );
+    let own = format!("metadata.name={node_name}");
+    let node = follow::follow::<Node>(api.all(), "", &own, strategy, shared);
+    let cidrs = follow::follow::<ServiceCidr>(api.all(), "", "", strategy, shared);
+    // Each ends only when the receiver is gone, which then all find out; none needs to wait.
+    tokio::select! {
+        Closed = services => {}
+        Closed = slices => {}
+        Closed = node => {}
+        Closed = cidrs => {}
+        () = shared.events.closed() => {}
+    }
+}
+
+struct Clients(Client);
+
+impl Clients {
+    fn all<K: Follow>(&self) -> Api<Thin<K>> {
+        Api::all(self.0.clone())
+    }
+}
+
+async fn strategy(client: &Client) -> Strategy {
+    match tokio::time::timeout(VERSION_PATIENCE, client.apiserver_version()).await {
+        Ok(Ok(version)) if since(&version.major, &version.minor) >= STREAMING_SINCE => {
+            Strategy::Streaming
+        }
+        _ => Strategy::Pages,
+    }
+}
+
+/// Major and minor version; some providers write the minor one as `34+`.
+fn since(major: &str, minor: &str) -> (u32, u32) {
+    let number = |text: &str| {
+        let digits = text
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(text.len());
+        text[..digits].parse().unwrap_or(0)
+    };
+    (number(major), number(minor))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions() {
+        assert!(since("1", "34") >= STREAMING_SINCE);
+        assert!(since("1", "36+") >= STREAMING_SINCE);
+        assert!(since("2", "0") >= STREAMING_SINCE);
+        assert!(since("1", "33") < STREAMING_SINCE);
+        assert!(since("", "") < STREAMING_SINCE);
+    }
+
+    #[tokio::test]
+    async fn synced_comes_once_and_last() {
+        let (events, mut received) = tokio::sync::mpsc::channel(8);
+        let shared = Shared {
+            events,
+            unlisted: AtomicUsize::new(2),
+        };
+        assert!(shared.listed().await.is_ok());
+        assert!(received.try_recv().is_err(), "one kind is still missing");
+        assert!(shared.listed().await.is_ok());
+        assert_eq!(received.try_recv().ok(), Some(Event::Synced));
+        drop(received);
+        assert!(shared.send(Event::Synced).await.is_err());
+    }
+}

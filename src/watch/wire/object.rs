@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What all objects have, and the cluster-wide kinds.
+
+use serde::Deserialize;
+
+use super::nullable;
+
+/// `metadata`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Meta {
+    /// `name`.
+    pub name: Option<String>,
+    /// `namespace`.
+    pub namespace: Option<String>,
+    /// `resourceVersion`.
+    pub resource_version: Option<String>,
+    /// `creationTimestamp`, RFC 3339.
+    pub creation_timestamp: Option<String>,
+    /// `deletionTimestamp`, RFC 3339.
+    pub deletion_timestamp: Option<String>,
+    /// `labels`.
+    #[serde(deserialize_with = "nullable")]
+    pub labels: Labels,
+    /// `annotations`.
+    #[serde(deserialize_with = "nullable")]
+    pub annotations: Annotations,
+}
+
+/// The labels that mean something to a proxy.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(default)]
+pub struct Labels {
+    /// Another proxy serves this Service.
+    #[serde(rename = "service.kubernetes.io/service-proxy-name")]
+    pub proxy_name: Option<String>,
+    /// This slice belongs to a headless Service.
+    #[serde(rename = "service.kubernetes.io/headless")]
+    pub headless: Option<String>,
+    /// The Service that this slice belongs to.
+    #[serde(rename = "kubernetes.io/service-name")]
+    pub service_name: Option<String>,
+    /// `true`: these Endpoints become no EndpointSlice.
+    #[serde(rename = "endpointslice.kubernetes.io/skip-mirror")]
+    pub skip_mirror: Option<String>,
+    /// The zone of this Node.
+    #[serde(rename = "topology.kubernetes.io/zone")]
+    pub zone: Option<String>,
+}
+
+/// The annotations that mean something to a proxy.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(default)]
+pub struct Annotations {
+    /// When the change that led to this slice happened, RFC 3339.
+    #[serde(rename = "endpoints.kubernetes.io/last-change-trigger-time")]
+    pub triggered_at: Option<String>,
+    /// These Endpoints are a lock of leader election.
+    #[serde(rename = "control-plane.alpha.kubernetes.io/leader")]
+    pub leader: Option<String>,
+}
+
+/// A Node (v1).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Node {
+    /// `metadata`.
+    #[serde(deserialize_with = "nullable")]
+    pub metadata: Meta,
+    /// `spec`.
+    #[serde(deserialize_with = "nullable")]
+    pub spec: NodeSpec,
+    /// `status`.
+    #[serde(deserialize_with = "nullable")]
+    pub status: NodeStatus,
+}
+
+/// `spec` of a [`Node`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct NodeSpec {
+    /// `podCIDR`.
+    #[serde(rename = "podCIDR")]
+    pub pod_cidr: Option<String>,
+    /// `podCIDRs`.
+    #[serde(rename = "podCIDRs", deserialize_with = "nullable")]
+    pub pod_cidrs: Vec<String>,
+    /// `taints`.
+    #[serde(deserialize_with = "nullable")]
+    pub taints: Vec<Taint>,
+}
+
+/// A taint of a [`Node`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Taint {
+    /// `key`.
+    pub key: Option<String>,
+}
+
+/// `status` of a [`Node`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct NodeStatus {
+    /// `addresses`.
+    #[serde(deserialize_with = "nullable")]
+    pub addresses: Vec<Address>,
+}
+
+/// An address of a [`Node`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Address {
+    /// `type`: `InternalIP`, `ExternalIP`, `Hostname` and others.
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    /// `address`.
+    pub address: Option<String>,
+}
+
+/// A ServiceCIDR (networking.k8s.io/v1).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ServiceCidr {
+    /// `metadata`.
+    #[serde(deserialize_with = "nullable")]
+    pub metadata: Meta,
+    /// `spec`.
+    #[serde(deserialize_with = "nullable")]
+    pub spec: ServiceCidrSpec,
+}
+
+/// `spec` of a [`ServiceCidr`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ServiceCidrSpec {
+    /// `cidrs`.
+    #[serde(deserialize_with = "nullable")]
+    pub cidrs: Vec<String>,
+}
