@@ -102,7 +102,10 @@ pub(super) fn reason(error: &watcher::Error) -> String {
                 .join(" ");
             format!("{message} (HTTP status {})", status.code)
         }
-        _ => one_line(without_stage(error)),
+        // A body that breaks off is an error of kube's in an I/O error.
+        _ => one_line(without_stage(error))
+            .trim_start_matches("ServiceError: ")
+            .to_owned(),
     }
 }
 
