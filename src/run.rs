@@ -33,11 +33,14 @@ const EVENTS: usize = 1024;
 /// What ends the run, to be printed as one line.
 pub fn run(config: &Config) -> Result<()> {
     log::start(config.log);
-    for warning in &config.warnings {
-        tracing::warn!("{warning}");
-    }
     match config.action {
-        Action::Run => proxy(config),
+        Action::Run => {
+            config
+                .warnings
+                .iter()
+                .for_each(|warning| tracing::warn!("{warning}"));
+            proxy(config)
+        }
         Action::Cleanup => cleanup(),
         // The sysctls that kube-proxy sets here are left alone.
         Action::InitOnly => Ok(()),

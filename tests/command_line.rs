@@ -37,7 +37,7 @@ fn version_and_help_succeed() {
 fn bad_command_lines_end_with_2_and_name_the_flag() {
     assert_eq!(
         refused(&["--proxy-mode=ipvs"], 2),
-        ["ferrule: --proxy-mode: ipvs is not built yet: coming; use nftables"]
+        ["ferrule: --proxy-mode: ipvs is not served by this version; use nftables"]
     );
     assert_eq!(
         refused(&["--bad"], 2),

@@ -40,13 +40,13 @@ pub(crate) fn spawn(command: &mut Command) -> Result<Child> {
 ///
 /// # Errors
 /// If signals cannot be blocked or the thread that waits for them cannot be started.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the program ends here, in a signal's thread"
-)]
 pub fn clean_up() -> Result<()> {
     let signals = endings();
     signals.thread_block()?;
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one way out of another thread"
+    )]
     let wait = move || {
         let number = signals.wait().map_or(1, |s| s as i32);
         for directory in DIRECTORIES.lock().unwrap_or_else(|e| e.into_inner()).iter() {

@@ -37,7 +37,7 @@ impl Resolver<'_> {
             )),
             "ipvs" => self
                 .checker
-                .fail(MODE, "ipvs is not built yet: coming; use nftables"),
+                .fail(MODE, "ipvs is not served by this version; use nftables"),
             other => self
                 .checker
                 .fail(MODE, format!("must be nftables, is {other:?}")),

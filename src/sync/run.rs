@@ -137,17 +137,15 @@ impl<K: Nftables> Loop<K> {
     fn report_services(&mut self, changes: &Changes) {
         let state = self.engine.state();
         if changes.everything {
-            let took: Duration = self.started.elapsed();
-            let services = state.service_names().count();
-            info!(
-                services,
-                skipped = self.reports.skipped_objects(),
-                ?took,
-                "in step"
-            );
             state
                 .service_names()
                 .for_each(|name| self.reports.service(name, state));
+            let took: Duration = self.started.elapsed();
+            let (services, skipped) = (
+                state.service_names().count(),
+                self.reports.skipped_objects(),
+            );
+            info!(services, skipped, ?took, "in step");
         } else {
             changes
                 .services

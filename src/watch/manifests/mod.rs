@@ -6,13 +6,16 @@
 //! renaming the link `..data`.
 
 mod directory;
+mod json;
 mod load;
 mod object;
+mod parallel;
 mod parse;
 mod split;
 mod store;
 #[cfg(test)]
 mod tests;
+mod yaml;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -1,31 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The text of a document becomes objects.
 //!
-//! A file is cut into units: YAML documents, JSON documents and the items of JSON lists. A unit
-//! whose text is known need not be parsed again, which makes the change of one object in a file of
-//! twenty thousand cheap.
+//! A file is cut into units: YAML and JSON documents, and the items of lists. A unit whose text is
+//! known need not be parsed again, which makes the change of one object in a file of twenty
+//! thousand cheap.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde::Deserialize;
-use serde::de::{DeserializeOwned, Deserializer, Error as _};
-use serde_json::Value;
-use serde_json::value::RawValue;
-use serde_saphyr::{Localizer, Location, MessageFormatter};
+use serde::de::{DeserializeOwned, Deserializer};
 
 use super::object::{self, Content, Fresh, Kind, Unusable};
+use super::{json, yaml};
 
 /// Why a file can't be read, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Failure {
     /// Line and column, from 1, where there are some.
-    pub(super) at: Option<(usize, usize)>,
-    pub(super) reason: String,
+    at: Option<(usize, usize)>,
+    reason: String,
 }
 
 impl Failure {
+    /// A failure of the file as a whole.
     pub(super) fn new(reason: impl Into<String>) -> Self {
         Self {
             at: None,
@@ -33,7 +31,8 @@ impl Failure {
         }
     }
 
-    fn at(line: usize, column: usize, reason: impl Into<String>) -> Self {
+    /// A failure at a line and column.
+    pub(super) fn at(line: usize, column: usize, reason: impl Into<String>) -> Self {
         Self {
             at: Some((line, column)),
             reason: reason.into(),
@@ -51,16 +50,27 @@ impl fmt::Display for Failure {
     }
 }
 
+/// How the text of a unit is to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    /// A JSON object.
+    Json,
+    /// A YAML document.
+    Yaml,
+    /// A YAML list of one item, whose keys begin at this column, from 0.
+    YamlItem(usize),
+}
+
 /// A piece of a file.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Unit<'a> {
-    text: &'a str,
+    pub(super) text: &'a str,
     /// Where the text begins, from 1.
     pub(super) line: usize,
-    column: usize,
-    json: bool,
+    pub(super) column: usize,
+    pub(super) format: Format,
     /// The kind of an item that does not name its own.
-    default: Option<Kind>,
+    pub(super) default: Option<Kind>,
 }
 
 /// What a unit holds.
@@ -70,78 +80,32 @@ pub(super) struct Objects {
     pub(super) nameless: Vec<Kind>,
 }
 
-/// Cuts a text into units: `text` is one YAML document, or any number of JSON ones.
+/// Cuts a text into units: any number of JSON documents, or one YAML document. YAML lists are cut
+/// into their items only if `split` is set.
 pub(super) fn units(
     text: &str,
-    first_line: usize,
+    line: usize,
     json_only: bool,
+    split: bool,
 ) -> Result<Vec<Unit<'_>>, Failure> {
-    let json = json_only || text.trim_start().starts_with('{');
-    if json {
-        match json_units(text, first_line) {
-            Err(failure) if json_only => return Err(failure),
-            Ok(units) => return Ok(units),
-            // YAML in braces, then.
-            Err(_) => {}
-        }
+    if json_only {
+        return json::units(text, line);
     }
-    Ok(vec![Unit {
+    // What is no JSON after all is YAML in braces.
+    if text.trim_start().starts_with('{')
+        && let Ok(units) = json::units(text, line)
+    {
+        return Ok(units);
+    }
+    let whole = Unit {
         text,
-        line: first_line,
+        line,
         column: 1,
-        json: false,
+        format: Format::Yaml,
         default: None,
-    }])
-}
-
-fn json_units(text: &str, first_line: usize) -> Result<Vec<Unit<'_>>, Failure> {
-    let mut units = Vec::new();
-    let documents = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
-    // Counting lines goes on from the unit before, so that a long list costs one pass.
-    let mut place = (0, first_line, 1);
-    for document in documents {
-        let document = document.map_err(|e| json_failure(&e, first_line, 1))?.get();
-        let unit = unit(text, document, None, &mut place);
-        let head: JsonHead = from_json(&unit)?;
-        match head.content() {
-            Content::List(default) => {
-                let list: JsonList<'_> = from_json(&unit)?;
-                let items = list.items.unwrap_or_default();
-                units.extend(
-                    items
-                        .iter()
-                        .map(|item| self::unit(text, item.get(), default, &mut place)),
-                );
-            }
-            _ => units.push(unit),
-        }
-    }
-    Ok(units)
-}
-
-/// `part` is a slice of `text`; `place` a known (offset, line, column) not behind it.
-fn unit<'a>(
-    text: &str,
-    part: &'a str,
-    default: Option<Kind>,
-    place: &mut (usize, usize, usize),
-) -> Unit<'a> {
-    let offset = part.as_ptr().addr() - text.as_ptr().addr();
-    let (from, line, column) = *place;
-    let between = &text.as_bytes()[from..offset];
-    let newlines = between.iter().filter(|b| **b == b'\n').count();
-    let column = match between.iter().rposition(|b| *b == b'\n') {
-        Some(last) => between.len() - last,
-        None => column + between.len(),
     };
-    *place = (offset, line + newlines, column);
-    Unit {
-        text: part,
-        line: line + newlines,
-        column,
-        json: true,
-        default,
-    }
+    let items = split.then(|| yaml::items(&whole)).flatten();
+    Ok(items.unwrap_or_else(|| vec![whole]))
 }
 
 impl Unit<'_> {
@@ -156,57 +120,36 @@ impl Unit<'_> {
     /// Reads the objects. `own` is the name of the own Node.
     pub(super) fn parse(&self, own: &str) -> Result<Objects, Failure> {
         let mut objects = Objects::default();
-        let content = if self.json {
-            self.json_content()?
-        } else {
-            self.yaml_content()?
-        };
-        match content {
+        match self.content()? {
             Content::Other => {}
-            Content::One(kind) if self.json => objects.add(kind, read(kind, own, self)?),
-            Content::One(kind) => objects.add(kind, read(kind, own, &Yaml(self))?),
-            Content::List(default) => {
-                let list: YamlList = from_yaml(self)?;
-                for (i, item) in list.items.into_iter().flatten().enumerate() {
-                    item.read(default, own, &mut objects).map_err(|reason| {
-                        Failure::at(self.line, 1, format!("items[{i}]: {reason}"))
-                    })?;
-                }
-            }
+            Content::One(kind) => objects.add(kind, read(kind, own, self)?),
+            Content::List(default) => yaml::read_list(self, default, own, &mut objects)?,
         }
         Ok(objects)
     }
 
-    fn json_content(&self) -> Result<Content, Failure> {
-        let head: JsonHead = from_json(self)?;
+    fn content(&self) -> Result<Content, Failure> {
+        let head = match self.format {
+            Format::Json => json::head(self)?,
+            Format::Yaml | Format::YamlItem(_) => match yaml::head(self)? {
+                Some(head) => head,
+                None => return Ok(Content::Other),
+            },
+        };
         match (head.kind.is_empty(), self.default) {
-            (true, Some(kind)) => Ok(Content::One(kind)),
-            (true, None) => Err(Failure::at(self.line, self.column, "no kind")),
             (false, _) => Ok(head.content()),
-        }
-    }
-
-    fn yaml_content(&self) -> Result<Content, Failure> {
-        if let Some((api_version, kind)) = sniff(self.text) {
-            return Ok(Content::of(api_version, kind));
-        }
-        if self.text.lines().all(is_empty) {
-            return Ok(Content::Other);
-        }
-        let head: Option<JsonHead> = from_yaml(self)?;
-        match head {
-            None => Ok(Content::Other),
-            Some(head) if head.kind.is_empty() => {
-                let blank = self.text.lines().take_while(|l| is_empty(l)).count();
-                Err(Failure::at(self.line + blank, 1, "no kind"))
+            (true, Some(kind)) => Ok(Content::One(kind)),
+            (true, None) => {
+                let blank = self.text.lines().take_while(|l| yaml::is_blank(l)).count();
+                let column = if blank == 0 { self.column } else { 1 };
+                Err(Failure::at(self.line + blank, column, "no kind"))
             }
-            Some(head) => Ok(head.content()),
         }
     }
 }
 
 impl Objects {
-    fn add(&mut self, kind: Kind, result: Result<Fresh, Unusable>) {
+    pub(super) fn add(&mut self, kind: Kind, result: Result<Fresh, Unusable>) {
         match result {
             Ok(fresh) => self.fresh.push(fresh),
             Err(Unusable::Nameless) => self.nameless.push(kind),
@@ -215,103 +158,49 @@ impl Objects {
     }
 }
 
-fn is_empty(line: &str) -> bool {
-    let line = line.trim();
-    line.is_empty() || line.starts_with(['#', '%']) || line == "---" || line.starts_with("--- #")
-}
-
-/// apiVersion and kind of a document in block style, without parsing it: what stands at the
-/// beginning of a line is a key of the document itself. None if that is not plain to see.
-fn sniff(text: &str) -> Option<(&str, &str)> {
-    let value = |line: &'_ str, key| -> Option<(usize, usize)> {
-        let rest = line.strip_prefix(key)?;
-        let value = rest.split('#').next()?.trim().trim_matches(['"', '\'']);
-        let start = value.as_ptr().addr() - line.as_ptr().addr();
-        Some((start, start + value.len()))
-    };
-    let (mut api_version, mut kind) = ("", None);
-    for line in text.lines() {
-        if let Some((start, end)) = value(line, "kind:") {
-            kind = Some(&line[start..end]);
-        } else if let Some((start, end)) = value(line, "apiVersion:") {
-            api_version = &line[start..end];
-        }
-    }
-    let plain = |text: &str| {
-        text.bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"./-".contains(&b))
-    };
-    let kind = kind.filter(|kind| !kind.is_empty() && plain(kind) && plain(api_version))?;
-    Some((api_version, kind))
-}
-
-#[derive(Default, Deserialize)]
+/// What tells the kind of an object.
+#[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct JsonHead {
-    api_version: Option<String>,
+pub(super) struct Head {
     #[serde(deserialize_with = "text_or_null")]
-    kind: String,
+    pub(super) api_version: String,
+    #[serde(deserialize_with = "text_or_null")]
+    pub(super) kind: String,
 }
 
 fn text_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-impl JsonHead {
-    fn content(&self) -> Content {
-        Content::of(self.api_version.as_deref().unwrap_or_default(), &self.kind)
-    }
-}
-
-#[derive(Deserialize)]
-struct JsonList<'a> {
-    #[serde(borrow)]
-    items: Option<Vec<&'a RawValue>>,
-}
-
-#[derive(Deserialize)]
-struct YamlList {
-    items: Option<Vec<Item>>,
-}
-
-/// An item of a YAML list. It goes through a tree of its own, for its kind may stand at its end.
-struct Item(Value);
-
-impl<'de> Deserialize<'de> for Item {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = Value::deserialize(deserializer)?;
-        if !value.is_object() {
-            return Err(D::Error::custom("an item of a list must be an object"));
-        }
-        Ok(Self(value))
-    }
-}
-
-impl Item {
-    fn read(self, default: Option<Kind>, own: &str, objects: &mut Objects) -> Result<(), String> {
-        let text = |key: &str| self.0.get(key).and_then(Value::as_str).unwrap_or_default();
-        let content = match (text("kind"), default) {
-            ("", Some(kind)) => Content::One(kind),
-            ("", None) => return Err("no kind".into()),
-            (kind, _) => Content::of(text("apiVersion"), kind),
-        };
-        if let Content::One(kind) = content {
-            objects.add(
-                kind,
-                read(kind, own, Tree(self.0)).map_err(|e| e.to_string())?,
-            );
-        }
-        Ok(())
+impl Head {
+    pub(super) fn content(&self) -> Content {
+        Content::of(&self.api_version, &self.kind)
     }
 }
 
 /// Something that one object can be read from.
-trait Source {
+pub(super) trait Source {
     type Error;
     fn object<T: DeserializeOwned>(self) -> Result<T, Self::Error>;
 }
 
-fn read<S: Source>(kind: Kind, own: &str, source: S) -> Result<Result<Fresh, Unusable>, S::Error> {
+impl Source for &Unit<'_> {
+    type Error = Failure;
+    fn object<T: DeserializeOwned>(self) -> Result<T, Failure> {
+        match self.format {
+            Format::Json => json::parse(self),
+            Format::Yaml => yaml::parse(self),
+            Format::YamlItem(_) => yaml::parse(self).map(|(object,)| object),
+        }
+    }
+}
+
+/// Reads an object of a known kind.
+pub(super) fn read<S: Source>(
+    kind: Kind,
+    own: &str,
+    source: S,
+) -> Result<Result<Fresh, Unusable>, S::Error> {
     Ok(match kind {
         Kind::Service => object::service(&source.object()?),
         Kind::EndpointSlice => object::slice(&source.object()?),
@@ -319,88 +208,4 @@ fn read<S: Source>(kind: Kind, own: &str, source: S) -> Result<Result<Fresh, Unu
         Kind::Node => object::node(&source.object()?, own),
         Kind::ServiceCidr => object::service_cidr(&source.object()?),
     })
-}
-
-struct Tree(Value);
-
-impl Source for Tree {
-    type Error = serde_json::Error;
-    fn object<T: DeserializeOwned>(self) -> Result<T, serde_json::Error> {
-        serde_json::from_value(self.0)
-    }
-}
-
-impl Source for &Unit<'_> {
-    type Error = Failure;
-    fn object<T: DeserializeOwned>(self) -> Result<T, Failure> {
-        from_json(self)
-    }
-}
-
-struct Yaml<'a>(&'a Unit<'a>);
-
-impl Source for &Yaml<'_> {
-    type Error = Failure;
-    fn object<T: DeserializeOwned>(self) -> Result<T, Failure> {
-        from_yaml(self.0)
-    }
-}
-
-fn from_json<'a, T: Deserialize<'a>>(unit: &Unit<'a>) -> Result<T, Failure> {
-    // serde would read a list as the fields of a struct in their order.
-    if !unit.text.starts_with('{') {
-        return Err(Failure::at(unit.line, unit.column, "expected an object"));
-    }
-    serde_json::from_str(unit.text).map_err(|e| json_failure(&e, unit.line, unit.column))
-}
-
-fn json_failure(error: &serde_json::Error, line: usize, column: usize) -> Failure {
-    let text = error.to_string();
-    let reason = text
-        .rsplit_once(" at line ")
-        .map_or(text.as_str(), |(reason, _)| reason);
-    let column = match error.line() {
-        0 | 1 => column + error.column().saturating_sub(1),
-        _ => error.column(),
-    };
-    Failure::at(line + error.line().saturating_sub(1), column.max(1), reason)
-}
-
-fn from_yaml<T: DeserializeOwned>(unit: &Unit<'_>) -> Result<T, Failure> {
-    // A list may be as long as a file; depth and aliases stay bounded.
-    let budget = serde_saphyr::budget! {
-        max_events: usize::MAX / 2,
-        max_nodes: usize::MAX / 2,
-        max_total_scalar_bytes: usize::MAX / 2,
-    };
-    let options = serde_saphyr::options! { budget: budget, with_snippet: false };
-    serde_saphyr::from_str_with_options(unit.text, options).map_err(|error| {
-        let reason = error.without_snippet().render_with_formatter(&Bare);
-        let location = error.location().unwrap_or(Location::UNKNOWN);
-        let number = |n: u64| usize::try_from(n).unwrap_or(1).max(1);
-        Failure::at(
-            unit.line + number(location.line()) - 1,
-            number(location.column()),
-            reason,
-        )
-    })
-}
-
-/// Messages without a location: the parser's counts from the document, not from the file.
-struct Bare;
-
-impl MessageFormatter for Bare {
-    fn localizer(&self) -> &dyn Localizer {
-        &Bare
-    }
-
-    fn format_message<'a>(&self, error: &'a serde_saphyr::Error) -> Cow<'a, str> {
-        serde_saphyr::DefaultMessageFormatter.format_message(error)
-    }
-}
-
-impl Localizer for Bare {
-    fn attach_location<'a>(&self, base: Cow<'a, str>, _: Location) -> Cow<'a, str> {
-        base
-    }
 }

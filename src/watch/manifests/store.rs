@@ -7,11 +7,19 @@ use std::sync::Arc;
 
 use super::load::{Content, Loaded, load};
 use super::object::{Converted, Fresh, Key, Mirrors, found, gone};
+use super::parallel;
+use super::parse::Failure;
 use crate::model::{Event, Observed, ServiceName, SliceName};
 use crate::watch::convert::mirror_name;
 
 /// A file name, without the directory.
 pub(super) type FileName = Arc<str>;
+
+/// How many files are in memory at a time.
+const TOGETHER: usize = 256;
+
+/// Reading fewer files takes no longer than starting a thread by a margin that matters.
+const WORTH_THREADS: usize = 16;
 
 /// How many objects that are defined elsewhere are named in a report.
 const MOST_NAMED: usize = 3;
@@ -85,8 +93,17 @@ impl Store {
     /// Reads these files again, in the order of their names, and announces what changed by it.
     pub(super) fn read(&mut self, files: &BTreeSet<FileName>, send: &mut dyn FnMut(Event)) {
         let mut round = Round::default();
-        for name in files {
-            self.read_one(name, &mut round, send);
+        let names: Vec<&FileName> = files.iter().collect();
+        for names in names.chunks(TOGETHER) {
+            let threads = if names.len() < WORTH_THREADS {
+                1
+            } else {
+                parallel::threads()
+            };
+            let loaded = parallel::map(names, threads, |name| self.load(name));
+            for (name, loaded) in names.iter().zip(loaded) {
+                self.read_one(name, loaded, &mut round, send);
+            }
         }
         self.settle_dropped(&mut round, send);
         self.read_wanted(&mut round, send);
@@ -95,20 +112,27 @@ impl Store {
         self.files.retain(|_, file| !file.is_nothing());
     }
 
-    fn read_one(&mut self, name: &FileName, round: &mut Round, send: &mut dyn FnMut(Event)) {
+    fn load(&self, name: &FileName) -> Result<Option<Loaded>, Failure> {
+        let nothing = Content::default();
+        let old = self.files.get(name).map_or(&nothing, |file| &file.content);
+        load(&self.dir.join(&**name), old, &self.own)
+    }
+
+    fn read_one(
+        &mut self,
+        name: &FileName,
+        loaded: Result<Option<Loaded>, Failure>,
+        round: &mut Round,
+        send: &mut dyn FnMut(Event),
+    ) {
         round.touched.insert(name.clone());
-        let old = std::mem::take(&mut self.files.entry(name.clone()).or_default().content);
-        let result = load(&self.dir.join(&**name), &old, &self.own);
         let file = self.files.entry(name.clone()).or_default();
-        match result {
-            Err(failure) => {
-                file.content = old;
-                file.broken = Some(failure.to_string());
-            }
+        match loaded {
+            Err(failure) => file.broken = Some(failure.to_string()),
             Ok(loaded) => {
                 file.broken = None;
-                let loaded = loaded.unwrap_or_default();
-                self.take(name, old, loaded, round, send);
+                let old = std::mem::take(&mut file.content);
+                self.take(name, old, loaded.unwrap_or_default(), round, send);
             }
         }
     }

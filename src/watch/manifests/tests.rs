@@ -236,6 +236,67 @@ async fn lists() {
     watched.stop().await;
 }
 
+/// What a YAML list holds, however it is written.
+fn list_holds(text: &str) -> Vec<String> {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let path = dir.path().join("list.yaml");
+    std::fs::write(&path, text).expect("file written");
+    match load::load(&path, &load::Content::default(), "n1") {
+        Err(failure) => vec![failure.to_string()],
+        Ok(loaded) => {
+            let objects = loaded.expect("a file").content.objects;
+            objects.iter().map(|(key, _)| key.to_string()).collect()
+        }
+    }
+}
+
+#[test]
+fn lists_in_every_style() {
+    let a = "kind: Service\n  metadata: {name: a}";
+    let b = "metadata:\n    name: b\n  kind: Service";
+    let both = ["Service default/a", "Service default/b"];
+    for text in [
+        format!("kind: List\nitems:\n- {a}\n- {b}\n"),
+        format!("kind: List\nitems:\n- {a}\n# c\n\n- {b}\nmetadata:\n  resourceVersion: \"\"\n"),
+        format!("items:\n- {a}\n- {b}\nkind: List\napiVersion: v1\n"),
+        format!("kind: List\nitems:\n- {a}\n-\n  {b}\n"),
+        format!("kind: List\nitems:\n-\n  {a}\n- {b}\n"),
+        format!("kind: List\nitems:\n-   {}\n- {b}\n", a.replace("\n  ", "\n    ")),
+        format!("kind: List\nitems:\n  - {}\n  - {}\n", a.replace('\n', "\n  "), b.replace('\n', "\n  ")),
+        format!("kind: List\r\nitems:\r\n- {a}\r\n- {b}\r\n").replace("a}\n", "a}\r\n"),
+        "kind: List\nitems: [{kind: Service, metadata: {name: a}}, {kind: Service, metadata: {name: b}}]\n".into(),
+        "kind: List\nitems:\n- kind: &k Service\n  metadata: {name: a}\n- kind: *k\n  metadata: {name: b}\n".into(),
+        // A text that looks like an item, and one that looks like a key.
+        format!("kind: List\nitems:\n- {a}\n  data: \"x\n   - kind: Service\n   y\"\n- {b}\n"),
+        format!("kind: List\nitems:\n- {a}\n  data: |\n    - kind: Service\n    kind: Node\n- {b}\n"),
+    ] {
+        assert_eq!(list_holds(&text), both, "{text}");
+    }
+    for (text, reason) in [
+        (
+            format!("kind: List\nitems:\n- {a}\nitems:\n- {b}\n"),
+            "5:1: duplicate",
+        ),
+        (format!("kind: List\nitems:\n- {a}\nfoo: [\n"), ""),
+        (format!("kind: List\nitems:\n- {a}\n- 5\n"), "5:"),
+        (
+            format!("kind: List\nitems:\n- {a}\n- metadata: {{}}\n"),
+            "1:1: items[1]: no kind",
+        ),
+        (
+            format!("kind: List\nitems:\n- {a}\n  spec:\n    ports: 5\n"),
+            "",
+        ),
+    ] {
+        let failure = list_holds(&text);
+        assert!(
+            failure.len() == 1 && failure[0] != both[0],
+            "{text}: {failure:?}"
+        );
+        assert!(failure[0].starts_with(reason), "{text}: {failure:?}");
+    }
+}
+
 #[tokio::test]
 async fn only_what_changed_is_announced() {
     let both = |a, b| format!("{}---\n{}", service("a", a), service("b", b));
