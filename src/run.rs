@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::backend::Nftables;
 use crate::backend::conntrack::Conntrack;
 use crate::backend::nft::{Kernel, probe::probe};
+use crate::backend::sysctl;
 use crate::config::{self, Action, Config};
 use crate::model::{Event, IpFamily, State};
 use crate::observe::{AdminRequest, Status, log, serve};
@@ -39,11 +40,27 @@ pub fn run(config: &Config) -> Result<()> {
                 .warnings
                 .iter()
                 .for_each(|warning| tracing::warn!("{warning}"));
+            connection_tracking(config);
             proxy(config)
         }
         Action::Cleanup => cleanup(),
-        // The sysctls that kube-proxy sets here are left alone.
-        Action::InitOnly => Ok(()),
+        Action::InitOnly => {
+            connection_tracking(config);
+            Ok(())
+        }
+    }
+}
+
+/// Sets what connection tracking is to have. kube-proxy ends if it can't; the rules work without.
+fn connection_tracking(config: &Config) {
+    for setting in &config.conntrack {
+        if let Err(error) = sysctl::apply(setting) {
+            tracing::warn!(
+                "{} stays as it is, not {}: {error}",
+                setting.name,
+                setting.value
+            );
+        }
     }
 }
 

@@ -5,6 +5,7 @@ pub mod conntrack;
 pub mod fake;
 pub mod netlink;
 pub mod nft;
+pub mod sysctl;
 #[doc(hidden)]
 pub mod testing;
 

@@ -6,7 +6,11 @@ use clap::Args;
 use super::value::parse_bool;
 use super::{Period, parse_period};
 
-/// The flags of kube-proxy v1.36 that have no effect. Their values are checked all the same.
+/// Heading of the flags that set connection tracking up.
+const CONNTRACK: &str = "Connection tracking";
+
+/// The flags of kube-proxy v1.36 that have no effect on rules; most have none at all. Their values
+/// are checked all the same.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Flags of kube-proxy that are accepted and have no effect")]
 #[allow(missing_docs, reason = "names and meanings are kube-proxy's")]
@@ -50,20 +54,20 @@ pub struct AcceptedFlags {
     pub ipvs_udp_timeout: Option<Period>,
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub oom_score_adj: Option<i32>,
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, help_heading = CONNTRACK, value_name = "N", allow_negative_numbers = true)]
     pub conntrack_max_per_core: Option<i32>,
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, help_heading = CONNTRACK, value_name = "N", allow_negative_numbers = true)]
     pub conntrack_min: Option<i32>,
-    #[arg(long, value_name = "TIME", value_parser = parse_period, allow_negative_numbers = true)]
+    #[arg(long, help_heading = CONNTRACK, value_name = "TIME", value_parser = parse_period, allow_negative_numbers = true)]
     pub conntrack_tcp_timeout_established: Option<Period>,
-    #[arg(long, value_name = "TIME", value_parser = parse_period, allow_negative_numbers = true)]
+    #[arg(long, help_heading = CONNTRACK, value_name = "TIME", value_parser = parse_period, allow_negative_numbers = true)]
     pub conntrack_tcp_timeout_close_wait: Option<Period>,
-    #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL",
+    #[arg(long, help_heading = CONNTRACK, num_args = 0..=1, require_equals = true, value_name = "BOOL",
           default_missing_value = "true", value_parser = parse_bool)]
     pub conntrack_tcp_be_liberal: Option<bool>,
-    #[arg(long, value_name = "TIME", value_parser = parse_period, allow_negative_numbers = true)]
+    #[arg(long, help_heading = CONNTRACK, value_name = "TIME", value_parser = parse_period, allow_negative_numbers = true)]
     pub conntrack_udp_timeout: Option<Period>,
-    #[arg(long, value_name = "TIME", value_parser = parse_period, allow_negative_numbers = true)]
+    #[arg(long, help_heading = CONNTRACK, value_name = "TIME", value_parser = parse_period, allow_negative_numbers = true)]
     pub conntrack_udp_timeout_stream: Option<Period>,
     #[arg(long, value_name = "TIME", value_parser = parse_period, allow_negative_numbers = true)]
     pub config_sync_period: Option<Period>,

@@ -196,12 +196,12 @@ impl Checker {
             (
                 "conntrack.tcpEstablishedTimeout",
                 "--conntrack-tcp-timeout-established",
-                limits.tcp_established_timeout,
+                limits.tcp_established_timeout.unwrap_or_default(),
             ),
             (
                 "conntrack.tcpCloseWaitTimeout",
                 "--conntrack-tcp-timeout-close-wait",
-                limits.tcp_close_wait_timeout,
+                limits.tcp_close_wait_timeout.unwrap_or_default(),
             ),
             (
                 "conntrack.udpTimeout",

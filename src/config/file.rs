@@ -113,8 +113,8 @@ pub(super) struct DetectLocal {
 pub(super) struct Conntrack {
     pub(super) max_per_core: Option<i32>,
     pub(super) min: Option<i32>,
-    pub(super) tcp_established_timeout: Period,
-    pub(super) tcp_close_wait_timeout: Period,
+    pub(super) tcp_established_timeout: Option<Period>,
+    pub(super) tcp_close_wait_timeout: Option<Period>,
     pub(super) tcp_be_liberal: bool,
     pub(super) udp_timeout: Period,
     pub(super) udp_stream_timeout: Period,

@@ -113,12 +113,8 @@ fn conntrack(accepted: &AcceptedFlags) -> Conntrack {
     Conntrack {
         max_per_core: accepted.conntrack_max_per_core,
         min: accepted.conntrack_min,
-        tcp_established_timeout: accepted
-            .conntrack_tcp_timeout_established
-            .unwrap_or_default(),
-        tcp_close_wait_timeout: accepted
-            .conntrack_tcp_timeout_close_wait
-            .unwrap_or_default(),
+        tcp_established_timeout: accepted.conntrack_tcp_timeout_established,
+        tcp_close_wait_timeout: accepted.conntrack_tcp_timeout_close_wait,
         tcp_be_liberal: accepted.conntrack_tcp_be_liberal.unwrap_or_default(),
         udp_timeout: accepted.conntrack_udp_timeout.unwrap_or_default(),
         udp_stream_timeout: accepted.conntrack_udp_timeout_stream.unwrap_or_default(),

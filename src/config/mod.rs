@@ -8,6 +8,7 @@
 
 mod address;
 mod check;
+mod conntrack;
 mod decode;
 mod error;
 mod file;
@@ -23,6 +24,7 @@ use std::time::Duration;
 
 pub use error::{Error, FieldError};
 
+use crate::backend::sysctl::Setting;
 use crate::cli::{Cli, Period};
 use crate::plan::options::Options;
 
@@ -40,6 +42,8 @@ pub struct Config {
     pub source: Source,
     /// Options of the ruleset.
     pub rules: Options,
+    /// Settings of connection tracking.
+    pub conntrack: Vec<Setting>,
     /// Where requests are answered.
     pub listen: Listen,
     /// The log.
@@ -175,6 +179,7 @@ impl resolve::Resolver<'_> {
             node_ip: self.node_ip(),
             source: self.source(),
             rules: self.rules(),
+            conntrack: conntrack::settings(&self.file.conntrack, cores()),
             listen: self.listen(),
             log: self.log(),
             health_timeout: period.to_duration().unwrap_or_default().saturating_mul(2),
@@ -204,4 +209,8 @@ fn host_name() -> Result<String, Error> {
     let name = nix::unistd::gethostname().map_err(|error| Error::HostName(error.to_string()))?;
     name.into_string()
         .map_err(|_| Error::HostName("it is not UTF-8".to_owned()))
+}
+
+fn cores() -> u64 {
+    std::thread::available_parallelism().map_or(1, |n| n.get() as u64)
 }

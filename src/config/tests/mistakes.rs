@@ -110,7 +110,7 @@ fn single_mistakes_in_a_file() {
         ),
         (
             "{mode: ipvs, ipvs: {excludeCIDRs: [a]}}",
-            "mode: ipvs is not built yet",
+            "mode: ipvs is not served",
         ),
     ] {
         let mut value: serde_json::Value = serde_saphyr::from_str(body).unwrap();

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Settings of connection tracking (kube-proxy: `getConntrackMax`, `setupConntrack`).
+
+use super::file::Conntrack;
+use crate::backend::sysctl::Setting;
+use crate::cli::Period;
+
+/// `conntrack.maxPerCore`.
+const MAX_PER_CORE: u64 = 32_768;
+/// `conntrack.min`.
+const MIN: u64 = 131_072;
+/// Upstream's bound of the table's size.
+const MOST: u64 = 1_048_576;
+/// `conntrack.tcpEstablishedTimeout`.
+const ESTABLISHED: Period = Period::seconds(24 * 3600);
+/// `conntrack.tcpCloseWaitTimeout`.
+const CLOSE_WAIT: Period = Period::seconds(3600);
+
+/// What is to be set on a machine of so many processors. A value of 0 leaves the kernel's.
+pub(super) fn settings(given: &Conntrack, cores: u64) -> Vec<Setting> {
+    let number = |given: Option<i32>, default| given.map_or(default, |n| n.max(0) as u64);
+    let max = match number(given.max_per_core, MAX_PER_CORE) {
+        0 => 0,
+        per_core => (per_core * cores).max(number(given.min, MIN)).min(MOST),
+    };
+    let seconds = |period: Period| period.to_duration().map_or(0, |d| d.as_secs());
+    let established = seconds(given.tcp_established_timeout.unwrap_or(ESTABLISHED));
+    let close_wait = seconds(given.tcp_close_wait_timeout.unwrap_or(CLOSE_WAIT));
+    let all = [
+        ("nf_conntrack_max", max, true),
+        ("nf_conntrack_tcp_timeout_established", established, false),
+        ("nf_conntrack_tcp_timeout_close_wait", close_wait, false),
+        (
+            "nf_conntrack_tcp_be_liberal",
+            u64::from(given.tcp_be_liberal),
+            false,
+        ),
+        (
+            "nf_conntrack_udp_timeout",
+            seconds(given.udp_timeout),
+            false,
+        ),
+        (
+            "nf_conntrack_udp_timeout_stream",
+            seconds(given.udp_stream_timeout),
+            false,
+        ),
+    ];
+    let setting = |(name, value, at_least)| Setting {
+        name,
+        value,
+        at_least,
+    };
+    all.into_iter()
+        .map(setting)
+        .filter(|s| s.value > 0)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(given: &Conntrack, cores: u64) -> Vec<String> {
+        let show = |s: Setting| {
+            let name = s.name.trim_start_matches("nf_conntrack_");
+            format!("{name}={}", s.value)
+        };
+        settings(given, cores).into_iter().map(show).collect()
+    }
+
+    #[test]
+    fn defaults_are_kube_proxys() {
+        let default = Conntrack::default();
+        let timeouts = [
+            "tcp_timeout_established=86400",
+            "tcp_timeout_close_wait=3600",
+        ];
+        assert_eq!(shown(&default, 2)[..1], ["max=131072"]);
+        assert_eq!(shown(&default, 8)[..1], ["max=262144"]);
+        assert_eq!(shown(&default, 100)[..1], ["max=1048576"]);
+        assert_eq!(shown(&default, 2)[1..], timeouts);
+    }
+
+    #[test]
+    fn zero_leaves_the_kernels_value() {
+        let zero = Some(Period::seconds(0));
+        let given = Conntrack {
+            max_per_core: Some(0),
+            tcp_established_timeout: zero,
+            tcp_close_wait_timeout: zero,
+            ..Conntrack::default()
+        };
+        assert!(settings(&given, 2).is_empty());
+        let given = Conntrack {
+            tcp_be_liberal: true,
+            udp_timeout: Period::seconds(30),
+            ..given
+        };
+        assert_eq!(shown(&given, 2), ["tcp_be_liberal=1", "udp_timeout=30"]);
+    }
+}
