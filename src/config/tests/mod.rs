@@ -105,7 +105,7 @@ fn old_modes_mean_nftables_and_say_so_once() {
 #[test]
 fn other_modes_are_refused_by_name() {
     for (mode, words) in [
-        ("ipvs", "ipvs is not served: coming"),
+        ("ipvs", "ipvs is not served by this version"),
         ("NFTables", "must be nftables, is \"NFTables\""),
     ] {
         let lines = errors(from_flags(&format!("--proxy-mode={mode}")));
