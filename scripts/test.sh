@@ -66,7 +66,7 @@ cargo fmt --all --check
 say "lints"
 cargo clippy --quiet --workspace --all-targets --locked -- -D warnings
 say "release build of ferrule"
-cargo build --release --locked --bin ferrule
+cargo build --release --locked --workspace --bin ferrule
 mkdir -p "$(dirname "$LOG")"
 find_nft
 FERRULE_BIN=${FERRULE_BIN:-$(realpath "${CARGO_TARGET_DIR:-target}")/release/ferrule}
