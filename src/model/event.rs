@@ -20,7 +20,8 @@ pub enum Event {
     Node(Observed<Node>),
     /// A ServiceCIDR object (by name) appeared, changed or vanished.
     ServiceCidr(Arc<str>, Observed<Vec<IpNet>>),
-    /// The addresses of the kernel's interfaces, all of them, without link-local ones.
+    /// The addresses of the kernel's interfaces, all of them, without loopback and IPv6 link-local
+    /// ones.
     LocalAddresses(Vec<IpAddr>),
     /// Every kind has been listed once: from now on the state is complete.
     Synced,

@@ -30,7 +30,13 @@ fn levels(verbosity: u32) -> Targets {
         6..=7 => (LevelFilter::TRACE, LevelFilter::INFO),
         _ => (LevelFilter::TRACE, LevelFilter::DEBUG),
     };
+    // It warns of each attempt that an API server forbids; the watch reports that once.
+    let watcher = match others {
+        LevelFilter::WARN => LevelFilter::ERROR,
+        others => others,
+    };
     Targets::new()
         .with_default(others)
+        .with_target("kube_runtime::watcher", watcher)
         .with_target("ferrule", own)
 }

@@ -9,8 +9,9 @@ use super::nft::{ChainName, ChainSpec, Element, Key, Op, SetId, SetName, SetSpec
 /// Former and future state of one object; equal ones need nothing.
 type Pair<T> = (Option<T>, Option<T>);
 
-/// Collects changes. If several concern the same object, only the first former and the last
-/// future state count, so that what moves from one Service to another is changed once.
+/// Collects changes. An object has one owner before and one after (or is counted), so when it moves
+/// from one Service to another, one of them tells the former state and the other the future one, in
+/// either order; together they are one change.
 #[derive(Debug, Clone, Default)]
 pub struct Change {
     /// Nothing is noted: the kernel is going to be compared with the whole sum anyway.
@@ -30,7 +31,15 @@ fn note<K: Ord, T: Clone>(
         btree_map::Entry::Vacant(entry) => {
             entry.insert((before.cloned(), after.cloned()));
         }
-        btree_map::Entry::Occupied(mut entry) => entry.get_mut().1 = after.cloned(),
+        btree_map::Entry::Occupied(mut entry) => {
+            let (former, future) = entry.get_mut();
+            if former.is_none() {
+                *former = before.cloned();
+            }
+            if after.is_some() {
+                *future = after.cloned();
+            }
+        }
     }
 }
 

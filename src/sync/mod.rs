@@ -10,3 +10,6 @@ pub mod table;
 
 pub use engine::{Committed, Engine};
 pub use run::Loop;
+
+#[cfg(test)]
+mod tests;

@@ -13,13 +13,14 @@ use rtnetlink::{Handle, MulticastGroup};
 use tokio::sync::mpsc::Sender;
 use tracing::warn;
 
-use super::{Error, convert};
+use super::Error;
 use crate::model::Event;
 
 /// When to open the socket again after it has failed.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The addresses of all interfaces, in order, without loopback and link-local ones.
+/// The addresses of all interfaces, in order, without loopback and IPv6 link-local ones, which mean
+/// nothing without their interface. IPv4 link-local ones stay, as in kube-proxy (`isValidForSet`).
 ///
 /// Must be called within a tokio runtime.
 ///
@@ -119,12 +120,16 @@ fn relevant(message: &AddressMessage) -> Option<IpAddr> {
         _ => None,
     });
     let ip = local.or(address)?;
-    (!ip.is_loopback() && !ip.is_unspecified() && !convert::is_link_local(ip)).then_some(ip)
+    let link_local = matches!(ip, IpAddr::V6(a) if a.is_unicast_link_local());
+    (!ip.is_loopback() && !ip.is_unspecified() && !link_local).then_some(ip)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::*;
+    use crate::backend::testing::in_namespace;
 
     fn message(attributes: Vec<AddressAttribute>) -> AddressMessage {
         let mut message = AddressMessage::default();
@@ -138,7 +143,8 @@ mod tests {
         let one = |text| relevant(&message(vec![AddressAttribute::Address(ip(text))]));
         assert_eq!(one("192.0.2.1"), Some(ip("192.0.2.1")));
         assert_eq!(one("2001:db8::1"), Some(ip("2001:db8::1")));
-        for none in ["127.0.0.1", "127.8.0.1", "::1", "169.254.1.1", "fe80::1"] {
+        assert_eq!(one("169.254.20.10"), Some(ip("169.254.20.10")));
+        for none in ["127.0.0.1", "127.8.0.1", "::1", "fe80::1"] {
             assert_eq!(one(none), None, "{none}");
         }
         let peer = AddressAttribute::Address(ip("192.0.2.9"));
@@ -158,5 +164,51 @@ mod tests {
         );
         drop(received);
         task.await.expect("ends when nobody listens");
+    }
+
+    fn set(arguments: &str) {
+        let status = Command::new("ip").args(arguments.split(' ')).status();
+        assert!(status.expect("ip runs").success(), "ip {arguments}");
+    }
+
+    /// Runs with a network namespace that has `lo` and the pair `ours` and `theirs`.
+    fn with_links(body: impl Future<Output = ()> + Send + 'static) {
+        in_namespace(|| {
+            set("link set lo up");
+            set("link add ours type veth peer name theirs");
+            set("link set theirs up");
+            set("link set ours up");
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            runtime.expect("a runtime").block_on(body);
+        });
+    }
+
+    #[test]
+    fn tentative_addresses_count_and_each_once() {
+        with_links(async {
+            set("address add 2001:db8::1/64 dev ours");
+            set("address add 192.0.2.1 peer 192.0.2.2 dev ours");
+            set("address add 192.0.2.1/24 dev theirs");
+            let ip = |text: &str| text.parse::<IpAddr>().expect("an address");
+            let expected = [ip("192.0.2.1"), ip("2001:db8::1")];
+            assert_eq!(list().await.expect("a list"), expected);
+        });
+    }
+
+    #[test]
+    fn addresses_come_and_go() {
+        with_links(async {
+            let (events, mut received) = tokio::sync::mpsc::channel(8);
+            tokio::spawn(run(events));
+            let none = Some(Event::LocalAddresses(vec![]));
+            assert_eq!(received.recv().await, none);
+            set("address add 192.0.2.7/32 dev ours");
+            let one = vec!["192.0.2.7".parse().expect("an address")];
+            assert_eq!(received.recv().await, Some(Event::LocalAddresses(one)));
+            set("address del 192.0.2.7/32 dev ours");
+            assert_eq!(received.recv().await, none);
+        });
     }
 }

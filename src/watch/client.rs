@@ -2,11 +2,31 @@
 //! The way to the API server.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
+use hyper::Uri;
+use hyper::header::{HeaderValue, USER_AGENT};
+use hyper_util::client::legacy::Client as HttpClient;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use kube::client::{ClientBuilder, ConfigExt};
+use kube::config::{AuthInfo, InClusterError, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
+use tower::timeout::TimeoutLayer;
+use tower::{BoxError, ServiceBuilder};
 
 use super::Error;
+
+/// The most time for the TCP and the TLS handshake together (client-go: 30 s and 10 s).
+pub(super) const CONNECT: Duration = Duration::from_secs(10);
+
+/// How long an API server may be unreachable before the connection is given up. Watches are silent
+/// for minutes, so without this a server that is gone without a word would be noticed only by the
+/// end of the watch itself, after 5 (client-go: HTTP/2 pings, 30 s and 15 s).
+const SILENCE: Duration = Duration::from_secs(45);
+
+/// Of [`SILENCE`]: a connection that was quiet so long is probed, and then as often.
+const PROBE: Duration = Duration::from_secs(15);
 
 /// A client for the cluster that a kubeconfig file names, or for the one that this pod runs in.
 ///
@@ -21,35 +41,105 @@ use super::Error;
 /// # Errors
 /// In one line, naming the file.
 pub async fn client(kubeconfig: Option<&Path>, server: Option<&str>) -> Result<Client, Error> {
+    let server = server.map(url).transpose()?;
     let Some(path) = kubeconfig else {
-        let mut config = Config::incluster().map_err(|e| Error::InCluster(one_line(&e)))?;
-        replace_server(&mut config, server)?;
-        return Client::try_from(config).map_err(|e| Error::InCluster(one_line(&e)));
+        let failed = |e: &dyn std::error::Error| Error::InCluster(one_line(e));
+        let config = in_cluster(server).map_err(|e| failed(&e))?;
+        return connect(config).map_err(|e| failed(&*e));
     };
     let failed = |reason| Error::Kubeconfig {
         path: path.to_owned(),
         reason,
     };
-    let mut config = read(path).await.map_err(|e| failed(reason(&e)))?;
-    replace_server(&mut config, server)?;
-    Client::try_from(config).map_err(|e| failed(one_line(&e)))
-}
-
-fn replace_server(config: &mut Config, server: Option<&str>) -> Result<(), Error> {
-    if let Some(server) = server {
-        let error = |_| Error::Server(server.to_owned());
-        config.cluster_url = server.parse().map_err(error)?;
+    let config = read(path, server).map_err(|e| failed(reason(&e)))?;
+    if !absolute(&config.cluster_url) {
+        return Err(failed(format!(
+            "server {} is not a URL",
+            config.cluster_url
+        )));
     }
-    Ok(())
+    if let Some(proxy) = &config.proxy_url {
+        let reason = format!("the proxy {proxy}, of proxy-url or HTTPS_PROXY, can't be used");
+        return Err(failed(reason));
+    }
+    connect(config).map_err(|e| failed(one_line(&*e)))
 }
 
-async fn read(path: &Path) -> Result<Config, KubeconfigError> {
-    let kubeconfig = Kubeconfig::read_from(path)?;
+/// What comes without a scheme parses as a URL, and then fails at each request.
+fn absolute(url: &Uri) -> bool {
+    matches!(url.scheme_str(), Some("http" | "https"))
+}
+
+fn url(server: &str) -> Result<Uri, Error> {
+    let url = server.parse().ok().filter(absolute);
+    url.ok_or_else(|| Error::Server(server.to_owned()))
+}
+
+/// The pod's service account. Outside of a pod, an API server that asks for no credentials does.
+fn in_cluster(server: Option<Uri>) -> Result<Config, InClusterError> {
+    match (Config::incluster(), server) {
+        (Ok(mut config), server) => {
+            config.cluster_url = server.unwrap_or(config.cluster_url);
+            Ok(config)
+        }
+        (Err(InClusterError::ReadEnvironmentVariable(_)), Some(server)) => Ok(Config::new(server)),
+        (Err(e), _) => Err(e),
+    }
+}
+
+fn read(path: &Path, server: Option<Uri>) -> Result<Config, KubeconfigError> {
+    let mut kubeconfig = Kubeconfig::read_from(path)?;
+    for cluster in &mut kubeconfig.clusters {
+        let cluster = cluster.cluster.get_or_insert_default();
+        let server = server.as_ref().map(Uri::to_string);
+        cluster.server = server.or(cluster.server.take());
+    }
     let authority = authority_file(&kubeconfig);
-    let mut config =
-        Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    let mut config = Config::try_from(kubeconfig)?;
     config.root_cert_file = authority;
+    trim_token(&mut config.auth_info);
     Ok(config)
+}
+
+/// client-go takes the white space off a token file; kube does not, and then can't use it. Such a
+/// file was written by hand, so its token is no short-lived one, and reading it once is enough. A
+/// file that can't be read is reported when it is used.
+fn trim_token(user: &mut AuthInfo) {
+    if let (None, Some(path)) = (&user.token, &user.token_file)
+        && let Ok(text) = std::fs::read_to_string(path)
+        && text.trim() != text
+    {
+        user.token = Some(text.trim().to_owned().into());
+    }
+}
+
+/// Like the client that kube makes of a configuration, but for three things: it notices a server
+/// that is gone without a word; it retries nothing by itself, as a watch has its own pauses, and
+/// kube's retries are silent for minutes; and it logs no error, as its caller reports them.
+fn connect(mut config: Config) -> Result<Client, BoxError> {
+    let agent = HeaderValue::from_static(concat!("ferrule/", env!("CARGO_PKG_VERSION")));
+    config.headers.push((USER_AGENT, agent));
+    let auth = config.auth_layer()?;
+    let mut http = HttpConnector::new();
+    http.enforce_http(false);
+    http.set_nodelay(true);
+    http.set_keepalive(Some(PROBE));
+    http.set_keepalive_interval(Some(PROBE));
+    http.set_keepalive_retries(Some(2));
+    http.set_tcp_user_timeout(Some(SILENCE));
+    let https = config.rustls_https_connector_with_connector(http)?;
+    let https = ServiceBuilder::new()
+        .map_future(Box::pin)
+        .layer(TimeoutLayer::new(CONNECT))
+        .service(https);
+    let http = HttpClient::builder(TokioExecutor::new()).build(https);
+    let service = ServiceBuilder::new()
+        .layer(config.base_uri_layer())
+        .option_layer(auth)
+        .layer(config.extra_headers_layer()?)
+        .map_err(BoxError::from)
+        .service(http);
+    Ok(ClientBuilder::new(service, config.default_namespace).build())
 }
 
 /// The certificate authority file of the current context, unless the data is in the kubeconfig.
@@ -166,5 +256,33 @@ users:
         assert!(missing.contains("token"), "{missing}");
         std::fs::write(dir.path().join("token"), "secret").expect("file written");
         client(Some(&path), None).await.expect("a client");
+    }
+
+    #[tokio::test]
+    async fn a_server_needs_a_scheme() {
+        let given = client(None, Some("192.0.2.9:6443")).await.err();
+        let given = given.expect("an error").to_string();
+        assert_eq!(given, "--master \"192.0.2.9:6443\" is not a URL");
+        let file = PROXY.replace("certificate-authority: CA, ", "");
+        let written = error_of(&file.replace("https://", "")).await;
+        assert_eq!(written, "server 192.0.2.1:6443 is not a URL");
+    }
+
+    #[test]
+    fn the_given_server_goes_first_and_tokens_are_trimmed() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let path = dir.path().join("config");
+        std::fs::write(&path, PROXY.replace("certificate-authority: CA, ", "")).expect("written");
+        let token = |text: &str| {
+            std::fs::write(dir.path().join("token"), text).expect("written");
+            let config = read(&path, None).expect("a configuration");
+            assert_eq!(config.cluster_url, "https://192.0.2.1:6443");
+            serde_json::to_value(config.auth_info).expect("JSON")["token"].clone()
+        };
+        assert!(token("secret").is_null(), "read again as it expires");
+        assert_eq!(token("secret\n"), "secret");
+        let server = url("https://192.0.2.9").expect("a URL");
+        let config = read(&path, Some(server)).expect("a configuration");
+        assert_eq!(config.cluster_url, "https://192.0.2.9");
     }
 }

@@ -3,6 +3,8 @@
 
 mod follow;
 mod kind;
+#[cfg(test)]
+mod tests;
 mod trouble;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -116,33 +118,4 @@ fn since(major: &str, minor: &str) -> (u32, u32) {
         text[..digits].parse().unwrap_or(0)
     };
     (number(major), number(minor))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions() {
-        assert!(since("1", "34") >= STREAMING_SINCE);
-        assert!(since("1", "36+") >= STREAMING_SINCE);
-        assert!(since("2", "0") >= STREAMING_SINCE);
-        assert!(since("1", "33") < STREAMING_SINCE);
-        assert!(since("", "") < STREAMING_SINCE);
-    }
-
-    #[tokio::test]
-    async fn synced_comes_once_and_last() {
-        let (events, mut received) = tokio::sync::mpsc::channel(8);
-        let shared = Shared {
-            events,
-            unlisted: AtomicUsize::new(2),
-        };
-        assert!(shared.listed().await.is_ok());
-        assert!(received.try_recv().is_err(), "one kind is still missing");
-        assert!(shared.listed().await.is_ok());
-        assert_eq!(received.try_recv().ok(), Some(Event::Synced));
-        drop(received);
-        assert!(shared.send(Event::Synced).await.is_err());
-    }
 }

@@ -47,7 +47,8 @@ impl Trouble {
 /// What to make of an error.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Severity {
-    /// Part of normal life: the server has forgotten the version that the watch goes on from.
+    /// Part of normal life: the server has forgotten the version that the watch goes on from, or
+    /// has never seen it, say after its store was restored from a backup.
     Expected,
     /// The server can't do streaming lists, whatever its version says.
     NoStreaming,
@@ -59,7 +60,9 @@ pub(super) enum Severity {
 
 /// Judges an error by its HTTP status. `streaming`: it came instead of a streaming list.
 pub(super) fn severity(error: &watcher::Error, streaming: bool) -> Severity {
-    match status(error).map(|status| status.code) {
+    let status = status(error);
+    match status.map(|status| status.code) {
+        _ if status.is_some_and(too_new) => Severity::Expected,
         Some(410) => Severity::Expected,
         Some(403 | 404) => Severity::Withheld,
         Some(401 | 429) | None => Severity::Trouble,
@@ -67,6 +70,13 @@ pub(super) fn severity(error: &watcher::Error, streaming: bool) -> Severity {
         Some(_) if streaming => Severity::NoStreaming,
         Some(_) => Severity::Trouble,
     }
+}
+
+/// Waiting need not help against this, and client-go lists anew as well.
+fn too_new(status: &Status) -> bool {
+    let mut causes = status.details.iter().flat_map(|d| &d.causes);
+    causes.any(|c| c.reason == "ResourceVersionTooLarge")
+        || status.message.contains("Too large resource version")
 }
 
 /// What the server itself said, if it said anything.
@@ -92,7 +102,23 @@ pub(super) fn reason(error: &watcher::Error) -> String {
                 .join(" ");
             format!("{message} (HTTP status {})", status.code)
         }
-        _ => one_line(error),
+        // A body that breaks off is an error of kube's in an I/O error.
+        _ => one_line(without_stage(error))
+            .trim_start_matches("ServiceError: ")
+            .to_owned(),
+    }
+}
+
+/// Neither at which stage it happened nor what kube calls it helps anyone.
+fn without_stage(error: &watcher::Error) -> &dyn std::error::Error {
+    use watcher::Error::{InitialListFailed, WatchFailed, WatchStartFailed};
+    match error {
+        InitialListFailed(e) | WatchStartFailed(e) | WatchFailed(e) => match e {
+            kube::Error::Service(e) => &**e,
+            kube::Error::ReadEvents(e) => e,
+            e => e,
+        },
+        e => e,
     }
 }
 

@@ -74,7 +74,7 @@ fn special(address: IpAddr) -> Option<&'static str> {
 }
 
 /// Whether the address means something on one link only.
-pub(in crate::watch) fn is_link_local(address: IpAddr) -> bool {
+fn is_link_local(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(a) => a.is_link_local(),
         IpAddr::V6(a) => a.is_unicast_link_local(),

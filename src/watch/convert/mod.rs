@@ -15,7 +15,6 @@ mod tests;
 
 pub use endpoints::endpoints;
 pub(in crate::watch) use endpoints::mirror_name;
-pub(in crate::watch) use field::is_link_local;
 pub use node::{node, service_cidr};
 pub use service::service;
 pub use slice::slice;

@@ -6,21 +6,30 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use kube::Api;
+use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, DefaultBackoff, Event as Watched};
+use tokio::time::{sleep, timeout};
 use tracing::{debug, info};
 
 pub(super) use super::kind::Follow;
 use super::kind::Thin;
 use super::trouble::{Severity, Trouble, reason, severity};
 use super::{Closed, Shared};
+use crate::watch::client::CONNECT;
 use crate::watch::known::Known;
 
 /// How many objects a page of a list has: client-go's number.
 const PAGE: u32 = 500;
 
 /// A watch that was opened again says nothing until something changes. One that has kept quiet for
-/// longer than a connection may take to fail (30 s) works again.
-const QUIET: Duration = Duration::from_secs(40);
+/// longer than a connection may take to fail works again.
+const QUIET: Duration = Duration::from_secs(CONNECT.as_secs() + 5);
+
+/// A streaming list that has kept quiet for so long will not come to its end.
+const STUCK: Duration = Duration::from_secs(30);
+
+/// As good as for ever.
+const EVER: Duration = Duration::from_secs(1 << 30);
 
 /// When to look again for a kind that the server does not have or show.
 const WITHHELD_PAUSE: Duration = Duration::from_secs(600);
@@ -57,6 +66,7 @@ impl Strategy {
 /// What goes on after an error.
 enum Next {
     SameWatch,
+    NewList,
     InPages,
 }
 
@@ -72,7 +82,8 @@ pub(super) async fn follow<K: Follow>(
     loop {
         let config = strategy.config(labels, fields);
         match follower.watch(api.clone(), config, strategy).await {
-            Ok(()) => strategy = Strategy::Pages,
+            Ok(Next::InPages) => strategy = Strategy::Pages,
+            Ok(Next::NewList | Next::SameWatch) => {}
             Err(closed) => return closed,
         }
     }
@@ -102,33 +113,35 @@ impl<'a, K: Follow> Follower<'a, K> {
         }
     }
 
-    /// Watches until the watch has to be made in another way.
+    /// Watches until the watch has to be made anew.
     async fn watch(
         &mut self,
         api: Api<Thin<K>>,
         config: watcher::Config,
         strategy: Strategy,
-    ) -> Result<(), Closed> {
+    ) -> Result<Next, Closed> {
+        self.listing = true;
         let mut stream = pin!(watcher::watcher(api, config));
         loop {
-            let next = match self.trouble.is_open() {
-                false => stream.next().await,
-                true => match tokio::time::timeout(QUIET, stream.next()).await {
-                    Ok(next) => next,
-                    Err(_) => {
-                        self.recovered().await?;
-                        continue;
-                    }
-                },
-            };
-            match next {
-                Some(Ok(event)) => self.take(event).await?,
-                Some(Err(error)) => match self.failed(&error, strategy).await? {
+            match timeout(self.patience(strategy), stream.next()).await {
+                Ok(Some(Ok(event))) => self.take(event).await?,
+                Ok(Some(Err(error))) => match self.failed(&error, strategy).await? {
                     Next::SameWatch => {}
-                    Next::InPages => return Ok(()),
+                    next => return Ok(next),
                 },
-                None => return Ok(()),
+                Ok(None) => return Ok(Next::NewList),
+                Err(_) if self.listing => return Ok(Next::InPages),
+                Err(_) => self.recovered().await?,
             }
+        }
+    }
+
+    /// How long silence means nothing.
+    fn patience(&self, strategy: Strategy) -> Duration {
+        match (self.listing, strategy) {
+            (true, Strategy::Streaming) => STUCK,
+            (false, _) if self.trouble.is_open() => QUIET,
+            _ => EVER,
         }
     }
 
@@ -176,7 +189,10 @@ impl<'a, K: Follow> Follower<'a, K> {
     async fn recovered(&mut self) -> Result<(), Closed> {
         self.withheld = false;
         match self.trouble.ended(K::PLURAL) {
-            Some(event) => self.shared.send(event).await,
+            Some(event) => {
+                self.pauses.reset();
+                self.shared.send(event).await
+            }
             None => Ok(()),
         }
     }
@@ -187,16 +203,17 @@ impl<'a, K: Follow> Follower<'a, K> {
                 debug!("{}: lists come in pages: {}", K::PLURAL, reason(error));
                 return Ok(Next::InPages);
             }
+            // If it came in place of a watch, kube would ask for the same again, and at once.
             Severity::Expected => {
-                self.listing = true;
-                return Ok(Next::SameWatch);
+                self.pause().await;
+                return Ok(Next::NewList);
             }
             Severity::Withheld if K::OPTIONAL => {
                 if !std::mem::replace(&mut self.withheld, true) {
                     info!("{}: going on without them: {}", K::PLURAL, reason(error));
                 }
                 self.listed().await?;
-                tokio::time::sleep(WITHHELD_PAUSE).await;
+                sleep(WITHHELD_PAUSE).await;
                 return Ok(Next::SameWatch);
             }
             // Said like any other trouble, but it does not hold up the rest.
@@ -206,7 +223,14 @@ impl<'a, K: Follow> Follower<'a, K> {
         if let Some(event) = self.trouble.failed(K::PLURAL, reason(error)) {
             self.shared.send(event).await?;
         }
-        tokio::time::sleep(self.pauses.next().unwrap_or(QUIET)).await;
+        self.pause().await;
         Ok(Next::SameWatch)
     }
+
+    async fn pause(&mut self) {
+        sleep(self.pauses.next().unwrap_or(QUIET)).await;
+    }
 }
+
+#[cfg(test)]
+mod tests;
