@@ -5,6 +5,8 @@
 CARGO ?= cargo
 IMAGE ?= ferrule:dev
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+# Always the whole workspace's features, so that no target builds a dependency anew.
+BUILD = $(CARGO) build --release --locked --workspace --bin ferrule
 # The one container builder that is there.
 CONTAINER ?= $(firstword $(foreach c,docker podman buildah,$(if $(shell command -v $(c)),$(c))))
 
@@ -16,7 +18,7 @@ help: ## this list
 
 build: ## build the release binary, target/release/ferrule
 	@scripts/setup.sh build
-	$(CARGO) build --release --locked --bin ferrule
+	$(BUILD)
 
 check: ## format, lints, module layers, licences and sources of dependencies
 	$(CARGO) fmt --all --check
@@ -29,13 +31,11 @@ test: ## all tests that need no cluster (root)
 
 demo: ## three nodes, pods and an outside client on this machine (root)
 	@scripts/setup.sh demo
-	$(CARGO) build --release --locked --bin ferrule
-	$(CARGO) build --release --locked -p ferrule-conformance --bin ferrule-demo
+	$(BUILD) --bin ferrule-demo
 	@FERRULE_BIN="$${FERRULE_BIN:-$(abspath $(TARGET_DIR))/release/ferrule}" $(TARGET_DIR)/release/ferrule-demo
 
 bench-sync: ## cold start, changes, memory at 1,000 to 30,000 Services (root); BENCH_ARGS=--help
 	@scripts/setup.sh bench
-	$(CARGO) build --release --locked --bin ferrule
 	$(CARGO) bench --locked --bench sync -- $(BENCH_ARGS)
 
 layers: ## check which module may use which

@@ -47,7 +47,7 @@ show() {
 
 # One line over all test programs, in the words of cargo test.
 summary() {
-    awk -v more="$SKIPPED_NFT" '
+    awk -v more="$SKIPPED_NFT" -v status="$1" '
         /^test result:/ {
             for (i = 2; i <= NF; i++) {
                 if ($i ~ /^passed/) passed += $(i - 1)
@@ -56,7 +56,9 @@ summary() {
             }
         }
         /SKIP:/ { skipped++ }
-        END { printf "%d passed, %d failed, %d ignored, %d skipped\n",
+        # A test program may end before it has counted.
+        END { if (status && !failed) failed = 1
+              printf "%d passed, %d failed, %d ignored, %d skipped\n",
                      passed, failed, ignored, skipped + more }' "$LOG"
 }
 
@@ -66,7 +68,7 @@ cargo fmt --all --check
 say "lints"
 cargo clippy --quiet --workspace --all-targets --locked -- -D warnings
 say "release build of ferrule"
-cargo build --release --locked --bin ferrule
+cargo build --release --locked --workspace --bin ferrule
 mkdir -p "$(dirname "$LOG")"
 find_nft
 FERRULE_BIN=${FERRULE_BIN:-$(realpath "${CARGO_TARGET_DIR:-target}")/release/ferrule}
@@ -75,5 +77,5 @@ say "tests"
 status=0
 cargo test --workspace --locked --no-fail-fast "$@" -- --show-output 2>&1 | tee "$LOG" | show || status=$?
 say "done"
-summary
+summary "$status"
 exit "$status"

@@ -39,7 +39,7 @@ struct Arguments {
     #[arg(long, default_value = "10000x10")]
     objects_size: String,
     /// The agent
-    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/target/release/ferrule"))]
+    #[arg(long, default_value = env!("CARGO_BIN_EXE_ferrule"))]
     binary: PathBuf,
     /// For part `api`: a cluster made for tests, with rights to create everything
     #[arg(long)]

@@ -23,10 +23,42 @@ use ferrule_conformance::tracer::Tracer;
 /// Rows that run at the same time. Most wait for time-outs.
 const THREADS: usize = 16;
 
+/// How many rows and scenarios there were, and how many of them failed.
+#[derive(Clone, Copy, Default)]
+struct Tally {
+    all: usize,
+    failed: usize,
+}
+
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, other: Tally) {
+        self.all += other.all;
+        self.failed += other.failed;
+    }
+}
+
+impl std::fmt::Display for Tally {
+    /// As libtest ends, so that one rule sums up all test programs.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Tally { all, failed } = *self;
+        let word = if failed == 0 { "ok" } else { "FAILED" };
+        write!(
+            f,
+            "test result: {word}. {} passed; {failed} failed; 0 ignored",
+            all - failed
+        )
+    }
+}
+
 fn main() -> ExitCode {
     match judge() {
-        Ok(0) => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::FAILURE,
+        Ok(tally) => {
+            println!("\n{tally}");
+            match tally.failed {
+                0 => ExitCode::SUCCESS,
+                _ => ExitCode::FAILURE,
+            }
+        }
         Err(e) => {
             eprintln!("{e:#}");
             ExitCode::FAILURE
@@ -34,18 +66,18 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs what the arguments ask for. Returns how much failed.
-fn judge() -> Result<usize> {
+/// Runs what the arguments ask for.
+fn judge() -> Result<Tally> {
     ferrule_conformance::interrupt::clean_up()?;
     let words: Vec<String> = std::env::args()
         .skip(1)
         .filter(|a| !a.starts_with('-'))
         .collect();
-    let failures = trace(&words);
-    match ferrule_conformance::privileged()? {
-        true => Ok(failures + run(&words)?),
-        false => Ok(failures),
+    let mut tally = trace(&words);
+    if ferrule_conformance::privileged()? {
+        tally += run(&words)?;
     }
+    Ok(tally)
 }
 
 fn wanted(words: &[String], profile: &str, case: &str) -> bool {
@@ -55,9 +87,9 @@ fn wanted(words: &[String], profile: &str, case: &str) -> bool {
             .any(|w| profile.contains(w) || case.contains(w))
 }
 
-/// Runs the table through the tracer. Returns how many rows it sees differently.
-fn trace(words: &[String]) -> usize {
-    let mut wrong = 0;
+/// Runs the table through the tracer. A row fails that it sees differently.
+fn trace(words: &[String]) -> Tally {
+    let mut tally = Tally::default();
     for profile in profiles() {
         let tracer = Tracer::new(&profile, 3);
         let chosen: Vec<&Case> = profile
@@ -68,18 +100,19 @@ fn trace(words: &[String]) -> usize {
         for case in &chosen {
             for trial in trials(case) {
                 if let Err(reason) = tracer.agrees(&trial) {
-                    wrong += 1;
+                    tally.failed += 1;
                     println!("FAIL tracer  {trial}: {reason}");
                 }
             }
         }
         let rows: usize = chosen.iter().map(|c| trials(c).count()).sum();
+        tally.all += rows;
         println!(
             "tracer  {}: {rows} rows in both families and all protocols",
             profile.name
         );
     }
-    wrong
+    tally
 }
 
 fn trials(case: &Case) -> impl Iterator<Item = Trial<'_>> {
@@ -100,14 +133,14 @@ fn trials(case: &Case) -> impl Iterator<Item = Trial<'_>> {
     })
 }
 
-fn run(words: &[String]) -> Result<usize> {
+fn run(words: &[String]) -> Result<Tally> {
     let begun = Instant::now();
     let mut cluster = Cluster::build(&Layout::default())?;
     println!(
         "built 3 nodes, 6 pods and a client in {} ms",
         begun.elapsed().as_millis()
     );
-    let mut failures = 0;
+    let mut tally = Tally::default();
     for profile in profiles() {
         let chosen: Vec<&Case> = profile
             .cases
@@ -115,15 +148,15 @@ fn run(words: &[String]) -> Result<usize> {
             .filter(|c| wanted(words, profile.name, c.name))
             .collect();
         if !chosen.is_empty() {
-            failures += run_profile(&mut cluster, &profile, &chosen)?;
+            tally += run_profile(&mut cluster, &profile, &chosen)?;
         }
     }
-    failures += run_scenarios(&mut cluster, words)?;
-    println!("{failures} failures, {} s", begun.elapsed().as_secs());
-    Ok(failures)
+    tally += run_scenarios(&mut cluster, words)?;
+    println!("{} failures, {} s", tally.failed, begun.elapsed().as_secs());
+    Ok(tally)
 }
 
-fn run_profile(cluster: &mut Cluster, profile: &Profile, chosen: &[&Case]) -> Result<usize> {
+fn run_profile(cluster: &mut Cluster, profile: &Profile, chosen: &[&Case]) -> Result<Tally> {
     let begun = Instant::now();
     for case in &profile.cases {
         cluster.write_services(case.name, &case.services)?;
@@ -166,19 +199,26 @@ fn run_profile(cluster: &mut Cluster, profile: &Profile, chosen: &[&Case]) -> Re
     }
     println!("  {} rows, {} s", trials.len(), begun.elapsed().as_secs());
     profile.cases.iter().for_each(|c| cluster.remove(c.name));
-    Ok(failed.values().map(Vec::len).sum())
+    let failed = failed.values().map(Vec::len).sum();
+    Ok(Tally {
+        all: trials.len(),
+        failed,
+    })
 }
 
-fn run_scenarios(cluster: &mut Cluster, words: &[String]) -> Result<usize> {
+fn run_scenarios(cluster: &mut Cluster, words: &[String]) -> Result<Tally> {
     let chosen: Vec<_> = scenarios()
         .into_iter()
         .filter(|s| wanted(words, "scenarios", s.name))
         .collect();
     if chosen.is_empty() {
-        return Ok(0);
+        return Ok(Tally::default());
     }
     cluster.start_agents(&cluster_cidr_flags())?;
-    let mut failures = 0;
+    let mut tally = Tally {
+        all: chosen.len(),
+        failed: 0,
+    };
     for scenario in chosen {
         let begun = Instant::now();
         let result = (scenario.run)(cluster);
@@ -186,7 +226,7 @@ fn run_scenarios(cluster: &mut Cluster, words: &[String]) -> Result<usize> {
         match result {
             Ok(()) => println!("  {}: good, {seconds:.1} s", scenario.name),
             Err(e) => {
-                failures += 1;
+                tally.failed += 1;
                 println!(
                     "  FAIL {}: {e:#}, {seconds:.1} s\n{}",
                     scenario.name,
@@ -198,5 +238,5 @@ fn run_scenarios(cluster: &mut Cluster, words: &[String]) -> Result<usize> {
             }
         }
     }
-    Ok(failures)
+    Ok(tally)
 }
