@@ -41,7 +41,7 @@ bench-sync: ## cold start, changes, memory at 1,000 to 30,000 Services (root); B
 layers: ## check which module may use which
 	$(CARGO) test --locked --test layers
 
-deny: ## cargo-deny: licences, bans, sources, and advisories where reachable
+deny: ## cargo-deny: licences, bans, sources; with ADVISORIES=1 advisories too
 	@scripts/deny.sh
 
 image: ## container image IMAGE=ferrule:dev, by docker, podman or buildah
