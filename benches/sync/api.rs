@@ -142,9 +142,10 @@ impl Cluster {
     /// Creates everything.
     async fn fill(&self, size: Size) -> Result<()> {
         let namespace = json!({"metadata": {"name": NAMESPACE}});
-        create(&self.namespaces, namespace)
-            .await
-            .context(NAMESPACE)?;
+        if self.namespaces.get_opt(NAMESPACE).await?.is_none() {
+            create(&self.namespaces, namespace).await?;
+        }
+        self.empty().await.context("objects of an earlier run")?;
         let objects = stream::iter(0..size.services).map(|n| async move {
             let slice = world::slice_manifest(&world::slice(n, size.endpoints));
             create(&self.slices, slice).await?;
