@@ -100,3 +100,48 @@ pub(crate) fn showcase() -> State {
     ));
     all
 }
+
+/// The IPv6 address that stands for an IPv4 one.
+fn v6(address: std::net::IpAddr) -> std::net::IpAddr {
+    match address {
+        std::net::IpAddr::V4(a) => {
+            let [a, b, c, d] = a.octets().map(u16::from);
+            std::net::Ipv6Addr::new(0xfd00, 0, 0, 0, a, b, c, d).into()
+        }
+        v6 => v6,
+    }
+}
+
+/// The showcase in both families.
+pub(crate) fn dual_stack() -> State {
+    use crate::model::{Event, Observed, SliceName};
+    let mut state = showcase();
+    let names: Vec<_> = state.service_names().cloned().collect();
+    for name in names {
+        let mut service = Service::clone(state.service(&name).expect("a known name"));
+        for addresses in [
+            &mut service.cluster_ips,
+            &mut service.external_ips,
+            &mut service.load_balancer_ips,
+        ] {
+            let more: Vec<_> = addresses.iter().map(|a| v6(*a)).collect();
+            addresses.extend(more);
+        }
+        let ranges: Vec<_> = service.source_ranges.clone();
+        service.source_ranges.extend(ranges.iter().map(|net| {
+            let parts = ipnet::IpNet::new(v6(net.addr()), 64 + net.prefix_len().div_ceil(8) * 16);
+            parts.expect("a prefix")
+        }));
+        let slices: Vec<_> = state.slices(&name).cloned().collect();
+        for mut slice in slices {
+            slice.name = SliceName::new("default", format!("{}-v6", slice.name.name));
+            slice
+                .endpoints
+                .iter_mut()
+                .for_each(|e| e.address = v6(e.address));
+            state.apply(Event::Slice(slice.name.clone(), Observed::new(slice)));
+        }
+        state.apply(Event::Service(name, Observed::new(service)));
+    }
+    state
+}

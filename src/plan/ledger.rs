@@ -43,19 +43,16 @@ impl Ledger {
     }
 
     /// Puts a contribution in the place of the owner's former one, if any, and notes in `change`
-    /// what that does to the sum. Returns the former contribution.
-    pub fn replace(
-        &mut self,
-        owner: Owner,
-        new: Contribution,
-        change: &mut Change,
-    ) -> Option<Contribution> {
+    /// what that does to the sum.
+    pub fn replace(&mut self, owner: Owner, mut new: Contribution, change: &mut Change) {
         let old = self.contributions.remove(&owner);
         let none = Contribution::default();
         let before = old.as_ref().unwrap_or(&none);
         if *before != new {
             // Additions first, so that what both need is never counted down to nothing.
-            new.chains.iter().for_each(|c| self.add_chain(c, change));
+            new.chains
+                .iter_mut()
+                .for_each(|c| self.add_chain(c, change));
             before
                 .chains
                 .iter()
@@ -66,10 +63,10 @@ impl Ledger {
         if new != none {
             self.contributions.insert(owner, new);
         }
-        old
     }
 
-    fn add_chain(&mut self, chain: &Arc<ChainSpec>, change: &mut Change) {
+    /// Counts a chain in. All who need an equal one share one copy of it.
+    fn add_chain(&mut self, chain: &mut Arc<ChainSpec>, change: &mut Change) {
         match self.chains.entry(chain.name.clone()) {
             Entry::Vacant(entry) => {
                 change.chain(None, Some(chain));
@@ -78,7 +75,9 @@ impl Ledger {
             Entry::Occupied(mut entry) => {
                 let (known, count) = entry.get_mut();
                 *count += 1;
-                if known != chain {
+                if known == chain {
+                    *chain = known.clone();
+                } else {
                     change.chain(Some(known), Some(chain));
                     *known = chain.clone();
                 }

@@ -27,11 +27,13 @@ pub struct Committed {
     pub families: Vec<(IpFamily, Result<Sent, Error>, Duration)>,
     /// What was planned anew; nothing if a family failed.
     pub changes: Changes,
+    /// Whether health checks have to be told anew.
+    pub health_checks: bool,
     /// Conntrack entries that may have gone stale.
     pub stale_flows: Vec<(IpFamily, Vec<StaleFlows>)>,
     /// Sticky clients that were let go because their endpoint went.
     pub clients_forgotten: usize,
-    /// Why some clients could not be let go. They go on to be sent to endpoints that are gone.
+    /// Why some clients could not be let go. The next commit tries again.
     pub left_behind: Vec<Error>,
 }
 
@@ -102,7 +104,7 @@ impl<K: Nftables> Engine<K> {
             return done;
         }
         done.changes = std::mem::take(&mut self.pending);
-        self.update_health_checks(&done.changes);
+        done.health_checks = self.update_health_checks(&done.changes);
         self.clear_away(&mut done);
         done
     }
@@ -111,10 +113,13 @@ impl<K: Nftables> Engine<K> {
     fn clear_away(&mut self, done: &mut Committed) {
         for table in &mut self.tables {
             let stale = table.take_stale();
-            for clients in &stale.clients {
-                match table.forget(clients, &mut self.kernel) {
+            for (map, live) in stale.clients {
+                match table.forget(&map, &live, &mut self.kernel) {
                     Ok(count) => done.clients_forgotten += count,
-                    Err(error) => done.left_behind.push(error),
+                    Err(error) => {
+                        done.left_behind.push(error);
+                        table.forget_later(map, live);
+                    }
                 }
             }
             if !stale.flows.is_empty() {
@@ -123,7 +128,9 @@ impl<K: Nftables> Engine<K> {
         }
     }
 
-    fn update_health_checks(&mut self, changes: &Changes) {
+    /// Returns whether any of them may have changed, or the addresses that they answer on.
+    fn update_health_checks(&mut self, changes: &Changes) -> bool {
+        let mut changed = changes.everything || changes.node;
         let names: Vec<ServiceName> = match changes.everything {
             true => {
                 self.health_checks.clear();
@@ -139,13 +146,13 @@ impl<K: Nftables> Engine<K> {
             match port {
                 Some(port) => {
                     let ready = select::local_ready(self.state.slices(&name), self.state.node());
-                    self.health_checks.insert(name, (port, ready));
+                    changed |=
+                        self.health_checks.insert(name, (port, ready)) != Some((port, ready));
                 }
-                None => {
-                    self.health_checks.remove(&name);
-                }
+                None => changed |= self.health_checks.remove(&name).is_some(),
             }
         }
+        changed
     }
 
     /// For each Service with a healthCheckNodePort: the port, and its ready endpoints here.

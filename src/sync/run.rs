@@ -111,7 +111,9 @@ impl<K: Nftables> Loop<K> {
             }
         }
         self.report_services(&done.changes);
-        self.report_health_checks();
+        if done.health_checks {
+            self.report_health_checks();
+        }
     }
 
     fn report(&mut self, done: &Committed) {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One family's table: plans what changed and commits it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
 
 use crate::backend::{Error, Nftables, Sent};
 use crate::model::{Changes, IpFamily, ServiceName, State, Target};
@@ -31,8 +32,8 @@ pub struct Table {
 pub struct Stale {
     /// Conntrack entries.
     pub flows: Vec<StaleFlows>,
-    /// Remembered clients.
-    pub clients: Vec<StaleClients>,
+    /// Remembered clients: the maps, and the endpoints that may hold some, by the newest word.
+    pub clients: BTreeMap<SetName, BTreeSet<IpAddr>>,
 }
 
 impl Table {
@@ -135,11 +136,15 @@ impl Table {
         self.stale
             .flows
             .extend(stale::flows(known.unwrap_or(&none), &planned));
-        self.stale.clients.extend(match known {
+        let clients = match known {
             // Who knows what an earlier process has left.
             None if !self.in_step => stale::all_clients(&planned),
             known => stale::clients(known.unwrap_or(&none), &planned),
-        });
+        };
+        let clients = clients
+            .into_iter()
+            .map(|StaleClients { map, live }| (map, live));
+        self.stale.clients.extend(clients);
         self.ledger.replace(owner, planned, change);
     }
 
@@ -180,14 +185,24 @@ impl Table {
         std::mem::take(&mut self.stale)
     }
 
+    /// Puts back what could not be cleared away, unless there is a newer word by now.
+    pub fn forget_later(&mut self, map: SetName, live: BTreeSet<IpAddr>) {
+        self.stale.clients.entry(map).or_insert(live);
+    }
+
     /// Removes clients of endpoints that are gone. A packet that is under way may add one more
     /// while we read, so this looks again until there is none. Returns how many were removed.
-    pub fn forget(&self, stale: &StaleClients, kernel: &mut dyn Nftables) -> Result<usize, Error> {
+    pub fn forget(
+        &self,
+        map: &SetName,
+        live: &BTreeSet<IpAddr>,
+        kernel: &mut dyn Nftables,
+    ) -> Result<usize, Error> {
         let mut forgotten = 0;
         for _ in 0..3 {
-            let clients = kernel.read_clients(self.family, &stale.map)?;
-            let gone = |(_, address): &(Key, _)| !stale.live.contains(address);
-            let op = |(key, _)| Op::Forget(SetName::clone(&stale.map), key);
+            let clients = kernel.read_clients(self.family, map)?;
+            let gone = |(_, address): &(Key, _)| !live.contains(address);
+            let op = |(key, _)| Op::Forget(map.clone(), key);
             let ops: Vec<Op> = clients.into_iter().filter(gone).map(op).collect();
             if ops.is_empty() {
                 break;

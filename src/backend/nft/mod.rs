@@ -23,7 +23,7 @@ mod uapi;
 mod userdata;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::net::IpAddr;
 

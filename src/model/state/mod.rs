@@ -16,7 +16,8 @@ use super::{EndpointSlice, Event, Node, Observed, Service, ServiceName, SliceNam
 pub struct State {
     services: HashMap<ServiceName, Arc<Service>>,
     slices: HashMap<SliceName, Arc<EndpointSlice>>,
-    slices_of: HashMap<ServiceName, BTreeSet<SliceName>>,
+    /// In the order of their names.
+    slices_of: HashMap<ServiceName, Vec<SliceName>>,
     claims: Claims,
     strings: Strings,
     /// The own Node; a name only, until the object is known and after it is gone.
@@ -128,11 +129,10 @@ impl State {
         match slice {
             Some(mut slice) => {
                 self.strings.share_all(&mut slice);
+                slice.endpoints.shrink_to_fit();
+                slice.ports.shrink_to_fit();
                 touched.insert(slice.service.clone());
-                self.slices_of
-                    .entry(slice.service.clone())
-                    .or_default()
-                    .insert(name.clone());
+                self.link(&slice.service, &name);
                 self.slices.insert(name, Arc::new(slice));
             }
             None => {
@@ -142,9 +142,17 @@ impl State {
         Changes::services(touched)
     }
 
+    fn link(&mut self, service: &ServiceName, slice: &SliceName) {
+        let slices = self.slices_of.entry(service.clone()).or_default();
+        if let Err(place) = slices.binary_search(slice) {
+            slices.reserve_exact(1);
+            slices.insert(place, slice.clone());
+        }
+    }
+
     fn unlink(&mut self, service: &ServiceName, slice: &SliceName) {
         if let Some(slices) = self.slices_of.get_mut(service) {
-            slices.remove(slice);
+            slices.retain(|s| s != slice);
             if slices.is_empty() {
                 self.slices_of.remove(service);
             }

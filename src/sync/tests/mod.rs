@@ -3,6 +3,8 @@
 //! real one: incremental equals from scratch, and a restart writes nothing.
 
 mod budget;
+mod clients;
+mod listing;
 
 use std::collections::{BTreeMap, BTreeSet};
 

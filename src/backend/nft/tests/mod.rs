@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 
 /// The nft commands to list with: the system's, and what `FERRULE_NFT_ALSO` names further,
 /// separated by colons.
-fn nft_commands() -> Vec<String> {
+pub(crate) fn nft_commands() -> Vec<String> {
     let further = std::env::var("FERRULE_NFT_ALSO").unwrap_or_default();
     let mut commands = vec!["nft".to_owned()];
     commands.extend(
@@ -24,7 +24,7 @@ fn nft_commands() -> Vec<String> {
 }
 
 /// Whether nft is there; says SKIP (or fails, as [`crate::backend::testing::skip`] has it) if not.
-fn has_nft() -> bool {
+pub(crate) fn has_nft() -> bool {
     let there = Command::new("nft").arg("--version").output().is_ok();
     if !there {
         crate::backend::testing::skip("no nft command");
@@ -33,7 +33,7 @@ fn has_nft() -> bool {
 }
 
 /// Runs nft in this thread's namespace and returns what it prints; panics if it fails.
-fn nft(command: &str, arguments: &[&str], input: &str) -> String {
+pub(crate) fn nft(command: &str, arguments: &[&str], input: &str) -> String {
     let mut child = Command::new(command)
         .args(arguments)
         .stdin(Stdio::piped())
