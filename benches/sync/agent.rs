@@ -7,13 +7,14 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use ferrule::backend::nft::Kernel;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, SysconfVar, sysconf};
 
 use crate::kernel;
-use crate::report::ms;
+use crate::report::{Cold, ms};
+use crate::world::Size;
 
 /// How long a cold start may take.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -67,6 +68,28 @@ impl Agent {
         Ok((agent, begun.elapsed()))
     }
 
+    /// The row of its start, to be taken right after it.
+    pub(crate) fn cold(
+        &self,
+        size: Size,
+        source: &'static str,
+        took: Duration,
+        elements: usize,
+    ) -> Result<Cold> {
+        let memory = self.memory()?;
+        Ok(Cold {
+            size: size.to_string(),
+            source,
+            ms: ms(took),
+            cpu_ms: Some(self.cpu_ms()?),
+            rss_kb: Some(memory.now),
+            peak_kb: Some(memory.peak),
+            rss_after_kb: None,
+            messages: None,
+            elements,
+        })
+    }
+
     /// Its memory.
     pub(crate) fn memory(&self) -> Result<Memory> {
         let text = self.proc("status")?;
@@ -111,6 +134,16 @@ impl Drop for Agent {
         let _ = kill(Pid::from_raw(self.child.id() as i32), Signal::SIGKILL);
         let _ = self.child.wait();
     }
+}
+
+/// Removes what an agent has left in this network namespace.
+pub(crate) fn clean_up(binary: &Path) -> Result<()> {
+    let status = Command::new(binary)
+        .arg("--cleanup")
+        .status()
+        .context("--cleanup")?;
+    ensure!(status.success(), "--cleanup: {status}");
+    Ok(())
 }
 
 /// The last lines of a log.

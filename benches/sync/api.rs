@@ -17,10 +17,10 @@ use kube::{Api, Client, Config};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::agent::Agent;
+use crate::agent::{self, Agent};
 use crate::change::Kind;
 use crate::kernel::{self, Commits};
-use crate::report::{Changes, Cold, Report, ms};
+use crate::report::{Changes, Report};
 use crate::world::{self, NAMESPACE, Size};
 
 const SOURCE: &str = "API server";
@@ -38,17 +38,17 @@ pub(crate) fn run(
     changes: u32,
     report: &mut Report,
 ) -> Result<()> {
+    let mut kernel = Kernel::open()?;
+    ensure!(
+        !kernel::hooked(&mut kernel)?,
+        "there is an agent's table already: stop the agent, then run ferrule --cleanup"
+    );
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let cluster = runtime.block_on(Cluster::connect(kubeconfig))?;
-    let result = runtime.block_on(cluster.fill(size)).and_then(|()| {
+    let measured = runtime.block_on(cluster.fill(size)).and_then(|()| {
         let scratch = tempfile::tempdir().context("temporary directory")?;
-        let mut kernel = Kernel::open()?;
-        ensure!(
-            !kernel::hooked(&mut kernel)?,
-            "there is an agent's table already: stop it, and delete its tables"
-        );
         let arguments = [
             OsStr::new("--kubeconfig"),
             kubeconfig.as_os_str(),
@@ -57,17 +57,16 @@ pub(crate) fn run(
             OsStr::new("--proxy-mode=nftables"),
         ];
         let (agent, took) = Agent::start(binary, &arguments, scratch.path(), &mut kernel)?;
-        let (cpu, memory) = (agent.cpu_ms()?, agent.memory()?);
         let elements = kernel::endpoints(&mut kernel)?;
         let expected = (size.services * size.endpoints) as usize;
         ensure!(
             elements >= expected,
             "{size}: the kernel holds {elements} endpoints"
         );
+        let mut cold = agent.cold(size, SOURCE, took, elements)?;
         for kind in Kind::ALL {
-            let mut durations = runtime
-                .block_on(change_all(&cluster, kind, size, changes))
-                .context(kind.name())?;
+            let changed = change_all(&cluster, kind, size, changes);
+            let mut durations = runtime.block_on(changed).context(kind.name())?;
             report.changes.push(Changes::new(
                 size.to_string(),
                 SOURCE,
@@ -75,23 +74,16 @@ pub(crate) fn run(
                 &mut durations,
             ));
         }
-        report.cold.push(Cold {
-            size: size.to_string(),
-            source: SOURCE,
-            ms: ms(took),
-            cpu_ms: Some(cpu),
-            rss_kb: Some(memory.now),
-            peak_kb: Some(memory.peak),
-            rss_after_kb: Some(agent.memory()?.now),
-            messages: None,
-            elements,
-        });
+        cold.rss_after_kb = Some(agent.memory()?.now);
+        report.cold.push(cold);
         Ok(())
     });
     let emptied = runtime
         .block_on(cluster.empty())
         .context("deleting the objects");
-    result.and(emptied)
+    // Unlike a namespace of our own, this one stays.
+    let cleaned = agent::clean_up(binary);
+    measured.and(emptied).and(cleaned)
 }
 
 async fn change_all(

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::agent::Agent;
 use crate::change::{Kind, target};
 use crate::kernel::{self, Commits};
-use crate::report::{Changes, Cold, Report, ms};
+use crate::report::{Changes, Report};
 use crate::world::{self, NODE, Size};
 
 /// How objects are spread over files.
@@ -58,11 +58,11 @@ pub(crate) fn run(
         OsStr::new("--cluster-cidr=10.128.0.0/9"),
     ];
     let (agent, took) = Agent::start(binary, &arguments, scratch.path(), &mut kernel)?;
-    let (cpu, memory) = (agent.cpu_ms()?, agent.memory()?);
     let elements = kernel::endpoints(&mut kernel)?;
     if elements != (size.services * size.endpoints) as usize {
         bail!("{size}: the kernel holds {elements} endpoints");
     }
+    let mut cold = agent.cold(size, layout.source(), took, elements)?;
     let mut commits = Commits::listen()?;
     for kind in Kind::ALL {
         let mut durations = Vec::new();
@@ -80,17 +80,8 @@ pub(crate) fn run(
             &mut durations,
         ));
     }
-    report.cold.push(Cold {
-        size: size.to_string(),
-        source: layout.source(),
-        ms: ms(took),
-        cpu_ms: Some(cpu),
-        rss_kb: Some(memory.now),
-        peak_kb: Some(memory.peak),
-        rss_after_kb: Some(agent.memory()?.now),
-        messages: None,
-        elements,
-    });
+    cold.rss_after_kb = Some(agent.memory()?.now);
+    report.cold.push(cold);
     Ok(())
 }
 
