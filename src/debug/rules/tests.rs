@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 use std::collections::HashMap;
-use std::io::Write as _;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use proptest::prelude::*;
 
@@ -119,23 +118,7 @@ fn in_ipv6(text: &str) -> String {
 }
 
 fn nft(arguments: &[&str], input: &str) -> String {
-    let mut child = Command::new("nft")
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(input.as_bytes())
-        .unwrap();
-    let done = child.wait_with_output().unwrap();
-    let errors = String::from_utf8_lossy(&done.stderr);
-    assert!(done.status.success(), "{errors}{input}");
-    String::from_utf8(done.stdout).unwrap()
+    crate::backend::nft::tests::nft("nft", arguments, input)
 }
 
 /// Runs a test in a network namespace, if nft is there to fill it.
