@@ -2,15 +2,18 @@
 //! One run of the program with a checked configuration: wires the stages together.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 
 use anyhow::{Result, anyhow, bail};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use serde_json::json;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch as latest};
 
 use crate::backend::Nftables;
 use crate::backend::conntrack::Conntrack;
@@ -18,7 +21,7 @@ use crate::backend::nft::{Kernel, probe::probe};
 use crate::backend::sysctl;
 use crate::config::{self, Action, Config};
 use crate::model::{Event, IpFamily, State};
-use crate::observe::{AdminRequest, Status, log, serve};
+use crate::observe::{AdminRequest, Pages, Status, log, serve};
 use crate::plan::nft::{Op, TABLE};
 use crate::sync::{Engine, Loop, flows::Flows};
 use crate::watch::{self, cluster, manifests};
@@ -73,11 +76,29 @@ fn proxy(config: &Config) -> Result<()> {
             let status = Status::new(config.health_timeout);
             let (questions, asked) = mpsc::channel(QUESTIONS);
             let stop = stop_signal()?;
+            let (_pages, shown) = latest::channel(Arc::new(pages(config)));
             tokio::select! {
-                result = serve(&config.listen, status.clone(), questions) => Ok(result?),
+                result = serve(&config.listen, shown, status.clone(), questions) => Ok(result?),
                 result = work(config, status, asked, stop) => result,
             }
         })
+}
+
+/// What /configz and its like show. kube-proxy's fields as far as they are kept.
+fn pages(config: &Config) -> Pages {
+    let text = |address: Option<SocketAddr>| address.map_or(String::new(), |a| a.to_string());
+    Pages {
+        config: json!({
+            "kind": "KubeProxyConfiguration",
+            "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+            "mode": "nftables",
+            "hostnameOverride": config.node_name,
+            "healthzBindAddress": text(config.listen.healthz),
+            "metricsBindAddress": text(config.listen.metrics),
+            "bindAddressHardFail": config.listen.hard_fail,
+        }),
+        ..Pages::default()
+    }
 }
 
 /// Follows the cluster until `stop` is ready; the rules stay. The loop has a thread of its own, so

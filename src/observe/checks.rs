@@ -122,6 +122,7 @@ impl Open {
             }
             Err(error) => {
                 if self.failed.insert(key) {
+                    // kube-proxy's Event on the Service: FailedToStartServiceHealthcheck.
                     tracing::warn!(%service, %address, %error, "health check cannot be opened");
                 }
             }

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A small HTTP/1.1 server: bind, accept, answer.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::pin::pin;
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -16,7 +18,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use nix::sys::socket::{setsockopt, sockopt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{sleep, timeout};
 
 /// A whole answer.
 pub(super) type Reply = Response<Full<Bytes>>;
@@ -26,25 +29,34 @@ pub(super) const JSON: &str = "application/json";
 pub(super) const TEXT: &str = "text/plain; charset=utf-8";
 pub(super) const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Connections that one listener serves at a time; more wait in the kernel's queue.
-const CONNECTIONS: usize = 256;
-/// How long a client may take to send a request, also the next one of a connection.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Connections that one listener serves at a time; one more ends the oldest.
+pub(super) const CONNECTIONS: usize = 256;
+/// How long a client may take to send a request, also the next one of a connection, and to read
+/// the answer at the end of a connection's [`LIFETIME`].
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a connection takes requests. It bounds what a client costs that never reads an answer.
+pub(super) const LIFETIME: Duration = Duration::from_secs(300);
 /// Requests waiting to be accepted.
 const BACKLOG: u32 = 128;
 /// Pause after a failed accept, say for lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// An answer with the header that kube-proxy puts on each of its own.
+/// An answer with the header that kube-proxy puts on most of its own.
 pub(super) fn reply(code: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Reply {
+    let mut reply = plain(code, kind, body);
+    reply
+        .headers_mut()
+        .insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    reply
+}
+
+/// An answer without that header, as kube-proxy gives where other libraries answer for it.
+pub(super) fn plain(code: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Reply {
     let mut reply = Response::new(Full::new(body.into()));
     *reply.status_mut() = code;
     reply
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    reply
-        .headers_mut()
-        .insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     reply
 }
 
@@ -122,6 +134,8 @@ impl Accept for UnixListener {
 }
 
 /// Answers requests for ever. Dropping it closes the listener and all its connections.
+///
+/// At the limit the oldest connection goes, so that idle ones keep no health check out.
 pub(super) async fn answer<L, F, A>(listener: L, handler: F) -> Infallible
 where
     L: Accept,
@@ -129,21 +143,34 @@ where
     A: Future<Output = Reply> + Send + 'static,
 {
     let mut connections = JoinSet::new();
+    let mut by_age = VecDeque::new();
     loop {
-        while connections.len() >= CONNECTIONS {
-            connections.join_next().await;
-        }
         tokio::select! {
             stream = listener.next() => match stream {
                 Ok(stream) => {
-                    connections.spawn(converse(stream, handler.clone()));
+                    make_room(&mut by_age);
+                    by_age.push_back(connections.spawn(converse(stream, handler.clone())));
                 }
                 Err(error) => {
                     tracing::debug!(%error, "accept");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    sleep(ACCEPT_PAUSE).await;
                 }
             },
             Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+/// Leaves fewer than [`CONNECTIONS`].
+fn make_room(by_age: &mut VecDeque<AbortHandle>) {
+    if by_age.len() < CONNECTIONS {
+        return;
+    }
+    by_age.retain(|connection| !connection.is_finished());
+    while by_age.len() >= CONNECTIONS {
+        if let Some(oldest) = by_age.pop_front() {
+            tracing::debug!("too many connections, the oldest is closed");
+            oldest.abort();
         }
     }
 }
@@ -158,11 +185,23 @@ where
         let reply = handler(request);
         async { Ok::<_, Infallible>(reply.await) }
     });
-    let result = http1::Builder::new()
+    let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(PATIENCE)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+        .title_case_headers(true)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    let result = tokio::select! {
+        result = connection.as_mut() => result,
+        () = sleep(LIFETIME) => {
+            connection.as_mut().graceful_shutdown();
+            let Ok(result) = timeout(PATIENCE, connection).await else {
+                tracing::debug!("an answer was not read in time");
+                return;
+            };
+            result
+        }
+    };
     if let Err(error) = result {
         tracing::debug!(%error, "connection");
     }

@@ -7,9 +7,12 @@
 //! | port | path | as kube-proxy v1.36 |
 //! |---|---|---|
 //! | 10256 | /healthz, /livez | yes |
-//! | 10249 | /healthz, /proxyMode, /metrics | yes, metrics in part |
+//! | 10249 | /healthz, /proxyMode, /metrics, /metrics/slis, /configz, /flagz, /statusz | yes |
+//! | 10249 | /debug/flags/v, /debug/pprof/, if profiling is on | yes, but no Go profiles |
 //! | `spec.healthCheckNodePort` | any | yes; for both families of a Service |
 //! | unix socket | /services, /status | no: ours |
+//!
+//! docs/health.md says more.
 
 mod admin;
 mod checks;
@@ -17,6 +20,7 @@ mod health;
 mod http;
 pub mod log;
 mod metrics;
+mod pages;
 mod serve;
 pub(crate) mod show;
 mod status;
@@ -27,5 +31,6 @@ pub mod view;
 pub use admin::{AdminRequest, Selection};
 pub use checks::HealthCheck;
 pub use health::Moment;
+pub use pages::Pages;
 pub use serve::{Error, serve};
 pub use status::Status;

@@ -3,20 +3,25 @@
 
 use std::future::ready;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::admin::{AdminRequest, serve_admin};
 use super::checks::serve_checks;
-use super::http::{JSON, OPEN_METRICS, Reply, TEXT, answer, bind_any, code, not_found, reply};
+use super::http::{JSON, Reply, TEXT, answer, bind_any, code, not_found, reply};
+use super::pages::{Pages, Port};
 use super::status::Status;
 use crate::config::Listen;
 
 /// How long to wait before an address that could not be bound is tried again, as upstream.
 const RETRY: Duration = Duration::from_secs(5);
+
+const HEALTHZ: &str = "--healthz-bind-address";
+const METRICS: &str = "--metrics-bind-address";
 
 /// Why the listeners end.
 #[derive(Debug, thiserror::Error)]
@@ -33,29 +38,36 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// kube-proxy's reason of the Event on the Node that says the same.
+    pub fn event_reason(&self) -> &'static str {
+        match self {
+            Self::Bind { setting, .. } if *setting == HEALTHZ => "FailedToStartProxierHealthcheck",
+            Self::Bind { .. } => "FailedToStartMetricServer",
+        }
+    }
+}
+
 /// Answers all requests; ends only with an error. Dropping it closes everything and removes the
-/// unix socket.
+/// unix socket. `pages` may change at any time.
 ///
 /// # Errors
 /// Only with `hard_fail`: an address cannot be bound.
 pub async fn serve(
     listen: &Listen,
+    pages: watch::Receiver<Arc<Pages>>,
     status: Status,
     requests: mpsc::Sender<AdminRequest>,
 ) -> Result<(), Error> {
-    let (health, metrics) = (status.clone(), status.clone());
-    let healthz = keep(
-        "--healthz-bind-address",
-        listen.healthz,
-        listen.hard_fail,
-        move |request| health_reply(&health, &request),
-    );
-    let metrics = keep(
-        "--metrics-bind-address",
-        listen.metrics,
-        listen.hard_fail,
-        move |request| metrics_reply(&metrics, &request),
-    );
+    let hard_fail = listen.hard_fail;
+    let health = status.clone();
+    let healthz = keep(HEALTHZ, listen.healthz, hard_fail, move |request| {
+        ready(health_reply(&health, &request))
+    });
+    let port = Arc::new(Port::new(status.clone(), pages));
+    let metrics = keep(METRICS, listen.metrics, hard_fail, move |request| {
+        Arc::clone(&port).answer(request)
+    });
     let checks = async {
         serve_checks(status.clone()).await;
         Ok(())
@@ -70,11 +82,11 @@ pub async fn serve(
 }
 
 /// Binds, again and again if need be, and answers.
-async fn keep(
+async fn keep<A: Future<Output = Reply> + Send + 'static>(
     setting: &'static str,
     address: Option<SocketAddr>,
     hard_fail: bool,
-    handler: impl Fn(Request<Incoming>) -> Reply + Clone + Send + 'static,
+    handler: impl Fn(Request<Incoming>) -> A + Clone + Send + 'static,
 ) -> Result<(), Error> {
     let Some(address) = address else {
         return Ok(());
@@ -82,10 +94,7 @@ async fn keep(
     let mut reported = false;
     loop {
         match bind_any(address) {
-            Ok(listener) => {
-                let handler = handler.clone();
-                match answer(listener, move |request| ready(handler(request))).await {}
-            }
+            Ok(listener) => match answer(listener, handler.clone()).await {},
             Err(source) if hard_fail => {
                 return Err(Error::Bind {
                     setting,
@@ -113,14 +122,5 @@ fn health_reply(status: &Status, request: &Request<Incoming>) -> Reply {
     match serde_json::to_string(&report) {
         Ok(body) => reply(code(report.good), JSON, body),
         Err(error) => reply(StatusCode::INTERNAL_SERVER_ERROR, TEXT, error.to_string()),
-    }
-}
-
-fn metrics_reply(status: &Status, request: &Request<Incoming>) -> Reply {
-    match request.uri().path() {
-        "/healthz" => reply(StatusCode::OK, TEXT, "ok"),
-        "/proxyMode" => reply(StatusCode::OK, TEXT, "nftables"),
-        "/metrics" => reply(StatusCode::OK, OPEN_METRICS, status.metrics()),
-        _ => not_found(),
     }
 }
