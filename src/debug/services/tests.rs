@@ -157,6 +157,7 @@ fn agent(socket: &std::path::Path) -> tokio::runtime::Runtime {
     runtime.spawn(async move {
         let _ = serve(
             &listen,
+            tokio::sync::watch::channel(Default::default()).1,
             Status::new(std::time::Duration::from_secs(60)),
             sender,
         )

@@ -3,7 +3,11 @@
 
 mod admin;
 mod checks;
+mod limits;
+mod pages;
 mod ports;
+mod upstream;
+mod zpages;
 
 use std::net::{SocketAddr, TcpListener as StdTcp};
 use std::os::unix::fs::PermissionsExt;
@@ -12,14 +16,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
+use hyper::http::request::Builder;
 use hyper::{HeaderMap, Request};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::view::ServiceView;
@@ -35,8 +40,12 @@ struct Clock(Arc<AtomicU64>);
 
 impl Clock {
     fn status(&self) -> Status {
+        self.status_late_after(TIMEOUT)
+    }
+
+    fn status_late_after(&self, timeout: Duration) -> Status {
         let clock = self.clone();
-        Status::with_clock(TIMEOUT, move || {
+        Status::with_clock(timeout, move || {
             let seconds = clock.0.load(Ordering::Relaxed);
             let start: jiff::Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
             let elapsed = Duration::from_secs(seconds);
@@ -71,14 +80,20 @@ impl Answer {
 }
 
 async fn ask(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, path: &str) -> Answer {
+    send(stream, Request::get(path), "").await
+}
+
+async fn send(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    request: Builder,
+    body: &str,
+) -> Answer {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .unwrap();
     tokio::spawn(connection);
-    let request = Request::get(path)
-        .header("host", "x")
-        .body(Empty::<Bytes>::new())
-        .unwrap();
+    let body = Full::<Bytes>::from(body.to_owned());
+    let request = request.header("host", "x").body(body).unwrap();
     let (parts, body) = sender.send_request(request).await.unwrap().into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     let body = String::from_utf8(body.to_vec()).unwrap();
@@ -131,10 +146,19 @@ impl Drop for Served {
 }
 
 fn start(listen: Listen, status: &Status) -> Served {
+    start_with(listen, status, Pages::default()).0
+}
+
+fn start_with(
+    listen: Listen,
+    status: &Status,
+    pages: Pages,
+) -> (Served, watch::Sender<Arc<Pages>>) {
     let (sender, requests) = mpsc::channel(4);
+    let (pages, shown) = watch::channel(Arc::new(pages));
     let status = status.clone();
-    let task = tokio::spawn(async move { serve(&listen, status, sender).await });
-    Served { task, requests }
+    let task = tokio::spawn(async move { serve(&listen, shown, status, sender).await });
+    (Served { task, requests }, pages)
 }
 
 fn nowhere() -> Listen {

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Forms of /flagz and /statusz, as recorded from kube-proxy 1.36.3.
+
+use super::pages::{everything, metrics_port};
+use super::*;
+
+const PLAIN: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
+const YAML: &str = "application/yaml";
+
+async fn accepting(address: SocketAddr, path: &str, accept: &str) -> Answer {
+    let request = Request::get(path).header("accept", accept);
+    send(connect(address).await, request, "").await
+}
+
+#[tokio::test]
+async fn the_form_follows_the_accept_header() {
+    let (address, _served, _) = metrics_port(everything());
+    for (path, kind) in [("/flagz", "Flagz"), ("/statusz", "Statusz")] {
+        let typed =
+            |media: &str, version: &str| format!("{media};as={kind};v={version};g=config.k8s.io");
+        let full = |media: &str| format!("{media};g=config.k8s.io;v=v1beta1;as={kind}");
+        let beta = typed(JSON, "v1beta1");
+        for (accept, code, content) in [
+            (" ".to_owned(), 200, PLAIN.to_owned()),
+            ("*/*".to_owned(), 200, PLAIN.to_owned()),
+            ("*".to_owned(), 200, PLAIN.to_owned()),
+            ("text/*".to_owned(), 200, PLAIN.to_owned()),
+            ("text/plain;q=0".to_owned(), 200, PLAIN.to_owned()),
+            (
+                "application/json, */*;q=0.1".to_owned(),
+                200,
+                PLAIN.to_owned(),
+            ),
+            (
+                format!("{beta};q=0.1, text/plain;q=0.9"),
+                200,
+                PLAIN.to_owned(),
+            ),
+            (format!("text/plain;q=0.1, {beta};q=0.9"), 200, full(JSON)),
+            (format!("*/*, {beta}"), 200, full(JSON)),
+            (beta.clone(), 200, full(JSON)),
+            (typed(YAML, "v1beta1"), 200, full(YAML)),
+            (typed("*/*", "v1beta1"), 200, full(JSON)),
+            (typed("application/*", "v1beta1"), 200, full(JSON)),
+            (typed(JSON, "v1"), 406, JSON.to_owned()),
+            (typed("text/plain", "v1beta1"), 406, JSON.to_owned()),
+            (typed("application/cbor", "v1beta1"), 406, JSON.to_owned()),
+            (format!("{beta};stream=watch"), 406, JSON.to_owned()),
+            (
+                format!("{JSON};as=Other;v=v1beta1;g=config.k8s.io"),
+                406,
+                JSON.to_owned(),
+            ),
+            (JSON.to_owned(), 406, JSON.to_owned()),
+            (YAML.to_owned(), 406, YAML.to_owned()),
+            ("text/html".to_owned(), 406, JSON.to_owned()),
+            ("garbage".to_owned(), 406, JSON.to_owned()),
+            ("APPLICATION/JSON".to_owned(), 406, JSON.to_owned()),
+        ] {
+            let answer = accepting(address, path, &accept).await;
+            assert_eq!(answer.code, code, "{path} {accept}");
+            assert_eq!(answer.header("content-type"), content, "{path} {accept}");
+            assert_eq!(
+                answer.header("x-content-type-options"),
+                "",
+                "{path} {accept}"
+            );
+        }
+        let alpha = accepting(address, path, &typed(JSON, "v1alpha1")).await;
+        assert_eq!(alpha.json()["apiVersion"], "config.k8s.io/v1alpha1");
+        let page = &path[1..];
+        assert_eq!(
+            alpha.header("warning"),
+            format!(
+                "299 - \"This version of the {page} endpoint is deprecated. Please use a newer \
+                 version.\""
+            )
+        );
+        assert_eq!(accepting(address, path, &beta).await.header("warning"), "");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_is_a_status() {
+    let (address, _served, _) = metrics_port(everything());
+    let compact = "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\
+         \"status\":\"Failure\",\"message\":\"only the following media types are accepted: \
+         application/json, application/yaml, text/plain\",\"reason\":\"NotAcceptable\",\
+         \"code\":406}\n";
+    let expected: Value = serde_json::from_str(compact).unwrap();
+    let answer = accepting(address, "/flagz", JSON).await;
+    assert_eq!(answer.json(), expected);
+    assert_eq!(answer.body.len(), compact.len(), "on one line");
+    let answer = accepting(address, "/flagz", "text/html").await;
+    assert_eq!(answer.json(), expected);
+    assert!(
+        answer.body.starts_with("{\n  \""),
+        "for people: {}",
+        answer.body
+    );
+    let answer = accepting(address, "/flagz", YAML).await;
+    assert_eq!(
+        serde_saphyr::from_str::<Value>(&answer.body).unwrap(),
+        expected
+    );
+}
+
+#[tokio::test]
+async fn flagz_shows_every_flag() {
+    let (address, _served, _) = metrics_port(everything());
+    let answer = get(address, "/flagz").await;
+    assert_eq!(
+        answer.body,
+        "\nkube-proxy flagz\nWarning: This endpoint is not meant to be machine parseable, has no \
+         formatting compatibility guarantees and is for debugging purposes only.\n\
+         bind-address: 0.0.0.0\nconfig: \nv: 2\n"
+    );
+    let typed = "application/json;as=Flagz;v=v1beta1;g=config.k8s.io";
+    let json = "{\"kind\":\"Flagz\",\"apiVersion\":\"config.k8s.io/v1beta1\",\
+         \"metadata\":{\"name\":\"kube-proxy\"},\
+         \"flags\":{\"bind-address\":\"0.0.0.0\",\"config\":\"\",\"v\":\"2\"}}\n";
+    assert_eq!(accepting(address, "/flagz", typed).await.body, json);
+    let pretty = serde_json::to_string_pretty(&everything().flags)
+        .unwrap()
+        .len();
+    for (path, agent, wanted) in [
+        ("/flagz", "curl/8.1", true),
+        ("/flagz?pretty=0", "curl/8.1", false),
+        ("/flagz?pretty=true", "Go-http-client/1.1", true),
+        ("/flagz", "Go-http-client/1.1", false),
+    ] {
+        let request = Request::get(path)
+            .header("accept", typed)
+            .header("user-agent", agent);
+        let body = send(connect(address).await, request, "").await.body;
+        assert_eq!(
+            body.lines().count() > 5,
+            wanted,
+            "{path} {agent} {pretty}: {body}"
+        );
+    }
+    let yaml = "application/yaml;as=Flagz;v=v1beta1;g=config.k8s.io";
+    let body = accepting(address, "/flagz", yaml).await.body;
+    assert!(
+        body.starts_with("apiVersion: config.k8s.io/v1beta1\nflags:\n"),
+        "{body}"
+    );
+    let value: Value = serde_saphyr::from_str(&body).unwrap();
+    assert_eq!(value["flags"]["v"], "2", "a text, not a number");
+}
+
+#[tokio::test]
+async fn statusz_says_since_when() {
+    let (address, _served, _) = metrics_port(everything());
+    let text = get(address, "/statusz").await.body;
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[..2], ["", "kube-proxy statusz"]);
+    let names: Vec<_> = lines[4..]
+        .iter()
+        .map(|l| l.split_once(": ").unwrap().0)
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "Started",
+            "Up",
+            "Go version",
+            "Binary version",
+            "Emulation version",
+            "Paths"
+        ]
+    );
+    assert!(
+        lines[4].ends_with(&jiff::Timestamp::now().strftime("%Y").to_string()),
+        "{text}"
+    );
+    assert!(lines[5].starts_with("Up: 0 hr 00 min 0"), "{text}");
+    assert_eq!(lines[8], "Emulation version: 1.36");
+
+    let typed = "application/json;as=Statusz;v=v1beta1;g=config.k8s.io";
+    let json = accepting(address, "/statusz", typed).await.json();
+    let start: jiff::Timestamp = json["startTime"].as_str().unwrap().parse().unwrap();
+    assert_eq!(start.subsec_nanosecond(), 0);
+    let up = jiff::Timestamp::now().as_second() - start.as_second();
+    let shown = json["uptimeSeconds"].as_i64().unwrap();
+    assert!((0..=up).contains(&shown), "{shown} of {up}");
+    let mut rest = json.clone();
+    rest.as_object_mut()
+        .unwrap()
+        .retain(|key, _| !["startTime", "uptimeSeconds"].contains(&&**key));
+    assert_eq!(
+        rest,
+        json!({
+            "kind": "Statusz", "apiVersion": "config.k8s.io/v1beta1",
+            "metadata": {"name": "kube-proxy"}, "goVersion": "",
+            "binaryVersion": env!("CARGO_PKG_VERSION"), "emulationVersion": "1.36",
+            "paths": ["/configz", "/flagz", "/healthz", "/metrics", "/proxyMode"],
+        })
+    );
+}
