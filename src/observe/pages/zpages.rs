@@ -8,7 +8,7 @@ use hyper::{Request, StatusCode};
 use jiff::Timestamp;
 use jiff::fmt::strtime;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::negotiate::{Choice, Format, choose};
 use crate::observe::http::{JSON, Reply, TEXT, plain};
@@ -53,6 +53,19 @@ struct State<'a> {
     binary_version: &'static str,
     emulation_version: &'static str,
     paths: &'a [&'static str],
+}
+
+/// A Status of the API, its fields in that order.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Refusal {
+    kind: &'static str,
+    api_version: &'static str,
+    metadata: Value,
+    status: &'static str,
+    message: &'static str,
+    reason: &'static str,
+    code: u16,
 }
 
 /// `/flagz`: every flag and its value.
@@ -127,10 +140,15 @@ fn answer<B>(
         }
         Choice::Refused(format) => {
             let code = StatusCode::NOT_ACCEPTABLE;
-            let status = json!({
-                "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-                "message": REFUSAL, "reason": "NotAcceptable", "code": code.as_u16(),
-            });
+            let status = Refusal {
+                kind: "Status",
+                api_version: "v1",
+                metadata: json!({}),
+                status: "Failure",
+                message: REFUSAL,
+                reason: "NotAcceptable",
+                code: code.as_u16(),
+            };
             written(code, format, &status)
         }
     }

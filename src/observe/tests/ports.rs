@@ -130,11 +130,23 @@ async fn an_address_in_use_is_tried_again_or_fatal() {
         ..nowhere()
     };
     let mut served = start(listen.clone(), &status);
-    let error = (&mut served.task).await.unwrap().unwrap_err().to_string();
+    let error = (&mut served.task).await.unwrap().unwrap_err();
+    assert_eq!(error.event_reason(), "FailedToStartProxierHealthcheck");
+    let error = error.to_string();
     assert!(
         error.starts_with(&format!("--healthz-bind-address {address}: ")),
         "{error}"
     );
+    let metrics = Listen {
+        healthz: None,
+        metrics: Some(address),
+        ..listen.clone()
+    };
+    let error = (&mut start(metrics, &status).task)
+        .await
+        .unwrap()
+        .unwrap_err();
+    assert_eq!(error.event_reason(), "FailedToStartMetricServer");
 
     tokio::time::pause();
     let _served = start(
