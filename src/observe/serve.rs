@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::sync::{mpsc, watch};
 
 use super::admin::{AdminRequest, serve_admin};
@@ -59,6 +60,7 @@ pub async fn serve(
     status: Status,
     requests: mpsc::Sender<AdminRequest>,
 ) -> Result<(), Error> {
+    raise_file_limit();
     let hard_fail = listen.hard_fail;
     let health = status.clone();
     let healthz = keep(HEALTHZ, listen.healthz, hard_fail, move |request| {
@@ -79,6 +81,18 @@ pub async fn serve(
         Ok(())
     };
     tokio::try_join!(healthz, metrics, checks, admin).map(|_| ())
+}
+
+/// Lets this process open as many files as it is allowed to, as a Go program does when it starts.
+/// Container runtimes often set 1024, which 500 Services with health check node ports use up.
+pub(super) fn raise_file_limit() {
+    let raise = || match getrlimit(Resource::RLIMIT_NOFILE)? {
+        (soft, hard) if soft < hard => setrlimit(Resource::RLIMIT_NOFILE, hard, hard),
+        _ => Ok(()),
+    };
+    if let Err(error) = raise() {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
 }
 
 /// Binds, again and again if need be, and answers.

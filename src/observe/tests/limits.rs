@@ -5,10 +5,12 @@ use std::convert::Infallible;
 use std::future::ready;
 
 use hyper::StatusCode;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::super::http::{CONNECTIONS, LIFETIME, PATIENCE, TEXT, answer, plain};
+use super::super::serve::raise_file_limit;
 use super::pages::{everything, metrics_port};
 use super::*;
 
@@ -99,6 +101,14 @@ async fn idle_connections_keep_nobody_out() {
     assert!(ended(&mut oldest).await, "the oldest had to go");
     let newest = others.last_mut().unwrap();
     assert!(!ended(newest).await, "the youngest stays");
+}
+
+#[test]
+fn as_many_files_as_are_allowed_may_be_open() {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, hard - 1, hard).unwrap();
+    raise_file_limit();
+    assert_eq!(getrlimit(Resource::RLIMIT_NOFILE).unwrap(), (hard, hard));
 }
 
 #[tokio::test]
