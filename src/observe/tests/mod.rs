@@ -6,6 +6,7 @@ mod checks;
 mod limits;
 mod pages;
 mod ports;
+mod slis;
 mod upstream;
 mod zpages;
 

@@ -13,61 +13,61 @@ async fn accepting(address: SocketAddr, path: &str, accept: &str) -> Answer {
     send(connect(address).await, request, "").await
 }
 
+fn typed(media: &str, kind: &str, version: &str) -> String {
+    format!("{media};as={kind};v={version};g=config.k8s.io")
+}
+
+/// What is accepted, and the code and content type that it gets.
+fn forms(kind: &str) -> Vec<(String, u16, String)> {
+    let beta = typed(JSON, kind, "v1beta1");
+    let text = [
+        " ".to_owned(),
+        "*/*".to_owned(),
+        "*".to_owned(),
+        "text/*".to_owned(),
+        "text/plain;q=0".to_owned(),
+        "application/json, */*;q=0.1".to_owned(),
+        format!("{beta};q=0.1, text/plain;q=0.9"),
+    ];
+    let object = [
+        (beta.clone(), JSON),
+        (typed(YAML, kind, "v1beta1"), YAML),
+        (typed("*/*", kind, "v1beta1"), JSON),
+        (typed("application/*", kind, "v1beta1"), JSON),
+        (format!("text/plain;q=0.1, {beta};q=0.9"), JSON),
+        (format!("*/*, {beta}"), JSON),
+    ];
+    let refused = [
+        (typed(JSON, kind, "v1"), JSON),
+        (typed("text/plain", kind, "v1beta1"), JSON),
+        (typed("application/cbor", kind, "v1beta1"), JSON),
+        (typed(JSON, "Other", "v1beta1"), JSON),
+        (format!("{beta};stream=watch"), JSON),
+        (JSON.to_owned(), JSON),
+        (YAML.to_owned(), YAML),
+        ("text/html".to_owned(), JSON),
+        ("garbage".to_owned(), JSON),
+        ("APPLICATION/JSON".to_owned(), JSON),
+    ];
+    let full = |media| format!("{media};g=config.k8s.io;v=v1beta1;as={kind}");
+    let text = text.map(|accept| (accept, 200, PLAIN.to_owned()));
+    let object = object.map(|(accept, media)| (accept, 200, full(media)));
+    let refused = refused.map(|(accept, media)| (accept, 406, media.to_owned()));
+    text.into_iter().chain(object).chain(refused).collect()
+}
+
 #[tokio::test]
 async fn the_form_follows_the_accept_header() {
     let (address, _served, _) = metrics_port(everything());
     for (path, kind) in [("/flagz", "Flagz"), ("/statusz", "Statusz")] {
-        let typed =
-            |media: &str, version: &str| format!("{media};as={kind};v={version};g=config.k8s.io");
-        let full = |media: &str| format!("{media};g=config.k8s.io;v=v1beta1;as={kind}");
-        let beta = typed(JSON, "v1beta1");
-        for (accept, code, content) in [
-            (" ".to_owned(), 200, PLAIN.to_owned()),
-            ("*/*".to_owned(), 200, PLAIN.to_owned()),
-            ("*".to_owned(), 200, PLAIN.to_owned()),
-            ("text/*".to_owned(), 200, PLAIN.to_owned()),
-            ("text/plain;q=0".to_owned(), 200, PLAIN.to_owned()),
-            (
-                "application/json, */*;q=0.1".to_owned(),
-                200,
-                PLAIN.to_owned(),
-            ),
-            (
-                format!("{beta};q=0.1, text/plain;q=0.9"),
-                200,
-                PLAIN.to_owned(),
-            ),
-            (format!("text/plain;q=0.1, {beta};q=0.9"), 200, full(JSON)),
-            (format!("*/*, {beta}"), 200, full(JSON)),
-            (beta.clone(), 200, full(JSON)),
-            (typed(YAML, "v1beta1"), 200, full(YAML)),
-            (typed("*/*", "v1beta1"), 200, full(JSON)),
-            (typed("application/*", "v1beta1"), 200, full(JSON)),
-            (typed(JSON, "v1"), 406, JSON.to_owned()),
-            (typed("text/plain", "v1beta1"), 406, JSON.to_owned()),
-            (typed("application/cbor", "v1beta1"), 406, JSON.to_owned()),
-            (format!("{beta};stream=watch"), 406, JSON.to_owned()),
-            (
-                format!("{JSON};as=Other;v=v1beta1;g=config.k8s.io"),
-                406,
-                JSON.to_owned(),
-            ),
-            (JSON.to_owned(), 406, JSON.to_owned()),
-            (YAML.to_owned(), 406, YAML.to_owned()),
-            ("text/html".to_owned(), 406, JSON.to_owned()),
-            ("garbage".to_owned(), 406, JSON.to_owned()),
-            ("APPLICATION/JSON".to_owned(), 406, JSON.to_owned()),
-        ] {
+        for (accept, code, content) in forms(kind) {
             let answer = accepting(address, path, &accept).await;
             assert_eq!(answer.code, code, "{path} {accept}");
             assert_eq!(answer.header("content-type"), content, "{path} {accept}");
-            assert_eq!(
-                answer.header("x-content-type-options"),
-                "",
-                "{path} {accept}"
-            );
+            let sniff = answer.header("x-content-type-options");
+            assert_eq!(sniff, "", "{path} {accept}");
         }
-        let alpha = accepting(address, path, &typed(JSON, "v1alpha1")).await;
+        let alpha = accepting(address, path, &typed(JSON, kind, "v1alpha1")).await;
         assert_eq!(alpha.json()["apiVersion"], "config.k8s.io/v1alpha1");
         let page = &path[1..];
         assert_eq!(
@@ -77,7 +77,8 @@ async fn the_form_follows_the_accept_header() {
                  version.\""
             )
         );
-        assert_eq!(accepting(address, path, &beta).await.header("warning"), "");
+        let beta = accepting(address, path, &typed(JSON, kind, "v1beta1")).await;
+        assert_eq!(beta.header("warning"), "");
     }
 }
 
@@ -176,7 +177,11 @@ async fn statusz_says_since_when() {
     );
     assert!(lines[5].starts_with("Up: 0 hr 00 min 0"), "{text}");
     assert_eq!(lines[8], "Emulation version: 1.36");
+}
 
+#[tokio::test]
+async fn statusz_as_an_object_has_the_same() {
+    let (address, _served, _) = metrics_port(everything());
     let typed = "application/json;as=Statusz;v=v1beta1;g=config.k8s.io";
     let json = accepting(address, "/statusz", typed).await.json();
     let start: jiff::Timestamp = json["startTime"].as_str().unwrap().parse().unwrap();
