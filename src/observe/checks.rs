@@ -122,6 +122,9 @@ impl Open {
             }
             Err(error) => {
                 if self.failed.insert(key) {
+                    status
+                        .events()
+                        .health_check_failed(service, address.port(), &error);
                     tracing::warn!(%service, %address, %error, "health check cannot be opened");
                 }
             }

@@ -39,6 +39,7 @@ pub struct Loop<K> {
 impl<K: Nftables> Loop<K> {
     /// A loop that has seen nothing yet.
     pub fn new(engine: Engine<K>, flows: Option<Flows>, status: Status) -> Self {
+        let reports = Reports::new(status.events());
         Self {
             engine,
             flows,
@@ -46,7 +47,7 @@ impl<K: Nftables> Loop<K> {
             needs_node: true,
             pace: Pace::default(),
             retry_at: None,
-            reports: Reports::default(),
+            reports,
             started: Instant::now(),
         }
     }
