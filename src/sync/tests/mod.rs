@@ -5,6 +5,7 @@
 mod budget;
 mod clients;
 mod listing;
+mod live;
 
 use std::collections::{BTreeMap, BTreeSet};
 
