@@ -84,7 +84,12 @@ impl<K: Nftables> Loop<K> {
 
     fn observe(&mut self, event: Event) {
         self.reports.event(&event);
+        let of_node = matches!(event, Event::Node(_) | Event::Synced);
         self.engine.observe(event);
+        if of_node {
+            let (state, options) = (self.engine.state(), self.engine.options());
+            self.reports.node(state, options, self.needs_node);
+        }
         let leaving = self.engine.state().node_leaving();
         self.status
             .node(leaving.or((!self.needs_node).then_some(false)));
