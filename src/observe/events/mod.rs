@@ -175,9 +175,16 @@ impl Inbox {
 }
 
 impl Recorder {
-    /// Hands in a notice. Never waits: one too many is dropped and counted.
+    /// Hands in a notice. Never waits: one too many is dropped and counted. What names no object is
+    /// left out, as nobody would find it.
     pub fn record(&self, notice: Notice) {
-        let Some(outbox) = &self.0 else { return };
+        let Some(outbox) = self
+            .0
+            .as_ref()
+            .filter(|_| !notice.regarding.name.is_empty())
+        else {
+            return;
+        };
         let sent = outbox.messages.try_send(Message::Notice(notice));
         if let Err(mpsc::error::TrySendError::Full(_)) = sent {
             count(&outbox.counters.dropped);

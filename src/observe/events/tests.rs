@@ -298,7 +298,7 @@ async fn a_server_that_forbids_events_is_left_alone() {
 async fn what_is_refused_concerns_only_itself() {
     let gone = Answer::Status(403, "NamespaceTerminating");
     let running = start(&[gone, Answer::Status(422, ""), Answer::Status(404, "")]).await;
-    for name in ["a", "b", "c", "d"] {
+    for name in ["", "a", "b", "c", "d"] {
         running.recorder.record(on_service(name, "x"));
     }
     assert_eq!(running.bodies().await.len(), 4);
