@@ -16,7 +16,7 @@
 //! | [`plan`] | computes the nftables objects that a service needs, and traces packets through them | I/O, clocks, logging |
 //! | [`backend`] | writes transactions to the kernel over netlink and reads the kernel's state back | decide what should be there |
 //! | [`sync`] | the loop: events in, one transaction out, retry, report | know netlink or Kubernetes types |
-//! | [`observe`] | health endpoints, metrics, the admin socket | change anything |
+//! | [`observe`] | health endpoints, metrics, Kubernetes Events, the admin socket | change anything |
 //! | [`debug`] | the `ferrule debug` commands | change anything |
 //!
 //! docs/architecture.md holds the rules that keep it so.

@@ -3,9 +3,10 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
 use futures_util::FutureExt;
@@ -21,7 +22,8 @@ use crate::backend::nft::{Kernel, probe::probe};
 use crate::backend::sysctl;
 use crate::config::{self, Action, Config};
 use crate::model::{Event, IpFamily, State};
-use crate::observe::{AdminRequest, Pages, Status, log, serve};
+use crate::observe::events::{self, Recorder};
+use crate::observe::{self, AdminRequest, Pages, Status, log, serve};
 use crate::plan::nft::{Op, TABLE};
 use crate::sync::{Engine, Loop, flows::Flows};
 use crate::watch::{self, cluster, manifests};
@@ -30,6 +32,8 @@ use crate::watch::{self, cluster, manifests};
 const QUESTIONS: usize = 8;
 /// Events that may wait for the loop; more make the source wait.
 const EVENTS: usize = 1024;
+/// How long the end of the program waits for its last Kubernetes Event to be written.
+const LAST_WORD: Duration = Duration::from_secs(2);
 
 /// Does what the configuration asks for.
 ///
@@ -73,13 +77,26 @@ fn proxy(config: &Config) -> Result<()> {
         .enable_all()
         .build()?
         .block_on(async {
-            let status = Status::new(config.health_timeout);
+            let (events, notices) = events::channel(config.node_name.as_str());
+            let status = Status::new(config.health_timeout).with_events(events.clone());
             let (questions, asked) = mpsc::channel(QUESTIONS);
             let stop = stop_signal()?;
             let (_pages, shown) = latest::channel(Arc::new(pages(config)));
+            let objects = objects(config).await?;
+            match &objects {
+                Objects::Server(client) => {
+                    drop(tokio::spawn(events::send(client.clone(), notices)))
+                }
+                Objects::Directory(_) => drop(notices),
+            }
             tokio::select! {
-                result = serve(&config.listen, shown, status.clone(), questions) => Ok(result?),
-                result = work(config, status, asked, stop) => result,
+                result = serve(&config.listen, shown, status.clone(), questions) => {
+                    if let Err(error) = &result {
+                        last_word(&events, error).await;
+                    }
+                    Ok(result?)
+                }
+                result = work(config, objects, status, asked, stop) => result,
             }
         })
 }
@@ -105,13 +122,15 @@ fn pages(config: &Config) -> Pages {
 /// that a long commit keeps nobody from answering a health check.
 async fn work(
     config: &Config,
+    objects: Objects,
     status: Status,
     asked: mpsc::Receiver<AdminRequest>,
     stop: impl Future<Output = ()>,
 ) -> Result<()> {
     let engine = engine(config).await?;
+    status.events().starting();
     let (sender, events) = mpsc::channel(EVENTS);
-    let source = source(config, sender.clone()).await?;
+    let source = source(objects, config.node_name.clone(), sender.clone());
     let mut proxy = Loop::new(engine, flows(), status);
     proxy.needs_node = matches!(config.source, config::Source::Cluster { .. });
     let (end, ended) = oneshot::channel::<()>();
@@ -142,16 +161,36 @@ async fn engine(config: &Config) -> Result<Engine<Kernel>> {
     Ok(Engine::new(kernel, config.rules.clone(), state, &families))
 }
 
-/// Where objects come from, as a future that sends them and ends only with an error.
-async fn source(config: &Config, events: mpsc::Sender<Event>) -> Result<Source> {
-    let node = config.node_name.clone();
+/// Says on the Node why the program ends (kube-proxy does, too).
+async fn last_word(events: &Recorder, error: &observe::Error) {
+    let healthz =
+        matches!(error, observe::Error::Bind { setting, .. } if setting.contains("healthz"));
+    events.not_listening(healthz, error.to_string());
+    events.flush(LAST_WORD).await;
+}
+
+/// Where objects are.
+enum Objects {
+    Directory(PathBuf),
+    Server(watch::Client),
+}
+
+/// Finds the way there. No request is made yet.
+async fn objects(config: &Config) -> Result<Objects> {
     Ok(match &config.source {
-        config::Source::Manifests(path) => manifests::run(path.clone(), node, events).boxed(),
+        config::Source::Manifests(path) => Objects::Directory(path.clone()),
         config::Source::Cluster { kubeconfig, server } => {
-            let client = watch::client(kubeconfig.as_deref(), server.as_deref()).await?;
-            cluster::run(client, node, events).map(Ok).boxed()
+            Objects::Server(watch::client(kubeconfig.as_deref(), server.as_deref()).await?)
         }
     })
+}
+
+/// Sends what is there and what changes, and ends only with an error.
+fn source(objects: Objects, node: String, events: mpsc::Sender<Event>) -> Source {
+    match objects {
+        Objects::Directory(path) => manifests::run(path, node, events).boxed(),
+        Objects::Server(client) => cluster::run(client, node, events).map(Ok).boxed(),
+    }
 }
 
 type Source = BoxFuture<'static, Result<(), watch::Error>>;

@@ -122,7 +122,9 @@ impl Open {
             }
             Err(error) => {
                 if self.failed.insert(key) {
-                    // kube-proxy's Event on the Service: FailedToStartServiceHealthcheck.
+                    status
+                        .events()
+                        .health_check_failed(service, address.port(), &error);
                     tracing::warn!(%service, %address, %error, "health check cannot be opened");
                 }
             }

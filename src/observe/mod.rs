@@ -3,6 +3,7 @@
 //!
 //! The loop tells [`Status`] what it does, without ever waiting; [`serve`] answers requests from
 //! it. Only the admin socket asks the loop back, through a channel of [`AdminRequest`]s.
+//! [`events`] writes Kubernetes Events.
 //!
 //! | port | path | as kube-proxy v1.36 |
 //! |---|---|---|
@@ -16,6 +17,7 @@
 
 mod admin;
 mod checks;
+pub mod events;
 mod health;
 mod http;
 pub mod log;

@@ -3,13 +3,14 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::checks::{Checks, HealthCheck};
+use super::events::Recorder;
 use super::health::{Failures, Health, Moment, Report};
 use super::metrics::Metrics;
 use crate::model::IpFamily;
@@ -23,6 +24,7 @@ struct Shared {
     health: Mutex<Health>,
     checks: watch::Sender<Arc<Checks>>,
     metrics: Metrics,
+    events: OnceLock<Recorder>,
 }
 
 impl Status {
@@ -43,7 +45,20 @@ impl Status {
             health: Mutex::new(Health::new(timeout)),
             checks: watch::Sender::new(Arc::default()),
             metrics: Metrics::new(),
+            events: OnceLock::new(),
         }))
+    }
+
+    /// The same status with a way for Kubernetes Events, which otherwise lead nowhere. Only the
+    /// first call counts.
+    pub fn with_events(self, recorder: Recorder) -> Self {
+        let _ = self.0.events.set(recorder);
+        self
+    }
+
+    /// Where Kubernetes Events are handed in.
+    pub fn events(&self) -> Recorder {
+        self.0.events.get().cloned().unwrap_or_default()
     }
 
     /// A change of this family waits to be applied.

@@ -39,6 +39,7 @@ pub struct Loop<K> {
 impl<K: Nftables> Loop<K> {
     /// A loop that has seen nothing yet.
     pub fn new(engine: Engine<K>, flows: Option<Flows>, status: Status) -> Self {
+        let reports = Reports::new(status.events());
         Self {
             engine,
             flows,
@@ -46,7 +47,7 @@ impl<K: Nftables> Loop<K> {
             needs_node: true,
             pace: Pace::default(),
             retry_at: None,
-            reports: Reports::default(),
+            reports,
             started: Instant::now(),
         }
     }
@@ -83,7 +84,12 @@ impl<K: Nftables> Loop<K> {
 
     fn observe(&mut self, event: Event) {
         self.reports.event(&event);
+        let of_node = matches!(event, Event::Node(_) | Event::Synced);
         self.engine.observe(event);
+        if of_node {
+            let (state, options) = (self.engine.state(), self.engine.options());
+            self.reports.node(state, options, self.needs_node);
+        }
         let leaving = self.engine.state().node_leaving();
         self.status
             .node(leaving.or((!self.needs_node).then_some(false)));

@@ -20,6 +20,7 @@ pub mod manifests;
 pub mod wire;
 
 pub use client::client;
+pub use kube::Client;
 
 use std::path::PathBuf;
 

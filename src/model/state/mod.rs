@@ -75,9 +75,12 @@ impl State {
         }
     }
 
-    /// The same state with an address that counts as the node's first one.
-    pub fn with_node_ip(self, node_ip: Option<IpAddr>) -> Self {
-        Self { node_ip, ..self }
+    /// The same state with an address that counts as the node's first one, whether its Node object
+    /// is known or not.
+    pub fn with_node_ip(mut self, node_ip: Option<IpAddr>) -> Self {
+        self.node.addresses = node_ip.into_iter().collect();
+        self.node_ip = node_ip;
+        self
     }
 
     /// Takes in one event and tells what it changes.
@@ -167,15 +170,39 @@ impl State {
         };
         node.addresses.splice(0..0, self.node_ip);
         let old = std::mem::replace(&mut self.node, node);
-        let same = Node {
-            leaving: old.leaving,
-            ..self.node.clone()
-        } == old;
-        Changes {
-            everything: !same,
-            node: !same,
-            ..Changes::default()
+        let new = &self.node;
+        let mut touched = BTreeSet::new();
+        if old.zone != new.zone {
+            touched.extend(self.services_with_zone_hints());
         }
+        if old.addresses != new.addresses {
+            touched.extend(self.services_with_source_ranges());
+        }
+        Changes {
+            services: touched,
+            // Which endpoints are local.
+            everything: old.name != new.name,
+            node: old.name != new.name
+                || old.addresses != new.addresses
+                || old.pod_cidrs != new.pod_cidrs,
+        }
+    }
+
+    /// The Services that may prefer endpoints of the own zone.
+    fn services_with_zone_hints(&self) -> impl Iterator<Item = ServiceName> {
+        let hinted = |slice: &EndpointSlice| {
+            let mut hints = slice.endpoints.iter().filter_map(|e| e.hints.as_deref());
+            hints.any(|hints| !hints.zones.is_empty())
+        };
+        let slices = self.slices.values().filter(move |slice| hinted(slice));
+        slices.map(|slice| slice.service.clone())
+    }
+
+    /// The Services to which it matters whether the node is within a range.
+    fn services_with_source_ranges(&self) -> impl Iterator<Item = ServiceName> {
+        let ranged = |service: &&Arc<Service>| !service.source_ranges.is_empty();
+        let services = self.services.values().filter(ranged);
+        services.map(|service| service.name.clone())
     }
 
     fn apply_service_cidr(&mut self, name: Arc<str>, cidrs: Option<Vec<IpNet>>) -> Changes {

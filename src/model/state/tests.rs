@@ -89,8 +89,21 @@ fn of_equal_age_the_first_name_wins() {
 }
 
 #[test]
-fn the_node_concerns_everything_unless_it_only_leaves() {
-    let mut s = state(&[], &[]);
+fn the_node_concerns_who_depends_on_what_changed() {
+    let plain = service("plain", "10.96.0.1");
+    let mut ranged = service("ranged", "10.96.0.2");
+    ranged.source_ranges = vec!["192.0.2.0/24".parse().expect("a prefix")];
+    let hinted = service("hinted", "10.96.0.3");
+    let slices = [
+        slice(
+            "plain-1",
+            "plain",
+            80,
+            &["10.244.1.5@n1", "10.244.1.6@n1>n:n1"],
+        ),
+        slice("hinted-1", "hinted", 80, &["10.244.1.7@n1>z1,n:n1"]),
+    ];
+    let mut s = state(&[plain, ranged, hinted], &slices);
     let apply = |s: &mut State, node| s.apply(Event::Node(Observed::new(node)));
     assert!(apply(&mut s, node()).is_empty());
     assert!(
@@ -104,20 +117,27 @@ fn the_node_concerns_everything_unless_it_only_leaves() {
         .is_empty()
     );
     assert_eq!(s.node_leaving(), Some(true));
+    let mut now = node();
+    now.zone = None;
+    let changes = apply(&mut s, now.clone());
+    assert_eq!(names(&changes), ["hinted"]);
+    assert!(!changes.everything && !changes.node);
+    now.addresses.pop();
+    let changes = apply(&mut s, now.clone());
+    assert_eq!(names(&changes), ["ranged"]);
+    assert!(!changes.everything && changes.node);
+    now.pod_cidrs = vec!["10.244.1.0/24".parse().expect("a prefix")];
+    let changes = apply(&mut s, now.clone());
+    assert!(changes.services.is_empty() && !changes.everything && changes.node);
+    now.name = "n2".into();
     assert!(
-        apply(
-            &mut s,
-            Node {
-                zone: None,
-                ..node()
-            }
-        )
-        .everything
+        apply(&mut s, now).everything,
+        "endpoints are local elsewhere"
     );
     assert!(s.apply(Event::Node(Observed::gone())).is_empty());
     assert_eq!(
         (s.node_leaving(), s.node().addresses.len()),
-        (None, 2),
+        (None, 1),
         "rules stay"
     );
 }
@@ -135,4 +155,14 @@ fn addresses_and_service_cidrs_concern_the_node_part() {
     );
     assert!(s.apply(Event::LocalAddresses(vec![ip("192.0.2.11")])).node);
     assert!(!s.apply(Event::LocalAddresses(vec![ip("192.0.2.11")])).node);
+}
+
+#[test]
+fn a_given_node_address_goes_first_and_needs_no_node() {
+    let given = Some(ip("192.0.2.99"));
+    let mut s = State::new("n1").with_node_ip(given);
+    assert_eq!(s.node().addresses, [ip("192.0.2.99")]);
+    s.apply(Event::Node(Observed::new(node())));
+    assert_eq!(s.node().addresses[0], ip("192.0.2.99"));
+    assert_eq!(s.node().addresses.len(), 3);
 }

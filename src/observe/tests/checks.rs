@@ -55,7 +55,8 @@ async fn health_check_ports_open_answer_and_close() {
 async fn a_health_check_port_in_use_is_taken_when_it_is_free() {
     let taken = StdTcp::bind("127.0.0.1:0").unwrap();
     let (address, other) = (taken.local_addr().unwrap(), free("127.0.0.1"));
-    let status = Clock::default().status();
+    let (recorder, mut inbox) = events::channel("n1");
+    let status = Clock::default().status().with_events(recorder);
     let _served = start(nowhere(), &status);
     let checks = vec![
         check("web", address.port(), 1),
@@ -63,6 +64,10 @@ async fn a_health_check_port_in_use_is_taken_when_it_is_free() {
     ];
     status.health_checks(vec![address.ip()], checks);
     assert_eq!(get(other, "/").await.code, 200, "others are not held up");
+    let notices = inbox.take();
+    assert_eq!(notices.len(), 1, "once, however often it is tried");
+    assert_eq!(notices[0].reason, "FailedToStartServiceHealthcheck");
+    assert_eq!(notices[0].regarding.to_string(), "Service ns/web");
     tokio::time::pause();
     drop(taken);
     tokio::time::sleep(Duration::from_secs(6)).await;

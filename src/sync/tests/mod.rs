@@ -5,6 +5,7 @@
 mod budget;
 mod clients;
 mod listing;
+mod live;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -137,16 +138,23 @@ fn any_event() -> impl Strategy<Value = Event> {
             Observed::new(vec![c.parse().expect("a prefix")]),
         )
     });
-    let zone = prop_oneof![Just(Some("z1")), Just(Some("z2")), Just(None)].prop_map(|zone| {
-        let zone = zone.map(Into::into);
-        Event::Node(Observed::new(crate::model::Node { zone, ..node() }))
+    let zone = prop_oneof![Just(Some("z1")), Just(Some("z2")), Just(None)];
+    // In and out of the ranges that Services have.
+    let address = prop_oneof![Just("192.0.2.10"), Just("198.51.7.7"), Just("172.16.0.1")];
+    let known = (zone, address.clone()).prop_map(|(zone, address)| {
+        let mut node = node();
+        node.zone = zone.map(Into::into);
+        node.addresses[0] = ip(address);
+        Event::Node(Observed::new(node))
     });
+    let addresses = address.prop_map(|a| Event::LocalAddresses(vec![ip(a), ip("2001:db8::10")]));
     prop_oneof![
         6 => any_service().prop_map(|s| Event::Service(s.name.clone(), Observed::new(s))),
         1 => gone,
         8 => slice,
         1 => cidr,
-        1 => zone,
+        1 => known,
+        1 => addresses,
     ]
 }
 
