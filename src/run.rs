@@ -16,9 +16,10 @@ use crate::backend::Nftables;
 use crate::backend::conntrack::Conntrack;
 use crate::backend::nft::{Kernel, probe::probe};
 use crate::backend::sysctl;
-use crate::config::{self, Action, Config};
+use crate::config::{self, Action, Config, LocalhostNodePorts};
+use crate::localhost::NodePorts;
 use crate::model::{Event, IpFamily, State};
-use crate::observe::{AdminRequest, Status, log, serve};
+use crate::observe::{AdminRequest, Status, forward, log, serve};
 use crate::plan::nft::{Op, TABLE};
 use crate::sync::{Engine, Loop, flows::Flows};
 use crate::watch::{self, cluster, manifests};
@@ -75,6 +76,7 @@ fn proxy(config: &Config) -> Result<()> {
             let stop = stop_signal()?;
             tokio::select! {
                 result = serve(&config.listen, status.clone(), questions) => Ok(result?),
+                never = forward::follow() => match never {},
                 result = work(config, status, asked, stop) => result,
             }
         })
@@ -93,6 +95,7 @@ async fn work(
     let source = source(config, sender.clone()).await?;
     let mut proxy = Loop::new(engine, flows(), status);
     proxy.needs_node = matches!(config.source, config::Source::Cluster { .. });
+    proxy.localhost = localhost(config.localhost_node_ports)?;
     let (end, ended) = oneshot::channel::<()>();
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let running = thread::Builder::new().name("sync".into()).spawn(move || {
@@ -142,6 +145,19 @@ fn families() -> Vec<IpFamily> {
         .into_iter()
         .filter(|f| *f == IpFamily::V4 || v6)
         .collect()
+}
+
+/// What serves NodePorts on loopback, if that is wanted.
+fn localhost(wanted: LocalhostNodePorts) -> io::Result<Option<NodePorts>> {
+    match wanted {
+        LocalhostNodePorts::On => return NodePorts::start().map(Some),
+        LocalhostNodePorts::Off => {}
+        LocalhostNodePorts::Missed => tracing::warn!(
+            "NodePorts are not served on 127.0.0.1, as kube-proxy's iptables mode does; \
+             --localhost-nodeports, or iptables.localhostNodePorts set to true, switches it on"
+        ),
+    }
+    Ok(None)
 }
 
 /// What ends stale flows; without it, UDP clients of an endpoint that goes have to notice alone.

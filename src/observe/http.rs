@@ -30,8 +30,8 @@ pub(super) const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0
 const CONNECTIONS: usize = 256;
 /// How long a client may take to send a request, also the next one of a connection.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Requests waiting to be accepted.
-const BACKLOG: u32 = 128;
+/// Connections waiting to be accepted; `net.core.somaxconn` may allow less.
+const BACKLOG: u32 = 1024;
 /// Pause after a failed accept, say for lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 

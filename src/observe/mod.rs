@@ -13,8 +13,10 @@
 
 mod admin;
 mod checks;
+pub mod forward;
 mod health;
 mod http;
+pub(crate) mod listeners;
 pub mod log;
 mod metrics;
 mod serve;
