@@ -106,6 +106,9 @@ fn refused(cluster: &Cluster, service: &Service, protocol: Protocol) -> Result<(
 
 /// Policies and endpoints are those of the host's own connections.
 pub(super) fn serves(cluster: &mut Cluster) -> Result<()> {
+    let log = std::fs::read_to_string(cluster.directory().join("node-1.log"))?;
+    let said = log.matches("NodePorts are not served on 127.0.0.1").count();
+    ensure!(said == 1, "that it is off is said {said} times");
     with_agent(cluster, |cluster| {
         let both = web(960, &["1a", "2a"]);
         apply(cluster, std::slice::from_ref(&both))?;
@@ -236,7 +239,7 @@ pub(super) fn carries(cluster: &mut Cluster) -> Result<()> {
         for family in IpFamily::ALL {
             let direct = at(netns::node_address(family, 1), 30_965);
             let proxied = at(loopback(family), 30_965);
-            eventually(|| node.enter(|| Ok(drop(TcpStream::connect(proxied)?))))?;
+            eventually(|| node.enter(|| opened(proxied)))?;
             node.enter(|| echoed(proxied))?;
             let measure = |to| node.enter(move || Figures::measure(to));
             let (a, b) = (measure(direct)?, measure(proxied)?);
@@ -244,6 +247,12 @@ pub(super) fn carries(cluster: &mut Cluster) -> Result<()> {
         }
         Ok(())
     })
+}
+
+fn opened(to: SocketAddr) -> Result<()> {
+    TcpStream::connect(to)
+        .map(drop)
+        .with_context(|| to.to_string())
 }
 
 /// Sends much, ends its side, and gets all of it back.
