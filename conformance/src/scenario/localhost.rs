@@ -21,7 +21,7 @@ use crate::object::{Kind, Service, pod_address, ready, service};
 /// Ports of the Services that hold many.
 const MANY: u16 = 1_000;
 /// Bytes of the big transfer.
-const BYTES: usize = 64 << 20;
+const BYTES: usize = 16 << 20;
 
 /// Runs it with an agent on node 1 that serves loopback, and puts the usual one back.
 fn with_agent(cluster: &mut Cluster, run: fn(&mut Cluster) -> Result<()>) -> Result<()> {
@@ -106,9 +106,7 @@ fn refused(cluster: &Cluster, service: &Service, protocol: Protocol) -> Result<(
 
 /// Policies and endpoints are those of the host's own connections.
 pub(super) fn serves(cluster: &mut Cluster) -> Result<()> {
-    let log = std::fs::read_to_string(cluster.directory().join("node-1.log"))?;
-    let said = log.matches("NodePorts are not served on 127.0.0.1").count();
-    ensure!(said == 1, "that it is off is said {said} times");
+    tells_that_it_is_off(cluster)?;
     with_agent(cluster, |cluster| {
         let both = web(960, &["1a", "2a"]);
         apply(cluster, std::slice::from_ref(&both))?;
@@ -125,6 +123,19 @@ pub(super) fn serves(cluster: &mut Cluster) -> Result<()> {
         apply(cluster, std::slice::from_ref(&none))?;
         refused(cluster, &none, Protocol::Tcp).context("no endpoints")
     })
+}
+
+/// kube-proxy's iptables mode serves loopback by default; in that mode we say that we do not.
+fn tells_that_it_is_off(cluster: &mut Cluster) -> Result<()> {
+    cluster.stop_agent(1)?;
+    let mode = |flag: String| flag.replace("nftables", "iptables");
+    let flags: Vec<String> = cluster_cidr_flags().into_iter().map(mode).collect();
+    cluster.start_agent(1, &flags)?;
+    cluster.settle()?;
+    let log = std::fs::read_to_string(cluster.directory().join("node-1.log"))?;
+    let said = log.matches("NodePorts are not served on 127.0.0.1").count();
+    ensure!(said == 1, "that it is off is said {said} times:\n{log}");
+    Ok(())
 }
 
 /// Only loopback may connect, whatever `route_localnet` lets in.
@@ -203,28 +214,45 @@ pub(super) fn many(cluster: &mut Cluster) -> Result<()> {
         cluster.write("scenario", &objects)?;
         cluster.settle()?;
         let ruled = Instant::now();
-        cluster.topology.nodes[0].enter(|| (1..=MANY).try_for_each(|id| opens(id, ruled)))?;
+        let node = &cluster.topology.nodes[0];
+        let wanted = 2 * usize::from(MANY);
+        let open = node.enter(|| {
+            while listening()? < wanted && ruled.elapsed() < Duration::from_secs(1) {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            listening()
+        })?;
         println!(
-            "    {MANY} NodePorts in both families: open {:?} after they were written, {:?} after \
-             their rules were seen",
+            "    {open} listeners {:?} after their Services were written, {:?} after their rules",
             written.elapsed(),
             ruled.elapsed()
         );
+        ensure!(open == wanted, "{open} of {wanted} listeners are open");
+        for id in [1, MANY / 2, MANY] {
+            for family in IpFamily::ALL {
+                node.enter(|| opened(at(loopback(family), 30_000 + id)))?;
+            }
+        }
         Ok(())
     })
 }
 
-/// Connects to a port in both families, again and again until a second after `ruled`.
-fn opens(id: u16, ruled: Instant) -> Result<()> {
-    for family in IpFamily::ALL {
-        let to = at(loopback(family), 30_000 + id);
-        while TcpStream::connect(to).is_err() {
-            let late = ruled.elapsed() > Duration::from_secs(1);
-            ensure!(!late, "{to} is not open after {:?}", ruled.elapsed());
-            std::thread::sleep(Duration::from_millis(1));
+/// How many TCP listeners with a NodePort there are in this thread's namespace.
+fn listening() -> Result<usize> {
+    let mut count = 0;
+    for file in ["tcp", "tcp6"] {
+        let text = std::fs::read_to_string(format!("/proc/thread-self/net/{file}"))?;
+        for line in text.lines().skip(1) {
+            let words: Vec<_> = line.split_whitespace().collect();
+            let (Some(local), Some(&"0A")) = (words.get(1), words.get(3)) else {
+                continue;
+            };
+            let port = local.rsplit(':').next().unwrap_or_default();
+            let port = u16::from_str_radix(port, 16)?;
+            count += usize::from((30_000..=30_000 + MANY).contains(&port));
         }
     }
-    Ok(())
+    Ok(count)
 }
 
 /// Bytes arrive as they were sent, also after one side has ended. What the proxy costs beside the
@@ -241,8 +269,11 @@ pub(super) fn carries(cluster: &mut Cluster) -> Result<()> {
             let proxied = at(loopback(family), 30_965);
             eventually(|| node.enter(|| opened(proxied)))?;
             node.enter(|| echoed(proxied))?;
-            let measure = |to| node.enter(move || Figures::measure(to));
-            let (a, b) = (measure(direct)?, measure(proxied)?);
+            let (mut a, mut b) = (Figures::WORST, Figures::WORST);
+            for _ in 0..3 {
+                a = a.better(node.enter(|| Figures::measure(direct))?);
+                b = b.better(node.enter(|| Figures::measure(proxied))?);
+            }
             println!("    {family} direct {a}; localhost {b}");
         }
         Ok(())
@@ -281,6 +312,7 @@ fn echoed(to: SocketAddr) -> Result<()> {
 }
 
 /// What a way through costs.
+#[derive(Clone, Copy)]
 struct Figures {
     /// Bytes there and back in a second, in MB.
     rate: f64,
@@ -291,6 +323,21 @@ struct Figures {
 }
 
 impl Figures {
+    const WORST: Self = Self {
+        rate: 0.0,
+        round: Duration::MAX,
+        fresh: Duration::MAX,
+    };
+
+    /// The better of both: others that use the machine make things worse only.
+    fn better(self, other: Self) -> Self {
+        Self {
+            rate: self.rate.max(other.rate),
+            round: self.round.min(other.round),
+            fresh: self.fresh.min(other.fresh),
+        }
+    }
+
     fn measure(to: SocketAddr) -> Result<Self> {
         let begun = Instant::now();
         echoed(to)?;
