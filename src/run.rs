@@ -20,10 +20,11 @@ use crate::backend::Nftables;
 use crate::backend::conntrack::Conntrack;
 use crate::backend::nft::{Kernel, probe::probe};
 use crate::backend::sysctl;
-use crate::config::{self, Action, Config};
+use crate::config::{self, Action, Config, LocalhostNodePorts};
+use crate::localhost::NodePorts;
 use crate::model::{Event, IpFamily, State};
-use crate::observe::events::{self, Recorder};
-use crate::observe::{self, AdminRequest, Pages, Status, log, serve};
+use crate::observe::events::{self, Notice, Recorder};
+use crate::observe::{self, AdminRequest, Pages, Status, forward, log, serve};
 use crate::plan::nft::{Op, TABLE};
 use crate::sync::{Engine, Loop, flows::Flows};
 use crate::watch::{self, cluster, manifests};
@@ -96,6 +97,7 @@ fn proxy(config: &Config) -> Result<()> {
                     }
                     Ok(result?)
                 }
+                never = forward::follow(events.clone()) => match never {},
                 result = work(config, objects, status, asked, stop) => result,
             }
         })
@@ -133,6 +135,7 @@ async fn work(
     let source = source(objects, config.node_name.clone(), sender.clone());
     let mut proxy = Loop::new(engine, flows(), status);
     proxy.needs_node = matches!(config.source, config::Source::Cluster { .. });
+    proxy.localhost = localhost(config.localhost_node_ports, &proxy.status.events())?;
     let (end, ended) = oneshot::channel::<()>();
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let running = thread::Builder::new().name("sync".into()).spawn(move || {
@@ -202,6 +205,23 @@ fn families() -> Vec<IpFamily> {
         .into_iter()
         .filter(|f| *f == IpFamily::V4 || v6)
         .collect()
+}
+
+/// What serves NodePorts on loopback, if that is wanted.
+fn localhost(wanted: LocalhostNodePorts, events: &Recorder) -> io::Result<Option<NodePorts>> {
+    match wanted {
+        LocalhostNodePorts::On => return NodePorts::start().map(Some),
+        LocalhostNodePorts::Off => {}
+        LocalhostNodePorts::Missed => {
+            let note = "NodePorts are not served on 127.0.0.1, as kube-proxy's iptables mode does; \
+                        --localhost-nodeports, or iptables.localhostNodePorts set to true, \
+                        switches it on";
+            tracing::warn!("{note}");
+            let (node, reason) = (events.node(), "LocalhostNodePortsNotServed");
+            events.record(Notice::normal(node, reason, "StartKubeProxy", note));
+        }
+    }
+    Ok(None)
 }
 
 /// What ends stale flows; without it, UDP clients of an endpoint that goes have to notice alone.

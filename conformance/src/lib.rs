@@ -18,6 +18,7 @@ pub mod case;
 pub mod cases;
 pub mod client;
 pub mod cluster;
+pub mod echo;
 pub mod interrupt;
 pub mod judge;
 pub mod netns;

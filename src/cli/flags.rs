@@ -110,4 +110,8 @@ pub struct OwnFlags {
     /// [default: 1048576]
     #[arg(long, value_name = "N")]
     pub affinity_capacity: Option<u32>,
+    /// Serve TCP NodePorts on 127.0.0.1 and [::1], too
+    #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL",
+          default_missing_value = "true", value_parser = parse_bool)]
+    pub localhost_nodeports: Option<bool>,
 }

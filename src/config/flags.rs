@@ -8,7 +8,7 @@ use super::file::{
 };
 
 /// Flags that count even when a file is given; the logging flags are merged on their own.
-const WITH_FILE: [&str; 12] = [
+const WITH_FILE: [&str; 13] = [
     "config",
     "cleanup",
     "init-only",
@@ -20,6 +20,7 @@ const WITH_FILE: [&str; 12] = [
     "manifests",
     "admin-socket",
     "affinity-capacity",
+    "localhost-nodeports",
     "write-config-to",
 ];
 

@@ -13,6 +13,7 @@ mod decode;
 mod error;
 mod file;
 mod flags;
+mod localhost;
 mod resolve;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use error::{Error, FieldError};
+pub use localhost::LocalhostNodePorts;
 
 use crate::backend::sysctl::Setting;
 use crate::cli::{Cli, Period};
@@ -46,6 +48,8 @@ pub struct Config {
     pub conntrack: Vec<Setting>,
     /// Where requests are answered.
     pub listen: Listen,
+    /// Whether TCP NodePorts are served on loopback.
+    pub localhost_node_ports: LocalhostNodePorts,
     /// The log.
     pub log: Log,
     /// How long an update may be queued before the proxy counts as unhealthy: twice `syncPeriod`.
@@ -181,6 +185,7 @@ impl resolve::Resolver<'_> {
             rules: self.rules(),
             conntrack: conntrack::settings(&self.file.conntrack, cores()),
             listen: self.listen(),
+            localhost_node_ports: self.localhost_node_ports(),
             log: self.log(),
             health_timeout: period.to_duration().unwrap_or_default().saturating_mul(2),
             file: file(self.cli).map(Path::to_owned),

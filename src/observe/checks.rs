@@ -2,17 +2,16 @@
 //! healthCheckNodePort: tells load balancers which nodes have endpoints of a Service with
 //! `externalTrafficPolicy: Local` (upstream: `pkg/proxy/healthcheck/service_health.go`).
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::convert::Infallible;
+use std::collections::BTreeMap;
 use std::future::ready;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::header::{HeaderName, HeaderValue};
-use tokio::task::JoinHandle;
 
-use super::http::{JSON, Reply, answer, bind, code, reply};
+use super::http::{JSON, Reply, answer, code, reply};
+use super::listeners::Listeners;
 use super::status::Status;
 use crate::model::ServiceName;
 
@@ -61,80 +60,28 @@ impl Checks {
     }
 }
 
-/// The listeners that are open, by address.
-#[derive(Default)]
-struct Open {
-    listeners: BTreeMap<SocketAddr, (ServiceName, JoinHandle<Infallible>)>,
-    /// What could not be opened and has been reported.
-    failed: BTreeSet<(SocketAddr, ServiceName)>,
-}
-
 /// Opens and closes listeners as Services come and go, for ever.
 pub(super) async fn serve_checks(status: Status) {
     let mut wanted = status.checks();
-    let mut open = Open::default();
+    let mut listeners = Listeners::new("health check");
     loop {
         let checks: Arc<Checks> = wanted.borrow_and_update().clone();
-        open.reconcile(&checks.listeners(), &status).await;
+        let services = checks.listeners();
+        let name = |address| services.get(&address).map_or(String::new(), <_>::to_string);
+        let refused = listeners
+            .reconcile(&services, name, |listener, _, service| {
+                let (status, service) = (status.clone(), service.clone());
+                answer(listener, move |_| ready(verdict(&status, &service)))
+            })
+            .await;
+        for (address, service, error) in &refused {
+            let events = status.events();
+            events.health_check_failed(service, address.port(), error);
+        }
         tokio::select! {
             changed = wanted.changed() => if changed.is_err() { return },
-            () = tokio::time::sleep(RETRY), if !open.failed.is_empty() => {}
+            () = tokio::time::sleep(RETRY), if listeners.incomplete() => {}
         }
-    }
-}
-
-impl Open {
-    async fn reconcile(&mut self, wanted: &BTreeMap<SocketAddr, ServiceName>, status: &Status) {
-        let mut stale = Vec::new();
-        for (address, (service, _)) in &self.listeners {
-            if wanted.get(address) != Some(service) {
-                stale.push(*address);
-            }
-        }
-        for address in stale {
-            let Some((service, task)) = self.listeners.remove(&address) else {
-                continue;
-            };
-            tracing::debug!(%service, %address, "health check closed");
-            // Waiting makes sure that the address is free for the next Service.
-            task.abort();
-            let _ = task.await;
-        }
-        self.failed
-            .retain(|(address, service)| wanted.get(address) == Some(service));
-        for (address, service) in wanted {
-            if !self.listeners.contains_key(address) {
-                self.open(*address, service, status);
-            }
-        }
-    }
-
-    fn open(&mut self, address: SocketAddr, service: &ServiceName, status: &Status) {
-        let key = (address, service.clone());
-        match bind(address) {
-            Ok(listener) => {
-                tracing::debug!(%service, %address, "health check opened");
-                self.failed.remove(&key);
-                let (status, name) = (status.clone(), service.clone());
-                let task = answer(listener, move |_| ready(verdict(&status, &name)));
-                self.listeners
-                    .insert(address, (service.clone(), tokio::spawn(task)));
-            }
-            Err(error) => {
-                if self.failed.insert(key) {
-                    status
-                        .events()
-                        .health_check_failed(service, address.port(), &error);
-                    tracing::warn!(%service, %address, %error, "health check cannot be opened");
-                }
-            }
-        }
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.listeners.values().for_each(|(_, task)| task.abort());
     }
 }
 

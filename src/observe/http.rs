@@ -36,8 +36,8 @@ pub(super) const CONNECTIONS: usize = 256;
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a connection takes requests. It bounds what a client costs that never reads an answer.
 pub(super) const LIFETIME: Duration = Duration::from_secs(300);
-/// Requests waiting to be accepted.
-const BACKLOG: u32 = 128;
+/// Connections waiting to be accepted; `net.core.somaxconn` may allow less.
+const BACKLOG: u32 = 1024;
 /// Pause after a failed accept, say for lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 

@@ -18,8 +18,10 @@
 mod admin;
 mod checks;
 pub mod events;
+pub mod forward;
 mod health;
 mod http;
+pub(crate) mod listeners;
 pub mod log;
 mod metrics;
 mod pages;

@@ -84,7 +84,8 @@ pub async fn serve(
 }
 
 /// Lets this process open as many files as it is allowed to, as a Go program does when it starts.
-/// Container runtimes often set 1024, which 500 Services with health check node ports use up.
+/// Container runtimes often set 1024, which 500 Services with health check node ports use up, and
+/// 200 NodePorts on loopback with a connection each.
 pub(super) fn raise_file_limit() {
     let raise = || match getrlimit(Resource::RLIMIT_NOFILE)? {
         (soft, hard) if soft < hard => setrlimit(Resource::RLIMIT_NOFILE, hard, hard),

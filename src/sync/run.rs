@@ -13,6 +13,7 @@ use super::flows::Flows;
 use super::pace::Pace;
 use super::reports::Reports;
 use crate::backend::Nftables;
+use crate::localhost::NodePorts;
 use crate::model::{Changes, Event, IpFamily};
 use crate::observe::{AdminRequest, HealthCheck, Status, show};
 use crate::plan::skeleton;
@@ -30,6 +31,8 @@ pub struct Loop<K> {
     pub status: Status,
     /// Whether the proxy is healthy only while its own Node object exists.
     pub needs_node: bool,
+    /// Serves NodePorts on loopback, if that is wanted.
+    pub localhost: Option<NodePorts>,
     pace: Pace,
     retry_at: Option<Instant>,
     reports: Reports,
@@ -45,6 +48,7 @@ impl<K: Nftables> Loop<K> {
             flows,
             status,
             needs_node: true,
+            localhost: None,
             pace: Pace::default(),
             retry_at: None,
             reports,
@@ -117,6 +121,7 @@ impl<K: Nftables> Loop<K> {
             }
         }
         self.report_services(&done.changes);
+        self.serve_localhost(&done.changes);
         if done.health_checks {
             self.report_health_checks();
         }
@@ -178,6 +183,17 @@ impl<K: Nftables> Loop<K> {
             self.engine.families().flat_map(addresses).collect(),
             checks.collect(),
         );
+    }
+
+    fn serve_localhost(&mut self, changes: &Changes) {
+        let Some(localhost) = &mut self.localhost else {
+            return;
+        };
+        let (state, options) = (self.engine.state(), self.engine.options());
+        let families: Vec<IpFamily> = self.engine.families().collect();
+        localhost.update(state, changes, &families, |family| {
+            skeleton::node_addresses(state, options, family).pop_first()
+        });
     }
 
     fn answer(&self, question: AdminRequest) {

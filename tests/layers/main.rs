@@ -48,8 +48,14 @@ const RULES: &[Rule] = &[
         pure: false,
     },
     Rule {
+        module: "localhost",
+        modules: &["model", "observe"],
+        crates: None,
+        pure: false,
+    },
+    Rule {
         module: "sync",
-        modules: &["model", "plan", "backend", "observe"],
+        modules: &["model", "plan", "backend", "observe", "localhost"],
         crates: None,
         pure: false,
     },

@@ -3,8 +3,10 @@
 
 mod affinity;
 mod foreign;
+mod forward;
 mod health;
 mod lifecycle;
+mod localhost;
 mod udp;
 
 use std::net::{IpAddr, SocketAddr};
@@ -50,6 +52,11 @@ pub fn scenarios() -> Vec<Scenario> {
             "another agent's DNAT wins over our refusals",
             foreign::host_port,
         ),
+        of("localhost: NodePorts by the rules", localhost::serves),
+        of("localhost: two Services swap ports", localhost::swaps),
+        of("localhost: a thousand NodePorts", localhost::many),
+        of("localhost: bytes both ways", localhost::carries),
+        of("a FORWARD policy of drop is told", forward::policy_drop),
         of("endpoints come and go under load", lifecycle::churn),
         of("a Service goes and comes again", lifecycle::recreated),
         of("stop, start, cleanup", lifecycle::stop_start),

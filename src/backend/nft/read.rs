@@ -63,7 +63,10 @@ impl Kernel {
     }
 
     /// Reads what one commit left: starts over if another one comes in between.
-    fn consistent<T>(&mut self, read: impl Fn(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
+    pub(super) fn consistent<T>(
+        &mut self,
+        read: impl Fn(&mut Self) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         for _ in 1..ATTEMPTS {
             let before = self.generation()?;
             match read(self) {
