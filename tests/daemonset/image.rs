@@ -20,6 +20,8 @@ fn the_last_stage_is_empty_but_for_the_program() {
     assert!(last.contains(r#"ENTRYPOINT ["/usr/local/bin/ferrule"]"#));
     assert!(file.contains("-C target-feature=+crt-static"));
     assert!(file.contains("ln -s ferrule /image/usr/local/bin/kube-proxy"));
+    // Else gigabytes are sent to the builder.
+    assert!(text(".dockerignore").lines().any(|line| line == "target"));
 }
 
 fn pack(binary: &Path, name: &str, archive: &Path) -> Output {
