@@ -5,6 +5,7 @@ mod affinity;
 mod foreign;
 mod health;
 mod lifecycle;
+pub mod takeover;
 mod udp;
 
 use std::net::{IpAddr, SocketAddr};

@@ -9,6 +9,7 @@
 //! | `userdata` | what nft and we keep beside rules and sets |
 //! | `batch` | operations as messages, failures as errors |
 //! | `read` | answers as our own types |
+//! | `foreign` | chains of others: which there are, and their removal |
 //! | [`probe`] | names what a kernel lacks, before anything is written |
 //!
 //! Nothing here is copied from nft; what it sends was watched (`nft --debug=netlink,mnl`), and the
@@ -16,6 +17,7 @@
 
 mod batch;
 mod encode;
+pub(super) mod foreign;
 pub mod probe;
 mod read;
 mod sets;
