@@ -12,15 +12,15 @@ use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::backend::Nftables;
 use crate::backend::conntrack::Conntrack;
+use crate::backend::leftovers;
 use crate::backend::nft::{Kernel, probe::probe};
-use crate::backend::sysctl;
+use crate::backend::{Nftables, sysctl};
 use crate::config::{self, Action, Config};
 use crate::model::{Event, IpFamily, State};
 use crate::observe::{AdminRequest, Status, log, serve};
 use crate::plan::nft::{Op, TABLE};
-use crate::sync::{Engine, Loop, flows::Flows};
+use crate::sync::{Engine, Loop, flows::Flows, takeover};
 use crate::watch::{self, cluster, manifests};
 
 /// Questions of `ferrule debug` that may wait for the loop.
@@ -43,7 +43,7 @@ pub fn run(config: &Config) -> Result<()> {
             connection_tracking(config);
             proxy(config)
         }
-        Action::Cleanup => cleanup(),
+        Action::Cleanup => cleanup(config),
         Action::InitOnly => {
             connection_tracking(config);
             Ok(())
@@ -92,6 +92,9 @@ async fn work(
     let (sender, events) = mpsc::channel(EVENTS);
     let source = source(config, sender.clone()).await?;
     let mut proxy = Loop::new(engine, flows(), status);
+    if !config.keep_leftovers {
+        proxy.takeover = Some(takeover::Takeover::start(Kernel::open()?)?);
+    }
     proxy.needs_node = matches!(config.source, config::Source::Cluster { .. });
     let (end, ended) = oneshot::channel::<()>();
     let runtime = Builder::new_current_thread().enable_all().build()?;
@@ -152,14 +155,24 @@ fn flows() -> Option<Flows> {
         .ok()
 }
 
-/// Removes our tables, if there are any.
-fn cleanup() -> Result<()> {
+/// Removes our tables and, unless they are to stay, kube-proxy's rules. Says so if there are none.
+fn cleanup(config: &Config) -> Result<()> {
     let mut kernel = Kernel::open()?;
+    let mut nothing = true;
     for family in IpFamily::ALL {
         if kernel.read_table(family)?.is_some() {
             kernel.commit(family, &[Op::DeleteTable])?;
             tracing::info!(%family, "removed the table {TABLE}");
+            nothing = false;
         }
+    }
+    if !config.keep_leftovers {
+        let swept = leftovers::sweep(&mut kernel)?;
+        takeover::report(&swept);
+        nothing &= swept.removed.is_empty();
+    }
+    if nothing {
+        tracing::info!("nothing to remove");
     }
     Ok(())
 }

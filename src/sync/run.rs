@@ -12,6 +12,7 @@ use super::engine::{Committed, Engine};
 use super::flows::Flows;
 use super::pace::Pace;
 use super::reports::Reports;
+use super::takeover::Takeover;
 use crate::backend::Nftables;
 use crate::model::{Changes, Event, IpFamily};
 use crate::observe::{AdminRequest, HealthCheck, Status, show};
@@ -26,6 +27,8 @@ pub struct Loop<K> {
     pub engine: Engine<K>,
     /// Ends flows to endpoints that are gone; none where conntrack can't be reached.
     pub flows: Option<Flows>,
+    /// Removes kube-proxy's rules after the first commit; none where they are to stay.
+    pub takeover: Option<Takeover>,
     /// What health checks and metrics show.
     pub status: Status,
     /// Whether the proxy is healthy only while its own Node object exists.
@@ -42,6 +45,7 @@ impl<K: Nftables> Loop<K> {
         Self {
             engine,
             flows,
+            takeover: None,
             status,
             needs_node: true,
             pace: Pace::default(),
@@ -105,6 +109,9 @@ impl<K: Nftables> Loop<K> {
             return;
         }
         self.pace.succeeded();
+        if let Some(takeover) = &mut self.takeover {
+            takeover.rules_in_force();
+        }
         if let Some(conntrack) = &self.flows {
             for (family, flows) in done.stale_flows.drain(..) {
                 conntrack.end(family, flows);

@@ -54,6 +54,18 @@ pub fn scenarios() -> Vec<Scenario> {
         of("endpoints come and go under load", lifecycle::churn),
         of("a Service goes and comes again", lifecycle::recreated),
         of("stop, start, cleanup", lifecycle::stop_start),
+        of(
+            "takeover: from kube-proxy's nftables mode, and back",
+            takeover::from_nftables,
+        ),
+        of(
+            "takeover: from kube-proxy's iptables mode, and back",
+            takeover::from_iptables,
+        ),
+        of(
+            "takeover: in the wrong order, clients notice",
+            takeover::wrong_order,
+        ),
     ]
 }
 

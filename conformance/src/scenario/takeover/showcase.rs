@@ -66,7 +66,7 @@ pub(super) fn open(family: IpFamily) -> Result<Vec<(From, SocketAddr)>> {
         open.extend([pod("1b"), host(1)].map(|from| (from, cluster_ip)));
         if let Some(port) = service.node_port() {
             let at = SocketAddr::new(netns::node_address(family, 1), port);
-            open.extend([(outside(0), at), (pod("2b"), at)]);
+            open.extend([(outside(0), at), (pod("1b"), at)]);
         }
         let addresses = [
             service.load_balancer_ip(family),
