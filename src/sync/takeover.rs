@@ -37,7 +37,7 @@ impl Takeover {
             .name("takeover".into())
             .spawn(move || {
                 if word.recv().is_ok() {
-                    work(kernel, &stopped);
+                    work(kernel, &stopped, LOOK);
                 }
             })?;
         Ok(Self {
@@ -56,7 +56,7 @@ impl Takeover {
 }
 
 /// Removes, until that works; then looks, until kube-proxy is seen or the proxy stops.
-fn work(mut kernel: Kernel, stopped: &Receiver<()>) {
+fn work(mut kernel: Kernel, stopped: &Receiver<()>, look: Duration) {
     let mut warned = false;
     loop {
         match leftovers::sweep(&mut kernel) {
@@ -74,7 +74,7 @@ fn work(mut kernel: Kernel, stopped: &Receiver<()>) {
             return;
         }
     }
-    while goes_on(stopped, LOOK) {
+    while goes_on(stopped, look) {
         if let Ok(Some(rules)) = leftovers::present(&mut kernel) {
             // No removal again: two that write against each other are worse than two rulesets.
             warn!(
@@ -98,5 +98,82 @@ pub fn report(swept: &Swept) {
     }
     for left in &swept.left {
         warn!("{left}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::backend::nft::tests::{has_nft, nft};
+    use crate::backend::testing::in_namespace;
+
+    fn there() -> bool {
+        nft("nft", &["list", "tables"], "").contains("kube-proxy")
+    }
+
+    fn appears() {
+        nft("nft", &["add", "table", "ip", "kube-proxy"], "");
+    }
+
+    #[test]
+    fn their_rules_go_only_after_the_word() {
+        in_namespace(|| {
+            if !has_nft() {
+                return;
+            }
+            appears();
+            let mut takeover = Takeover::start(Kernel::open().unwrap()).unwrap();
+            thread::sleep(Duration::from_millis(100));
+            assert!(there(), "our rules are not in force yet");
+            takeover.rules_in_force();
+            let begun = Instant::now();
+            while there() {
+                assert!(begun.elapsed() < Duration::from_secs(5));
+                thread::sleep(Duration::from_millis(5));
+            }
+            appears();
+            takeover.rules_in_force();
+            thread::sleep(Duration::from_millis(100));
+            assert!(there(), "once is enough");
+        });
+    }
+
+    #[test]
+    fn a_kube_proxy_that_runs_is_not_fought() {
+        in_namespace(|| {
+            if !has_nft() {
+                return;
+            }
+            appears();
+            let (running, stopped) = channel();
+            let kernel = Kernel::open().unwrap();
+            let look = Duration::from_millis(10);
+            let work = thread::spawn(move || work(kernel, &stopped, look));
+            while there() {
+                thread::sleep(Duration::from_millis(5));
+            }
+            thread::sleep(look * 5);
+            assert!(
+                !work.is_finished(),
+                "it looks for as long as the proxy runs"
+            );
+            appears();
+            work.join().unwrap();
+            assert!(there(), "seen, told, and left alone");
+            drop(running);
+        });
+    }
+
+    #[test]
+    fn ends_with_the_proxy() {
+        in_namespace(|| {
+            let (running, stopped) = channel();
+            let Ok(kernel) = Kernel::open() else { return };
+            let work = thread::spawn(move || work(kernel, &stopped, Duration::from_secs(600)));
+            drop(running);
+            work.join().unwrap();
+        });
     }
 }

@@ -63,6 +63,10 @@ pub fn scenarios() -> Vec<Scenario> {
             takeover::from_iptables,
         ),
         of(
+            "takeover: iptables-legacy, which stays for now",
+            takeover::from_legacy,
+        ),
+        of(
             "takeover: in the wrong order, clients notice",
             takeover::wrong_order,
         ),

@@ -93,9 +93,9 @@ impl fmt::Display for Left {
                 family_word(*family)
             ),
             Left::Legacy => f.write_str(
-                "tables of iptables-legacy are in use. If `iptables-legacy-save | grep KUBE-SVC` \
-                 on the host shows rules, run `kube-proxy --cleanup --proxy-mode=iptables` from \
-                 kube-proxy's image, then restart ferrule",
+                "tables of iptables-legacy are in use, which ferrule can't read. If \
+                 `iptables-legacy-save` on the host shows KUBE-SVC chains, run `kube-proxy \
+                 --cleanup` from kube-proxy's image; ferrule's rules stay in force meanwhile",
             ),
             Left::Ipvs => f.write_str(
                 "the link kube-ipvs0 and the virtual servers of kube-proxy's ipvs mode stay until \

@@ -40,14 +40,39 @@ pub(super) fn from_nftables(cluster: &mut Cluster) -> Result<()> {
 
 /// kube-proxy ran in iptables mode.
 pub(super) fn from_iptables(cluster: &mut Cluster) -> Result<()> {
-    if !theirs::has_iptables()? {
+    if !theirs::has_iptables(Mode::Iptables)? {
         return Ok(());
     }
     there_and_back(cluster, Mode::Iptables)
 }
 
+/// kube-proxy ran with iptables-legacy, which ferrule does not remove: it tells so, and wins. Its
+/// rules go by hand later.
+pub(super) fn from_legacy(cluster: &mut Cluster) -> Result<()> {
+    if !theirs::has_iptables(Mode::Legacy)? {
+        return Ok(());
+    }
+    bare_node(cluster)?;
+    theirs::load(node(cluster), Mode::Legacy)?;
+    judge(cluster).context("with kube-proxy's rules alone")?;
+    let load = Load::start(&cluster.topology, &targets()?)?;
+    start(cluster, false)?;
+    sleep(BESIDE);
+    ensure!(loaded(node(cluster), Mode::Legacy)?, "who removed them?");
+    let log = cluster.logs();
+    ensure!(
+        log.contains("iptables-legacy are in use"),
+        "not told:\n{log}"
+    );
+    theirs::unload_legacy(node(cluster))?;
+    ensure!(!loaded(node(cluster), Mode::Legacy)?, "unload does not");
+    quiet(&load.stop()?)?;
+    judge(cluster).context("with ferrule's rules alone")?;
+    restore(cluster)
+}
+
 fn there_and_back(cluster: &mut Cluster, mode: Mode) -> Result<()> {
-    let with_iptables = theirs::has_iptables()?;
+    let with_iptables = theirs::has_iptables(Mode::Iptables)?;
     bare_node(cluster)?;
     load_bystanders(node(cluster), with_iptables)?;
     let before = snapshot(node(cluster), with_iptables)?;

@@ -15,6 +15,18 @@ pub(super) enum Mode {
     Nftables,
     /// Chains of iptables-nft.
     Iptables,
+    /// Chains of iptables-legacy.
+    Legacy,
+}
+
+impl Mode {
+    /// What the names of iptables' programs go on with.
+    fn make(self) -> &'static str {
+        match self {
+            Mode::Legacy => "legacy",
+            Mode::Nftables | Mode::Iptables => "nft",
+        }
+    }
 }
 
 const COMMANDS: [&str; 2] = ["iptables", "ip6tables"];
@@ -32,19 +44,24 @@ fn data(name: &str) -> Result<String> {
     std::fs::read_to_string(&path).with_context(|| path.display().to_string())
 }
 
-/// Whether iptables-nft is there; if not, says so, or fails where all must run.
-pub(super) fn has_iptables() -> Result<bool> {
-    let there = Command::new("iptables-nft-save").arg("--version").output();
+/// Whether this make of iptables is there and works; if not, says so, or fails where all must run.
+pub(super) fn has_iptables(mode: Mode) -> Result<bool> {
+    let make = mode.make();
+    let scratch = Namespace::new("scratch")?;
+    let works = output(&scratch, &format!("iptables-{make}"), &["-S"]);
     let required = std::env::var("REQUIRE_ROOT").as_deref() == Ok("1");
-    ensure!(there.is_ok() || !required, "no iptables-nft");
-    if there.is_err() {
-        println!("SKIP: no iptables-nft");
+    match works {
+        Err(error) if required => Err(error),
+        Err(_) => {
+            println!("SKIP: no iptables-{make}");
+            Ok(false)
+        }
+        Ok(_) => Ok(true),
     }
-    Ok(there.is_ok())
 }
 
-fn restore(node: &Namespace, command: &str, text: &str) -> Result<()> {
-    let mut command = Command::new(format!("{command}-nft-restore"));
+fn restore(node: &Namespace, mode: Mode, command: &str, text: &str) -> Result<()> {
+    let mut command = Command::new(format!("{command}-{}-restore", mode.make()));
     node.run(command.arg("--noflush"), text)
 }
 
@@ -60,7 +77,20 @@ pub(super) fn load(node: &Namespace, mode: Mode) -> Result<()> {
         let text = COUNTERS.iter().fold(text, |text, name| {
             text.replace(&format!(" -m nfacct --nfacct-name  {name}"), "")
         });
-        restore(node, command, &text)?;
+        restore(node, mode, command, &text)?;
+    }
+    Ok(())
+}
+
+/// Removes all rules of iptables-legacy, a table at a time, those of Services first.
+pub(super) fn unload_legacy(node: &Namespace) -> Result<()> {
+    for (command, table) in COMMANDS
+        .iter()
+        .flat_map(|c| ["nat", "filter", "mangle"].map(|t| (c, t)))
+    {
+        for flag in ["-F", "-X"] {
+            output(node, &format!("{command}-legacy"), &["-t", table, flag])?;
+        }
     }
     Ok(())
 }
@@ -71,7 +101,7 @@ pub(super) fn loaded(node: &Namespace, mode: Mode) -> Result<bool> {
         Mode::Nftables => output(node, "nft", &["list", "tables"])?
             .lines()
             .any(|line| line.ends_with(" kube-proxy")),
-        Mode::Iptables => saved(node)?.contains("\n:KUBE-SERVICES "),
+        Mode::Iptables | Mode::Legacy => saved(node, mode)?.contains("\n:KUBE-SERVICES "),
     })
 }
 
@@ -80,7 +110,12 @@ pub(super) fn load_bystanders(node: &Namespace, with_iptables: bool) -> Result<(
     node.nft(&data("bystanders.nft")?)?;
     if with_iptables {
         for command in COMMANDS {
-            restore(node, command, &data(&format!("bystanders.{command}-save"))?)?;
+            restore(
+                node,
+                Mode::Iptables,
+                command,
+                &data(&format!("bystanders.{command}-save"))?,
+            )?;
         }
     }
     Ok(())
@@ -96,16 +131,16 @@ pub(super) fn snapshot(node: &Namespace, with_iptables: bool) -> Result<String> 
         text += &output(node, "nft", &[&["-a", "-s", "list"][..], &words].concat())?;
     }
     if with_iptables {
-        text += &saved(node)?;
+        text += &saved(node, Mode::Iptables)?;
     }
     Ok(text)
 }
 
 /// Without the lines that hold the time and without packet counters.
-fn saved(node: &Namespace) -> Result<String> {
+fn saved(node: &Namespace, mode: Mode) -> Result<String> {
     let mut text = String::new();
     for command in COMMANDS {
-        let all = output(node, &format!("{command}-nft-save"), &[])?;
+        let all = output(node, &format!("{command}-{}-save", mode.make()), &[])?;
         let lines = all.lines().filter(|line| !line.starts_with('#'));
         for line in lines {
             text += line.split(" [").next().unwrap_or(line);
@@ -115,7 +150,7 @@ fn saved(node: &Namespace) -> Result<String> {
     Ok(text)
 }
 
-/// Removes all rules of a node.
+/// Removes all rules of a node but those of iptables-legacy.
 pub(super) fn flush(node: &Namespace) -> Result<()> {
     node.nft("flush ruleset")
 }
