@@ -65,47 +65,65 @@ pub(super) struct Cut {
     pub(super) forward_drops: bool,
 }
 
-/// Decides what to delete. A chain that a foreign rule leads to stays, with all that it needs.
-pub(super) fn cut(table: &ForeignTable) -> Cut {
-    let theirs: HashSet<&str> = table
+/// A rule by which packets come from others' chains to kube-proxy's.
+struct Entrance<'a> {
+    rule: &'a ForeignRule,
+    to: &'a str,
+    /// kube-proxy makes this one.
+    own: bool,
+}
+
+fn entrances(table: &ForeignTable) -> Vec<Entrance<'_>> {
+    let chains: HashMap<&str, &ForeignChain> = table
         .chains
         .iter()
-        .map(|c| c.name.as_str())
-        .filter(|name| is_kube_proxys(name))
+        .map(|chain| (chain.name.as_str(), chain))
         .collect();
-    let base = |rule: &ForeignRule| {
-        let own = table.chains.iter().find(|c| c.name == rule.chain);
-        own.is_some_and(|c| c.base)
-    };
-    let (mut jumps, mut kept) = (Vec::new(), Vec::new());
-    for rule in table.rules.iter().filter(|r| !is_kube_proxys(&r.chain)) {
-        let Some(to) = rule.to.as_deref().filter(|to| theirs.contains(to)) else {
-            continue;
-        };
-        if ENTRIES.contains(&to) && base(rule) {
-            jumps.push((rule, to));
-        } else {
-            kept.push((to.to_owned(), rule.chain.clone()));
-        }
-    }
+    let others = table.rules.iter().filter(|r| !is_kube_proxys(&r.chain));
+    others
+        .filter_map(|rule| {
+            let to = rule.to.as_deref().filter(|to| is_kube_proxys(to))?;
+            let base = chains.get(rule.chain.as_str()).is_some_and(|c| c.base);
+            let own = base && ENTRIES.contains(&to);
+            Some(Entrance { rule, to, own })
+        })
+        .collect()
+}
+
+/// The chains of kube-proxy that a foreign rule leads to, each with that rule's chain.
+pub(super) fn kept(table: &ForeignTable) -> Vec<(String, String)> {
+    entrances(table)
+        .into_iter()
+        .filter(|e| !e.own)
+        .map(|e| (e.to.to_owned(), e.rule.chain.clone()))
+        .collect()
+}
+
+/// Decides what to delete. A chain that a foreign rule leads to stays, with all that it needs. Of
+/// the rules of kube-proxy's own chains only those of such chains need to be known.
+pub(super) fn cut(table: &ForeignTable) -> Cut {
+    let kept = kept(table);
     let needed = needed(table, kept.iter().map(|(chain, _)| chain.as_str()));
     // A mark is of no use unless somebody masquerades what has it.
-    if needed.contains(MARK) {
-        jumps.retain(|(_, to)| *to != MASQUERADING);
-    }
+    let masquerades = needed.contains(MARK);
+    let jumps: Vec<Entrance<'_>> = entrances(table)
+        .into_iter()
+        .filter(|e| e.own && !(masquerades && e.to == MASQUERADING))
+        .collect();
     let drops = |c: &ForeignChain| c.name == "FORWARD" && c.drops;
+    let goes = |name: &&String| is_kube_proxys(name) && !needed.contains(name.as_str());
     Cut {
-        forward_drops: jumps.iter().any(|(_, to)| *to == "KUBE-FORWARD")
+        forward_drops: jumps.iter().any(|e| e.to == "KUBE-FORWARD")
             && table.chains.iter().any(drops),
         jumps: jumps
-            .into_iter()
-            .map(|(rule, _)| (rule.chain.clone(), rule.handle))
+            .iter()
+            .map(|e| (e.rule.chain.clone(), e.rule.handle))
             .collect(),
         chains: table
             .chains
             .iter()
             .map(|c| &c.name)
-            .filter(|name| theirs.contains(name.as_str()) && !needed.contains(name.as_str()))
+            .filter(goes)
             .cloned()
             .collect(),
         kept,
@@ -131,22 +149,22 @@ fn needed<'a>(table: &'a ForeignTable, first: impl Iterator<Item = &'a str>) -> 
 }
 
 impl Cut {
-    /// The deletions, in an order that the kernel takes: from the first on, nothing leads to a
-    /// chain that is on its way out.
-    pub(super) fn deletions(&self, table: &ForeignTable) -> Vec<Deletion> {
+    /// What takes all of it out of force.
+    pub(super) fn unhooking(&self, table: &ForeignTable) -> impl Iterator<Item = Deletion> {
         let (family, name) = (table.family, table.name);
-        let jumps = self
-            .jumps
+        self.jumps
             .iter()
-            .map(|(chain, handle)| Deletion::Rule(family, name, chain.clone(), *handle));
-        let rules = self
-            .chains
-            .iter()
-            .map(|chain| Deletion::Rules(family, name, chain.clone()));
-        let chains = self
-            .chains
-            .iter()
-            .map(|chain| Deletion::Chain(family, name, chain.clone()));
-        jumps.chain(rules).chain(chains).collect()
+            .map(move |(chain, handle)| Deletion::Rule(family, name, chain.clone(), *handle))
+    }
+
+    /// The rest, which no packet meets any more: first the rules, as they refer to chains.
+    pub(super) fn rest(&self, table: &ForeignTable) -> (Vec<Deletion>, Vec<Deletion>) {
+        let (family, name) = (table.family, table.name);
+        let rules = |chain: &String| Deletion::Rules(family, name, chain.clone());
+        let chains = |chain: &String| Deletion::Chain(family, name, chain.clone());
+        (
+            self.chains.iter().map(rules).collect(),
+            self.chains.iter().map(chains).collect(),
+        )
     }
 }

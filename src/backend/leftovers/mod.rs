@@ -8,40 +8,48 @@
 //! | iptables, ipvs | the same of iptables-legacy, which netlink does not show | told |
 //! | ipvs | virtual servers, the link `kube-ipvs0`, `KUBE-*` IP sets | told |
 //!
-//! All that is removed goes in one transaction, both families together: a packet meets kube-proxy's
-//! rules whole or not at all. Whose a chain is, its name tells (`chains`); what
-//! another's rule leads to stays.
+//! All of it goes out of force in one transaction, both families together: a packet meets
+//! kube-proxy's rules whole or not at all. Chains that nothing leads to any more follow in many
+//! small transactions, so that nobody else's waits long. Whose a chain is, its name tells (`chains`); what another's rule leads to stays.
 
 mod chains;
 mod report;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::fs;
 
+use nix::libc::{EBUSY, ENOENT};
+
+use self::chains::is_kube_proxys;
 pub use self::report::{Left, Removed, Swept};
 use super::Error;
 use super::nft::Kernel;
-use super::nft::foreign::Deletion;
+use super::nft::foreign::{Deletion, ForeignTable};
 use crate::model::IpFamily;
 
 /// Name of kube-proxy's own tables in nftables mode.
 const KUBE_PROXY: &str = "kube-proxy";
 /// How often the removal is tried anew because somebody changed the ruleset meanwhile.
 const ATTEMPTS: usize = 20;
+/// Chains that one transaction empties or deletes.
+const PART: usize = 1_000;
 /// The kubelet makes this chain, in table mangle, with the iptables that the node uses.
 const HINT: &str = "KUBE-IPTABLES-HINT";
 
 /// Removes all that can be removed, and tells what was removed and what is left.
 ///
 /// # Errors
-/// If the kernel could not be read, or refused; then nothing is removed.
-/// [`Error::Interrupted`] if others kept changing the ruleset.
+/// If the kernel could not be read, or refused. [`Error::Interrupted`] if others kept changing the
+/// ruleset. What has not been removed is still there whole, or is out of force.
 pub fn sweep(kernel: &mut Kernel) -> Result<Swept, Error> {
+    let mut first = None;
     for _ in 0..ATTEMPTS {
-        match attempt(kernel) {
+        match attempt(kernel, &mut first) {
+            Ok(()) => return Ok(first.unwrap_or_default()),
             Err(Error::Interrupted) => {}
-            done => return done,
+            Err(error) => return Err(error),
         }
     }
     Err(Error::Interrupted)
@@ -64,24 +72,49 @@ pub fn present(kernel: &mut Kernel) -> Result<Option<String>, Error> {
     Ok(None)
 }
 
-fn attempt(kernel: &mut Kernel) -> Result<Swept, Error> {
+/// What is to be deleted, in this order.
+#[derive(Default)]
+struct Plan {
+    /// At once.
+    unhooking: Vec<Deletion>,
+    /// In parts.
+    rules: Vec<Deletion>,
+    /// In parts.
+    chains: Vec<Deletion>,
+}
+
+/// One reading, and the removal of what it found. `first` keeps what the first removal told, so
+/// that one that was interrupted half-way is told once.
+fn attempt(kernel: &mut Kernel, first: &mut Option<Swept>) -> Result<(), Error> {
     let generation = kernel.generation()?;
-    let (mut swept, mut deletions) = (Swept::default(), Vec::new());
+    let (mut swept, mut plan) = (Swept::default(), Plan::default());
     for (family, _) in families() {
         if kernel.has_foreign_table(family, KUBE_PROXY)? {
-            deletions.push(Deletion::Table(family, KUBE_PROXY));
+            plan.unhooking.push(Deletion::Table(family, KUBE_PROXY));
             swept.removed.push(Removed::Table { family });
         }
         for table in chains::TABLES {
-            cut_chains(kernel, family, table, &mut swept, &mut deletions)?;
+            cut_chains(kernel, family, table, &mut swept, &mut plan)?;
         }
-    }
-    if !deletions.is_empty() {
-        kernel.delete_foreign(&deletions, generation)?;
     }
     swept.left.extend(legacy(kernel)?);
     swept.left.extend(ipvs());
-    Ok(swept)
+    if !plan.unhooking.is_empty() {
+        kernel.delete_foreign(&plan.unhooking, Some(generation))?;
+    }
+    first.get_or_insert(swept);
+    for part in plan.rules.chunks(PART).chain(plan.chains.chunks(PART)) {
+        kernel.delete_foreign(part, None).map_err(changed)?;
+    }
+    Ok(())
+}
+
+/// Somebody has removed one of the chains, or filled one anew: both show in the next reading.
+fn changed(error: Error) -> Error {
+    match error.errno() {
+        Some(ENOENT | EBUSY) => Error::Interrupted,
+        _ => error,
+    }
 }
 
 fn cut_chains(
@@ -89,13 +122,16 @@ fn cut_chains(
     family: IpFamily,
     table: &'static str,
     swept: &mut Swept,
-    deletions: &mut Vec<Deletion>,
+    plan: &mut Plan,
 ) -> Result<(), Error> {
-    let Some(found) = kernel.foreign_table(family, table)? else {
+    let Some(found) = read(kernel, family, table)? else {
         return Ok(());
     };
     let cut = chains::cut(&found);
-    deletions.extend(cut.deletions(&found));
+    let (rules, chains) = cut.rest(&found);
+    plan.unhooking.extend(cut.unhooking(&found));
+    plan.rules.extend(rules);
+    plan.chains.extend(chains);
     if !cut.chains.is_empty() {
         swept.removed.push(Removed::Chains {
             family,
@@ -115,6 +151,42 @@ fn cut_chains(
     });
     swept.left.extend(kept);
     Ok(())
+}
+
+/// A table with the rules of all chains that are not kube-proxy's, and of those that they need.
+fn read(
+    kernel: &mut Kernel,
+    family: IpFamily,
+    name: &'static str,
+) -> Result<Option<ForeignTable>, Error> {
+    let Some(chains) = kernel.foreign_chains(family, name)? else {
+        return Ok(None);
+    };
+    let mut table = ForeignTable {
+        family,
+        name,
+        chains,
+        rules: Vec::new(),
+    };
+    if !table.chains.iter().any(|c| is_kube_proxys(&c.name)) {
+        return Ok(Some(table));
+    }
+    let others = table.chains.iter().filter(|c| !is_kube_proxys(&c.name));
+    for chain in others {
+        let rules = kernel.foreign_rules(family, name, &chain.name)?;
+        table.rules.extend(rules);
+    }
+    let mut seen = HashSet::new();
+    let mut todo = chains::kept(&table);
+    while let Some((chain, _)) = todo.pop() {
+        if seen.insert(chain.clone()) {
+            let rules = kernel.foreign_rules(family, name, &chain)?;
+            let further = rules.iter().filter_map(|r| r.to.clone());
+            todo.extend(further.map(|to| (to, chain.clone())));
+            table.rules.extend(rules);
+        }
+    }
+    Ok(Some(table))
 }
 
 fn families() -> impl Iterator<Item = (IpFamily, &'static str)> {

@@ -255,14 +255,16 @@ fn a_removal_for_an_older_generation_does_nothing() {
         let generation = kernel.generation().unwrap();
         nft("nft", &["-f", "-"], "table ip other { }");
         let deletions = [Deletion::Table(IpFamily::V4, KUBE_PROXY)];
-        let late = kernel.delete_foreign(&deletions, generation);
+        let late = kernel.delete_foreign(&deletions, Some(generation));
         assert!(matches!(late, Err(Error::Interrupted)), "{late:?}");
         assert!(kernel.has_foreign_table(IpFamily::V4, KUBE_PROXY).unwrap());
         let generation = kernel.generation().unwrap();
-        kernel.delete_foreign(&deletions, generation).unwrap();
+        kernel.delete_foreign(&deletions, Some(generation)).unwrap();
         assert!(!kernel.has_foreign_table(IpFamily::V4, KUBE_PROXY).unwrap());
         let generation = kernel.generation().unwrap();
-        let twice = kernel.delete_foreign(&deletions, generation).unwrap_err();
+        let twice = kernel
+            .delete_foreign(&deletions, Some(generation))
+            .unwrap_err();
         assert_eq!(
             twice.to_string(),
             "delete table ip kube-proxy: No such file or directory (os error 2)"

@@ -17,7 +17,7 @@ use nix::libc::{ENOENT, EPERM};
 /// What the kernel says to a batch that was made for an older generation (`linux/errno.h`).
 const ERESTART: i32 = 85;
 
-/// A table of somebody else.
+/// A table of somebody else: its chains, and the rules of some of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::backend) struct ForeignTable {
     pub(in crate::backend) family: IpFamily,
@@ -97,51 +97,66 @@ impl Kernel {
         }
     }
 
-    /// Chains and rules of a table; none if it is not there.
-    pub(in crate::backend) fn foreign_table(
+    /// The chains of a table; none if it is not there.
+    pub(in crate::backend) fn foreign_chains(
         &mut self,
         family: IpFamily,
-        name: &'static str,
-    ) -> Result<Option<ForeignTable>, Error> {
-        if !self.has_foreign_table(family, name)? {
+        table: &str,
+    ) -> Result<Option<Vec<ForeignChain>>, Error> {
+        if !self.has_foreign_table(family, table)? {
             return Ok(None);
         }
-        let about = |e: Error| e.about("list table", format!("{} {name}", family_word(family)));
-        let (mut chains, mut rules) = (Vec::new(), Vec::new());
-        let filter = |w: &mut Writer| w.attr_str(chain::TABLE, name);
+        let mut chains = Vec::new();
+        let filter = |w: &mut Writer| w.attr_str(chain::TABLE, table);
         self.request(Some(family), msg::GETCHAIN, NLM_F_DUMP, filter, |_, a| {
-            if a.get(chain::TABLE).and_then(cstr) == Some(name) {
+            if a.get(chain::TABLE).and_then(cstr) == Some(table) {
                 chains.push(foreign_chain(&a));
             }
         })
-        .map_err(about)?;
-        let filter = |w: &mut Writer| w.attr_str(rule::TABLE, name);
+        .map_err(|e| e.about("list chains of", format!("{} {table}", family_word(family))))?;
+        all(chains).map(Some)
+    }
+
+    /// The rules of a chain. A table is not read at once: the kernel finds its place anew for each
+    /// piece of the answer, which takes it a minute for 300,000 rules.
+    pub(in crate::backend) fn foreign_rules(
+        &mut self,
+        family: IpFamily,
+        table: &str,
+        name: &str,
+    ) -> Result<Vec<ForeignRule>, Error> {
+        let mut rules = Vec::new();
+        let filter = |w: &mut Writer| {
+            w.attr_str(rule::TABLE, table);
+            w.attr_str(rule::CHAIN, name);
+        };
+        let wanted = |a: &Attrs<'_>| {
+            let is = |kind, text| a.get(kind).and_then(cstr) == Some(text);
+            is(rule::TABLE, table) && is(rule::CHAIN, name)
+        };
         self.request(Some(family), msg::GETRULE, NLM_F_DUMP, filter, |_, a| {
-            if a.get(rule::TABLE).and_then(cstr) == Some(name) {
+            if wanted(&a) {
                 rules.push(foreign_rule(&a));
             }
         })
-        .map_err(about)?;
-        let whole = (all(chains), all(rules));
-        let (Some(chains), Some(rules)) = whole else {
-            return Err(Error::Malformed(format!("a rule or chain of {name}")));
-        };
-        Ok(Some(ForeignTable {
-            family,
-            name,
-            chains,
-            rules,
-        }))
+        .map_err(|e| {
+            e.about(
+                "list rules of",
+                format!("{} {table} {name}", family_word(family)),
+            )
+        })?;
+        all(rules)
     }
 
-    /// Deletes all of it in one transaction, if the ruleset is still of this generation.
+    /// Deletes all of it in one transaction, if the ruleset is still of this generation; without
+    /// one, of whichever.
     ///
     /// # Errors
     /// [`Error::Interrupted`] if it is not: then nothing is deleted.
     pub(in crate::backend) fn delete_foreign(
         &mut self,
         deletions: &[Deletion],
-        generation: u32,
+        generation: Option<u32>,
     ) -> Result<(), Error> {
         let messages = encode(deletions, generation);
         let failures = self.socket.acknowledged(messages.as_bytes())?;
@@ -166,11 +181,13 @@ impl Kernel {
 }
 
 /// One batch; the deletion at index `n` has sequence number `n + 1`.
-fn encode(deletions: &[Deletion], generation: u32) -> Writer {
+fn encode(deletions: &[Deletion], generation: Option<u32>) -> Writer {
     let mut w = Writer::new();
     w.message(msg::BATCH_BEGIN, NLM_F_REQUEST, 0, |w| {
         w.nfgenmsg(0, SUBSYS_NFTABLES);
-        w.attr_be32(batch::GENERATION, generation);
+        if let Some(generation) = generation {
+            w.attr_be32(batch::GENERATION, generation);
+        }
     });
     for (seq, deletion) in (1..).zip(deletions) {
         // The last one is acknowledged: a proof that the whole batch was read.
@@ -243,8 +260,9 @@ impl std::fmt::Display for Deletion {
     }
 }
 
-fn all<T>(found: Vec<Option<T>>) -> Option<Vec<T>> {
-    found.into_iter().collect()
+fn all<T>(found: Vec<Option<T>>) -> Result<Vec<T>, Error> {
+    let found: Option<Vec<T>> = found.into_iter().collect();
+    found.ok_or_else(|| Error::Malformed("a chain or rule without a name".into()))
 }
 
 fn foreign_chain(attrs: &Attrs<'_>) -> Option<ForeignChain> {
