@@ -243,6 +243,65 @@ fn chains_of_iptables_mode_go_as_kube_proxy_removes_them() {
     });
 }
 
+/// A portmap plugin uses kube-proxy's mark, and somebody has a shortcut to a Service.
+#[test]
+fn what_others_use_goes_on_working() {
+    in_namespace(|| {
+        if !has_iptables() {
+            return;
+        }
+        nft(
+            "iptables-nft-restore",
+            &[],
+            &recorded("iptables.iptables-save"),
+        );
+        let text = nft("iptables-nft-save", &["-t", "nat"], "");
+        let shortcut = text
+            .split_whitespace()
+            .find(|word| word.starts_with("KUBE-SVC-"))
+            .unwrap();
+        for rule in [
+            "-t nat -N CNI-DN-1",
+            "-t nat -A CNI-DN-1 -p tcp -j KUBE-MARK-MASQ",
+            &format!("-t nat -A OUTPUT -d 203.0.113.1 -j {shortcut}"),
+            "-P FORWARD DROP",
+        ] {
+            nft("iptables-nft", &Vec::from_iter(rule.split(' ')), "");
+        }
+        let mut kernel = Kernel::open().unwrap();
+        let swept = sweep(&mut kernel).unwrap();
+        let used = |chain: &str, by: &str| Left::Used {
+            family: IpFamily::V4,
+            table: "nat",
+            chain: chain.into(),
+            by: by.into(),
+        };
+        assert_eq!(swept.left.len(), 3, "{:?}", swept.left);
+        for left in [
+            used("KUBE-MARK-MASQ", "CNI-DN-1"),
+            used(shortcut, "OUTPUT"),
+            Left::ForwardDrops {
+                family: IpFamily::V4,
+            },
+        ] {
+            assert!(swept.left.contains(&left), "{left:?}");
+        }
+        let rules = nft("iptables-nft-save", &["-t", "nat"], "");
+        let count = |text: &str| rules.matches(text).count();
+        assert_eq!(count(":KUBE-SVC-"), 1);
+        assert!(
+            count("\n:KUBE-SEP-") > 0 && count("DNAT --to-destination") == count("\n:KUBE-SEP-")
+        );
+        assert_eq!(count(&format!("-j {shortcut}\n")), 1, "{rules}");
+        assert_eq!(count("-j KUBE-POSTROUTING\n"), 1);
+        assert_eq!(count("-j MASQUERADE"), 1);
+        assert_eq!(count("KUBE-SERVICES"), 0);
+        let generation = kernel.generation().unwrap();
+        assert_eq!(sweep(&mut kernel).unwrap().removed, []);
+        assert_eq!(kernel.generation().unwrap(), generation);
+    });
+}
+
 /// Somebody commits between the listing and the removal.
 #[test]
 fn a_removal_for_an_older_generation_does_nothing() {
