@@ -41,9 +41,11 @@ clusters: [{name: rec, cluster: {server: "https://127.0.0.1:6443", insecure-skip
 users: [{name: rec, user: {token: recorder}}]
 contexts: [{name: rec, context: {cluster: rec, user: rec}}]
 Y
-on "${ETCD:-etcd}" --data-dir "$WORK/etcd" --unsafe-no-fsync >"$WORK/etcd.log" 2>&1 &
+# Not by `on`: $! must be the program, not a shell that waits for it.
+IN="ip netns exec $NS"
+$IN "${ETCD:-etcd}" --data-dir "$WORK/etcd" --unsafe-no-fsync >"$WORK/etcd.log" 2>&1 &
 pids+=($!)
-on "$BIN/kube-apiserver" --etcd-servers=http://127.0.0.1:2379 --bind-address=127.0.0.1 \
+$IN "$BIN/kube-apiserver" --etcd-servers=http://127.0.0.1:2379 --bind-address=127.0.0.1 \
   --secure-port=6443 --advertise-address=172.30.0.11 --authorization-mode=AlwaysAllow \
   --service-cluster-ip-range=10.96.0.0/16,fd00:10:96::/112 --token-auth-file="$WORK/tokens.csv" \
   --service-account-issuer=https://rec --service-account-key-file="$WORK/sa.pub" \
@@ -81,7 +83,7 @@ save() { # save NAME
   on ip6tables-save | tidy >"$OUT/$1.ip6tables-save"
 }
 run() { # run MODE: kube-proxy, until its rules are there
-  on "$BIN/kube-proxy" --kubeconfig "$WORK/kubeconfig" --proxy-mode "$1" --hostname-override node-1 \
+  $IN "$BIN/kube-proxy" --kubeconfig "$WORK/kubeconfig" --proxy-mode "$1" --hostname-override node-1 \
     --cluster-cidr 10.244.0.0/16,fd00:10:244::/48 --conntrack-max-per-core 0 \
     --conntrack-tcp-timeout-established 0 --conntrack-tcp-timeout-close-wait 0 \
     >"$WORK/proxy.log" 2>&1 &
