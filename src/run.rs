@@ -16,17 +16,17 @@ use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch as latest};
 
-use crate::backend::Nftables;
 use crate::backend::conntrack::Conntrack;
+use crate::backend::leftovers;
 use crate::backend::nft::{Kernel, probe::probe};
-use crate::backend::sysctl;
+use crate::backend::{Nftables, sysctl};
 use crate::config::{self, Action, Config, LocalhostNodePorts};
 use crate::localhost::NodePorts;
 use crate::model::{Event, IpFamily, State};
 use crate::observe::events::{self, Notice, Recorder};
 use crate::observe::{self, AdminRequest, Pages, Status, forward, log, serve};
 use crate::plan::nft::{Op, TABLE};
-use crate::sync::{Engine, Loop, flows::Flows};
+use crate::sync::{Engine, Loop, flows::Flows, takeover};
 use crate::watch::{self, cluster, manifests};
 
 /// Questions of `ferrule debug` that may wait for the loop.
@@ -51,7 +51,7 @@ pub fn run(config: &Config) -> Result<()> {
             connection_tracking(config);
             proxy(config)
         }
-        Action::Cleanup => cleanup(),
+        Action::Cleanup => cleanup(config),
         Action::InitOnly => {
             connection_tracking(config);
             Ok(())
@@ -134,6 +134,9 @@ async fn work(
     let (sender, events) = mpsc::channel(EVENTS);
     let source = source(objects, config.node_name.clone(), sender.clone());
     let mut proxy = Loop::new(engine, flows(), status);
+    if !config.keep_leftovers {
+        proxy.takeover = Some(takeover::Takeover::start(Kernel::open()?)?);
+    }
     proxy.needs_node = matches!(config.source, config::Source::Cluster { .. });
     proxy.localhost = localhost(config.localhost_node_ports, &proxy.status.events())?;
     let (end, ended) = oneshot::channel::<()>();
@@ -232,14 +235,24 @@ fn flows() -> Option<Flows> {
         .ok()
 }
 
-/// Removes our tables, if there are any.
-fn cleanup() -> Result<()> {
+/// Removes our tables and, unless they are to stay, kube-proxy's rules. Says so if there are none.
+fn cleanup(config: &Config) -> Result<()> {
     let mut kernel = Kernel::open()?;
+    let mut nothing = true;
     for family in IpFamily::ALL {
         if kernel.read_table(family)?.is_some() {
             kernel.commit(family, &[Op::DeleteTable])?;
             tracing::info!(%family, "removed the table {TABLE}");
+            nothing = false;
         }
+    }
+    if !config.keep_leftovers {
+        let swept = leftovers::sweep(&mut kernel)?;
+        takeover::report(&swept);
+        nothing &= swept.removed.is_empty();
+    }
+    if nothing {
+        tracing::info!("nothing to remove");
     }
     Ok(())
 }

@@ -114,4 +114,9 @@ pub struct OwnFlags {
     #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL",
           default_missing_value = "true", value_parser = parse_bool)]
     pub localhost_nodeports: Option<bool>,
+    /// Leave the rules alone that kube-proxy has left on the node; with --cleanup: remove only
+    /// ferrule's own [default: false; with --manifests and without --cleanup true]
+    #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL",
+          default_missing_value = "true", value_parser = parse_bool)]
+    pub keep_leftovers: Option<bool>,
 }

@@ -42,6 +42,8 @@ pub struct Config {
     pub node_ip: Option<IpAddr>,
     /// Where objects come from.
     pub source: Source,
+    /// Leave kube-proxy's rules alone (`--keep-leftovers`).
+    pub keep_leftovers: bool,
     /// Options of the ruleset.
     pub rules: Options,
     /// Settings of connection tracking.
@@ -182,6 +184,7 @@ impl resolve::Resolver<'_> {
             node_name: self.node_name(host_name),
             node_ip: self.node_ip(),
             source: self.source(),
+            keep_leftovers: self.keep_leftovers(),
             rules: self.rules(),
             conntrack: conntrack::settings(&self.file.conntrack, cores()),
             listen: self.listen(),

@@ -188,6 +188,14 @@ impl Resolver<'_> {
         }
     }
 
+    /// Who tries ferrule on files beside a running kube-proxy does not want its rules removed.
+    pub(super) fn keep_leftovers(&self) -> bool {
+        let own = &self.cli.own;
+        let cleanup = self.cli.proxy.cleanup == Some(true);
+        own.keep_leftovers
+            .unwrap_or(own.manifests.is_some() && !cleanup)
+    }
+
     /// Verbosity and format; the flags go before the file.
     pub(super) fn log(&mut self) -> Log {
         let flag = self.cli.proxy.logging_format.as_ref();

@@ -7,6 +7,7 @@ pub mod pace;
 pub mod reports;
 pub mod run;
 pub mod table;
+pub mod takeover;
 
 pub use engine::{Committed, Engine};
 pub use run::Loop;

@@ -12,6 +12,7 @@ use super::engine::{Committed, Engine};
 use super::flows::Flows;
 use super::pace::Pace;
 use super::reports::Reports;
+use super::takeover::Takeover;
 use crate::backend::Nftables;
 use crate::localhost::NodePorts;
 use crate::model::{Changes, Event, IpFamily};
@@ -27,6 +28,8 @@ pub struct Loop<K> {
     pub engine: Engine<K>,
     /// Ends flows to endpoints that are gone; none where conntrack can't be reached.
     pub flows: Option<Flows>,
+    /// Removes kube-proxy's rules after the first commit; none where they are to stay.
+    pub takeover: Option<Takeover>,
     /// What health checks and metrics show.
     pub status: Status,
     /// Whether the proxy is healthy only while its own Node object exists.
@@ -46,6 +49,7 @@ impl<K: Nftables> Loop<K> {
         Self {
             engine,
             flows,
+            takeover: None,
             status,
             needs_node: true,
             localhost: None,
@@ -115,6 +119,9 @@ impl<K: Nftables> Loop<K> {
             return;
         }
         self.pace.succeeded();
+        if let Some(takeover) = &mut self.takeover {
+            takeover.rules_in_force();
+        }
         if let Some(conntrack) = &self.flows {
             for (family, flows) in done.stale_flows.drain(..) {
                 conntrack.end(family, flows);

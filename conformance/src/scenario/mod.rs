@@ -7,6 +7,7 @@ mod forward;
 mod health;
 mod lifecycle;
 mod localhost;
+pub mod takeover;
 mod udp;
 
 use std::net::{IpAddr, SocketAddr};
@@ -60,6 +61,22 @@ pub fn scenarios() -> Vec<Scenario> {
         of("endpoints come and go under load", lifecycle::churn),
         of("a Service goes and comes again", lifecycle::recreated),
         of("stop, start, cleanup", lifecycle::stop_start),
+        of(
+            "takeover: from kube-proxy's nftables mode, and back",
+            takeover::from_nftables,
+        ),
+        of(
+            "takeover: from kube-proxy's iptables mode, and back",
+            takeover::from_iptables,
+        ),
+        of(
+            "takeover: iptables-legacy, which stays for now",
+            takeover::from_legacy,
+        ),
+        of(
+            "takeover: in the wrong order, clients notice",
+            takeover::wrong_order,
+        ),
     ]
 }
 

@@ -40,7 +40,7 @@ impl Kernel {
     }
 
     /// Sends one request and passes on the attributes of each object of the answer.
-    fn request(
+    pub(super) fn request(
         &mut self,
         family: Option<IpFamily>,
         kind: u16,

@@ -36,6 +36,11 @@ pub(super) const SUBSYS_NFTABLES: u16 = 10;
 /// `NFTA_LIST_ELEM`: one entry of a nested list.
 pub(super) const LIST_ELEM: u16 = 1;
 
+pub(super) mod batch {
+    /// `NFNL_BATCH_GENID`: the batch is for this generation only.
+    pub(crate) const GENERATION: u16 = 1;
+}
+
 pub(super) mod gen_id {
     pub(crate) const ID: u16 = 1;
 }
@@ -58,6 +63,7 @@ pub(super) mod chain {
 pub(super) mod rule {
     pub(crate) const TABLE: u16 = 1;
     pub(crate) const CHAIN: u16 = 2;
+    pub(crate) const HANDLE: u16 = 3;
     pub(crate) const EXPRESSIONS: u16 = 4;
     pub(crate) const USERDATA: u16 = 7;
 }

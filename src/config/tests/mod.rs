@@ -305,3 +305,18 @@ fn node_names_and_actions() {
     let blank = Config::resolve(&flags(""), None, " ");
     assert_eq!(errors(blank), ["--hostname-override: must not be blank"]);
 }
+
+#[test]
+fn kube_proxys_rules_stay_only_where_that_is_wanted() {
+    for (line, keep) in [
+        ("", false),
+        ("--cleanup", false),
+        ("--manifests=/m", true),
+        ("--manifests=/m --cleanup", false),
+        ("--manifests=/m --keep-leftovers=false", false),
+        ("--cleanup --keep-leftovers", true),
+        ("--keep-leftovers", true),
+    ] {
+        assert_eq!(from_flags(line).unwrap().keep_leftovers, keep, "{line}");
+    }
+}
