@@ -71,11 +71,15 @@ fn proxy(config: &Config) -> Result<()> {
         .build()?
         .block_on(async {
             let status = Status::new(config.health_timeout);
+            let meters = watch::Meters::default();
+            for collector in meters.collectors() {
+                status.register(collector);
+            }
             let (questions, asked) = mpsc::channel(QUESTIONS);
             let stop = stop_signal()?;
             tokio::select! {
                 result = serve(&config.listen, status.clone(), questions) => Ok(result?),
-                result = work(config, status, asked, stop) => result,
+                result = work(config, status, meters, asked, stop) => result,
             }
         })
 }
@@ -85,13 +89,14 @@ fn proxy(config: &Config) -> Result<()> {
 async fn work(
     config: &Config,
     status: Status,
+    meters: watch::Meters,
     asked: mpsc::Receiver<AdminRequest>,
     stop: impl Future<Output = ()>,
 ) -> Result<()> {
     let engine = engine(config).await?;
     let (sender, events) = mpsc::channel(EVENTS);
-    let source = source(config, sender.clone()).await?;
-    let mut proxy = Loop::new(engine, flows(), status);
+    let source = source(config, sender.clone(), meters).await?;
+    let mut proxy = Loop::new(engine, flows(&status), status);
     proxy.needs_node = matches!(config.source, config::Source::Cluster { .. });
     let (end, ended) = oneshot::channel::<()>();
     let runtime = Builder::new_current_thread().enable_all().build()?;
@@ -122,13 +127,17 @@ async fn engine(config: &Config) -> Result<Engine<Kernel>> {
 }
 
 /// Where objects come from, as a future that sends them and ends only with an error.
-async fn source(config: &Config, events: mpsc::Sender<Event>) -> Result<Source> {
+async fn source(
+    config: &Config,
+    events: mpsc::Sender<Event>,
+    meters: watch::Meters,
+) -> Result<Source> {
     let node = config.node_name.clone();
     Ok(match &config.source {
         config::Source::Manifests(path) => manifests::run(path.clone(), node, events).boxed(),
         config::Source::Cluster { kubeconfig, server } => {
-            let client = watch::client(kubeconfig.as_deref(), server.as_deref()).await?;
-            cluster::run(client, node, events).map(Ok).boxed()
+            let client = watch::client(kubeconfig.as_deref(), server.as_deref(), &meters).await?;
+            cluster::run(client, node, events, meters).map(Ok).boxed()
         }
     })
 }
@@ -145,8 +154,8 @@ fn families() -> Vec<IpFamily> {
 }
 
 /// What ends stale flows; without it, UDP clients of an endpoint that goes have to notice alone.
-fn flows() -> Option<Flows> {
-    let start = || anyhow::Ok(Flows::start(Conntrack::new()?)?);
+fn flows(status: &Status) -> Option<Flows> {
+    let start = || anyhow::Ok(Flows::start(Conntrack::new()?, status.meters().clone())?);
     start()
         .inspect_err(|e| tracing::warn!("stale flows will not be ended: {e:#}"))
         .ok()

@@ -7,7 +7,7 @@
 //! | port | path | as kube-proxy v1.36 |
 //! |---|---|---|
 //! | 10256 | /healthz, /livez | yes |
-//! | 10249 | /healthz, /proxyMode, /metrics | yes, metrics in part |
+//! | 10249 | /healthz, /proxyMode, /metrics | yes; metrics as docs/metrics.md says |
 //! | `spec.healthCheckNodePort` | any | yes; for both families of a Service |
 //! | unix socket | /services, /status | no: ours |
 
@@ -16,7 +16,7 @@ mod checks;
 mod health;
 mod http;
 pub mod log;
-mod metrics;
+pub mod metrics;
 mod serve;
 pub(crate) mod show;
 mod status;
@@ -27,5 +27,6 @@ pub mod view;
 pub use admin::{AdminRequest, Selection};
 pub use checks::HealthCheck;
 pub use health::Moment;
+pub use metrics::Metrics;
 pub use serve::{Error, serve};
 pub use status::Status;

@@ -11,7 +11,8 @@ use tokio::sync::mpsc;
 
 use super::admin::{AdminRequest, serve_admin};
 use super::checks::serve_checks;
-use super::http::{JSON, OPEN_METRICS, Reply, TEXT, answer, bind_any, code, not_found, reply};
+use super::http::{JSON, Reply, TEXT, answer, bind_any, code, not_found, reply};
+use super::metrics;
 use super::status::Status;
 use crate::config::Listen;
 
@@ -120,7 +121,7 @@ fn metrics_reply(status: &Status, request: &Request<Incoming>) -> Reply {
     match request.uri().path() {
         "/healthz" => reply(StatusCode::OK, TEXT, "ok"),
         "/proxyMode" => reply(StatusCode::OK, TEXT, "nftables"),
-        "/metrics" => reply(StatusCode::OK, OPEN_METRICS, status.metrics()),
+        "/metrics" => reply(StatusCode::OK, metrics::TEXT, status.metrics()),
         _ => not_found(),
     }
 }

@@ -78,6 +78,7 @@ async fn events<K: Follow>(answers: Vec<(&'static str, u16, String)>, count: usi
     let shared = Shared {
         events,
         unlisted: AtomicUsize::new(1),
+        meters: Meters::default(),
     };
     let answers = Arc::new(Mutex::new(VecDeque::from(answers)));
     let api = Api::all(client(answers));
