@@ -73,13 +73,14 @@ impl KubeProxy {
     }
 }
 
-/// 0.25 and 0.5 s, each second to 59, each fifth to 115, each thirtieth to 300.
+/// 0, which upstream's `MergeBuckets` puts in front, 0.25 and 0.5 s, each second to 59, each fifth
+/// to 115, each thirtieth to 300.
 fn programming() -> Vec<f64> {
     let steps = |start: u32, step: u32, count: u32| {
         (0..count).map(move |index| f64::from(start + step * index))
     };
     let (seconds, fives, thirties) = (steps(1, 1, 59), steps(60, 5, 12), steps(120, 30, 7));
-    let fractions = [0.25, 0.5].into_iter();
+    let fractions = [0.0, 0.25, 0.5].into_iter();
     fractions
         .chain(seconds)
         .chain(fives)

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::model::{Event, Observed};
+use crate::watch::Meters;
 use crate::watch::wire::{Node, Service, ServiceCidr};
 
 /// What a request must hold, and the status and lines of the answer. A watch whose answer ends in
