@@ -15,7 +15,7 @@ pub struct Pending {
     pub endpoint_changes: usize,
     services: HashSet<ServiceName>,
     /// When changes of endpoints happened, milliseconds since 1970.
-    triggers: BTreeMap<(IpFamily, ServiceName), Vec<i64>>,
+    triggers: BTreeMap<IpFamily, BTreeMap<ServiceName, Vec<i64>>>,
 }
 
 /// What an event would count as, if it changes anything.
@@ -106,10 +106,11 @@ impl Pending {
             } => {
                 self.endpoint_changes += 1;
                 let Some(family) = family else { return };
+                let triggers = self.triggers.entry(family).or_default();
                 match trigger {
                     Trigger::Unknown => {}
-                    Trigger::At(at) => self.triggers.entry((family, service)).or_default().push(at),
-                    Trigger::Gone => drop(self.triggers.remove(&(family, service))),
+                    Trigger::At(at) => triggers.entry(service).or_default().push(at),
+                    Trigger::Gone => drop(triggers.remove(&service)),
                 }
             }
         }
@@ -122,8 +123,8 @@ impl Pending {
 
     /// Takes the times of one family, which is in the kernel now.
     pub fn take_triggers(&mut self, family: IpFamily) -> Vec<i64> {
-        let taken = self.triggers.extract_if(.., |(f, _), _| *f == family);
-        taken.flat_map(|(_, times)| times).collect()
+        let taken = self.triggers.remove(&family).unwrap_or_default();
+        taken.into_values().flatten().collect()
     }
 }
 

@@ -2,7 +2,7 @@
 //! Names, types, labels and buckets compared with the real kube-proxy's, and with docs/metrics.md.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use super::*;
 use crate::watch;
@@ -229,7 +229,7 @@ fn nothing_is_said_of_a_family_that_is_not_served() {
 fn the_process_is_measured() {
     let ours = parse(&filled());
     let value = |name: &str| ours[name].value.expect("a sample");
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let now = jiff::Timestamp::now().as_duration();
     let age = now.as_secs_f64() - value("process_start_time_seconds");
     assert!((-2.0..86_400.0).contains(&age), "started {age} s ago");
     assert!(value("process_resident_memory_bytes") > 1e6);
