@@ -170,7 +170,7 @@ impl<K: Nftables> Loop<K> {
     }
 
     /// Tells metrics of a commit. The tables keep their counts, so that none is counted here.
-    fn measure(&mut self, done: &Committed) {
+    pub(super) fn measure(&mut self, done: &Committed) {
         let meters = self.status.meters();
         let families = done.families.iter().zip(&done.figures);
         for ((family, result, took), (_, figures)) in families {

@@ -134,3 +134,29 @@ fn a_table_that_others_delete_is_drift() {
     assert_eq!(change(2, true), (true, vec![], vec![IpFamily::V4]));
     assert_eq!(change(3, false), (false, vec![], vec![]));
 }
+
+/// The least time of many that telling metrics of a commit takes, among so many Services.
+fn least_cost(services: usize) -> Duration {
+    let (mut engine, _) = start(Fake::default(), empty_state());
+    for number in 0..services {
+        let address = format!("10.96.{}.{}", number / 200, 1 + number % 200);
+        let s = service(&format!("s{number}"), &address);
+        engine.observe(Event::Service(s.name.clone(), Observed::new(s)));
+    }
+    let done = engine.commit();
+    assert!(!done.failed());
+    let mut proxy = Loop::new(engine, None, Status::new(Duration::from_secs(60)));
+    let once = |_| {
+        let begun = std::time::Instant::now();
+        proxy.measure(&done);
+        begun.elapsed()
+    };
+    (0..500).map(once).min().expect("some")
+}
+
+#[test]
+fn telling_metrics_walks_no_services() {
+    let (few, many) = (least_cost(10), least_cost(3_000));
+    assert!(many < 5 * few, "{few:?} among 10, {many:?} among 3,000");
+    println!("{few:?} among 10 Services, {many:?} among 3,000");
+}
