@@ -174,7 +174,11 @@ impl<K: Nftables> Loop<K> {
         let meters = self.status.meters();
         let families = done.families.iter().zip(&done.figures);
         for ((family, result, took), (_, figures)) in families {
-            meters.synced(*family, *took, figures.full);
+            // A change of one family's endpoints is no sync of the other family.
+            let idle = matches!(result, Ok(sent) if sent.messages == 0);
+            if !idle || figures.full {
+                meters.synced(*family, *took, figures.full);
+            }
             meters.drift_repaired(*family, usize::from(figures.drifted));
             if let Ok(sent) = result {
                 meters.sent(*family, sent.messages, sent.elements, figures.kernel);

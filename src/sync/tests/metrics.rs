@@ -107,6 +107,39 @@ async fn nothing_is_committed_before_everything_is_listed() {
     );
 }
 
+#[tokio::test]
+async fn a_change_of_one_family_is_no_sync_of_the_other() {
+    let engine = Engine::new(Fake::default(), options(), State::new("n1"), &IpFamily::ALL);
+    let status = Status::new(Duration::from_secs(60));
+    let (sender, events) = channel(8);
+    let (_asking, questions) = channel(1);
+    let proxy = Loop::new(engine, None, status.clone());
+    let running = tokio::spawn(proxy.run(events, questions, std::future::pending()));
+    let web = service("web", "10.96.0.1");
+    let web = Event::Service(web.name.clone(), Observed::new(web));
+    let endpoint = found(slice("web-1", "web", 8080, &["10.244.1.5@n1"]));
+    for event in [web, Event::Synced] {
+        sender.send(event).await.expect("the loop");
+    }
+    while !status.metrics().contains("ferrule_commit_changes_count 1") {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    sender.send(endpoint).await.expect("the loop");
+    drop(sender);
+    running.await.expect("the loop's end");
+    let text = status.metrics();
+    let count = |family: &str, kind: &str| {
+        let name = format!("kubeproxy_sync_{kind}proxy_rules_duration_seconds_count");
+        let name = format!("{name}{{ip_family=\"{family}\"}} ");
+        let line = text.lines().find_map(|line| line.strip_prefix(&name));
+        line.map_or(0, |count| count.parse().expect("a number"))
+    };
+    let counts = |kind: &str| (count("IPv4", kind), count("IPv6", kind));
+    assert_eq!(counts("full_"), (1, 1), "{text}");
+    assert_eq!(counts("partial_"), (1, 0), "{text}");
+    assert_eq!(counts(""), (2, 1), "{text}");
+}
+
 #[test]
 fn a_table_that_others_delete_is_drift() {
     let (mut engine, _) = start(Fake::default(), empty_state());
