@@ -80,10 +80,14 @@ fn proxy(config: &Config) -> Result<()> {
         .block_on(async {
             let (events, notices) = events::channel(config.node_name.as_str());
             let status = Status::new(config.health_timeout).with_events(events.clone());
+            let meters = watch::Meters::default();
+            for collector in meters.collectors() {
+                status.register(collector);
+            }
             let (questions, asked) = mpsc::channel(QUESTIONS);
             let stop = stop_signal()?;
             let (_pages, shown) = latest::channel(Arc::new(pages(config)));
-            let objects = objects(config).await?;
+            let objects = objects(config, &meters).await?;
             match &objects {
                 Objects::Server(client) => {
                     drop(tokio::spawn(events::send(client.clone(), notices)))
@@ -98,7 +102,7 @@ fn proxy(config: &Config) -> Result<()> {
                     Ok(result?)
                 }
                 never = forward::follow(events.clone()) => match never {},
-                result = work(config, objects, status, asked, stop) => result,
+                result = work(config, objects, status, meters, asked, stop) => result,
             }
         })
 }
@@ -126,14 +130,15 @@ async fn work(
     config: &Config,
     objects: Objects,
     status: Status,
+    meters: watch::Meters,
     asked: mpsc::Receiver<AdminRequest>,
     stop: impl Future<Output = ()>,
 ) -> Result<()> {
     let engine = engine(config).await?;
     status.events().starting();
     let (sender, events) = mpsc::channel(EVENTS);
-    let source = source(objects, config.node_name.clone(), sender.clone());
-    let mut proxy = Loop::new(engine, flows(), status);
+    let source = source(objects, config.node_name.clone(), sender.clone(), meters);
+    let mut proxy = Loop::new(engine, flows(&status), status);
     if !config.keep_leftovers {
         proxy.takeover = Some(takeover::Takeover::start(Kernel::open()?)?);
     }
@@ -182,20 +187,25 @@ enum Objects {
 }
 
 /// Finds the way there. No request is made yet.
-async fn objects(config: &Config) -> Result<Objects> {
+async fn objects(config: &Config, meters: &watch::Meters) -> Result<Objects> {
     Ok(match &config.source {
         config::Source::Manifests(path) => Objects::Directory(path.clone()),
         config::Source::Cluster { kubeconfig, server } => {
-            Objects::Server(watch::client(kubeconfig.as_deref(), server.as_deref()).await?)
+            Objects::Server(watch::client(kubeconfig.as_deref(), server.as_deref(), meters).await?)
         }
     })
 }
 
 /// Sends what is there and what changes, and ends only with an error.
-fn source(objects: Objects, node: String, events: mpsc::Sender<Event>) -> Source {
+fn source(
+    objects: Objects,
+    node: String,
+    events: mpsc::Sender<Event>,
+    meters: watch::Meters,
+) -> Source {
     match objects {
         Objects::Directory(path) => manifests::run(path, node, events).boxed(),
-        Objects::Server(client) => cluster::run(client, node, events).map(Ok).boxed(),
+        Objects::Server(client) => cluster::run(client, node, events, meters).map(Ok).boxed(),
     }
 }
 
@@ -228,8 +238,8 @@ fn localhost(wanted: LocalhostNodePorts, events: &Recorder) -> io::Result<Option
 }
 
 /// What ends stale flows; without it, UDP clients of an endpoint that goes have to notice alone.
-fn flows() -> Option<Flows> {
-    let start = || anyhow::Ok(Flows::start(Conntrack::new()?)?);
+fn flows(status: &Status) -> Option<Flows> {
+    let start = || anyhow::Ok(Flows::start(Conntrack::new()?, status.meters().clone())?);
     start()
         .inspect_err(|e| tracing::warn!("stale flows will not be ended: {e:#}"))
         .ok()

@@ -17,6 +17,17 @@ pub struct Contribution {
     pub elements: Box<[Element]>,
     /// Its ports as they were planned.
     pub ports: Box<[PortPlan]>,
+    /// Its ports that have endpoints, but none here where the policy wants such.
+    pub without_local: WithoutLocal,
+}
+
+/// Service ports of traffic policy Local that have endpoints, but none on the own node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct WithoutLocal {
+    /// By `internalTrafficPolicy`.
+    pub inside: u32,
+    /// By `externalTrafficPolicy`.
+    pub outside: u32,
 }
 
 /// One service port as it was planned.

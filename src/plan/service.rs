@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::balance::{self, Entrance, MAX_ENDPOINTS, Place};
-use super::contribution::{Contribution, PortPlan};
+use super::contribution::{Contribution, PortPlan, WithoutLocal};
 use super::frontend::{self, Frontend, Kind};
 use super::nft::{ChainName, ChainSpec, Data, Element, Key, SetId, SetName, SetSpec, Verdict};
 use super::order::settle;
@@ -55,6 +55,7 @@ pub fn plan(
             out: &mut builder,
         };
         port.build();
+        builder.without_local(service, &plan);
         builder.local_endpoints(state, service, &plan, family);
         ports.push(plan);
     }
@@ -124,6 +125,7 @@ struct Builder {
     chains: BTreeMap<ChainName, Arc<ChainSpec>>,
     sets: BTreeMap<SetName, Arc<SetSpec>>,
     elements: Vec<Element>,
+    without_local: WithoutLocal,
 }
 
 impl Builder {
@@ -148,6 +150,21 @@ impl Builder {
             end: None,
             data,
         });
+    }
+
+    /// Counts the port if traffic to it is dropped for want of a local endpoint.
+    fn without_local(&mut self, service: &Service, plan: &PortPlan) {
+        if plan.cluster.is_empty() || !plan.local.is_empty() {
+            return;
+        }
+        let wanted = |internal: bool| {
+            let mut kind = plan.frontends.iter();
+            kind.any(|f| {
+                (f.kind == Kind::ClusterIp) == internal && f.policy(service) == TrafficPolicy::Local
+            })
+        };
+        self.without_local.inside += u32::from(wanted(true));
+        self.without_local.outside += u32::from(wanted(false));
     }
 
     /// Local endpoints that may talk to themselves through the Service.
@@ -183,6 +200,7 @@ impl Builder {
             sets: self.sets.into_values().collect(),
             elements: self.elements.into(),
             ports: ports.into(),
+            without_local: self.without_local,
         }
     }
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use super::contribution::Contribution;
+use super::contribution::{Contribution, WithoutLocal};
 use super::nft::set::{NODEPORT, VIP};
 use super::nft::{
     Action, Base, ChainSpec, Data, Element, Field, Hook, Key, Match, Rule, SetId, SetSpec,
@@ -70,6 +70,7 @@ pub fn plan(state: &State, options: &Options, family: IpFamily) -> Contribution 
         sets: Vec::new(),
         elements: elements.into(),
         ports: Box::default(),
+        without_local: WithoutLocal::default(),
     }
 }
 

@@ -6,11 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
+use std::time::Instant;
 
 use tracing::{debug, warn};
 
 use crate::backend::conntrack::{self, Conntrack};
 use crate::model::{IpFamily, Target};
+use crate::observe::Metrics;
 use crate::plan::stale;
 
 type Job = (IpFamily, Vec<stale::StaleFlows>);
@@ -26,11 +28,11 @@ impl Flows {
     ///
     /// # Errors
     /// If there can be no further thread.
-    pub fn start(conntrack: Conntrack) -> std::io::Result<Self> {
+    pub fn start(conntrack: Conntrack, meters: Metrics) -> std::io::Result<Self> {
         let (jobs, queue) = channel();
         thread::Builder::new()
             .name("conntrack".into())
-            .spawn(move || work(conntrack, &queue))?;
+            .spawn(move || work(conntrack, &queue, &meters))?;
         Ok(Self { jobs })
     }
 
@@ -41,7 +43,7 @@ impl Flows {
     }
 }
 
-fn work(mut conntrack: Conntrack, queue: &Receiver<Job>) {
+fn work(mut conntrack: Conntrack, queue: &Receiver<Job>, meters: &Metrics) {
     while let Ok(first) = queue.recv() {
         // What came meanwhile is done in the same walk.
         let jobs: Vec<Job> = std::iter::once(first).chain(queue.try_iter()).collect();
@@ -50,7 +52,11 @@ fn work(mut conntrack: Conntrack, queue: &Receiver<Job>) {
             if flows.is_empty() {
                 continue;
             }
-            match conntrack.delete_stale(family, &flows) {
+            let begun = Instant::now();
+            let result = conntrack.delete_stale(family, &flows);
+            let ended = result.as_ref().map_or(0, |count| *count);
+            meters.flows_ended(family, begun.elapsed(), ended);
+            match result {
                 Ok(0) => {}
                 Ok(count) => debug!(%family, count, "ended stale flows"),
                 Err(error) => warn!(%family, "stale flows: {error}"),

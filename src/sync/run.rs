@@ -11,6 +11,7 @@ use tracing::{debug, info, warn};
 use super::engine::{Committed, Engine};
 use super::flows::Flows;
 use super::pace::Pace;
+use super::pending::{Note, Pending};
 use super::reports::Reports;
 use super::takeover::Takeover;
 use crate::backend::Nftables;
@@ -39,6 +40,7 @@ pub struct Loop<K> {
     pace: Pace,
     retry_at: Option<Instant>,
     reports: Reports,
+    pending: Pending,
     started: Instant,
 }
 
@@ -56,6 +58,7 @@ impl<K: Nftables> Loop<K> {
             pace: Pace::default(),
             retry_at: None,
             reports,
+            pending: Pending::default(),
             started: Instant::now(),
         }
     }
@@ -93,7 +96,8 @@ impl<K: Nftables> Loop<K> {
     fn observe(&mut self, event: Event) {
         self.reports.event(&event);
         let of_node = matches!(event, Event::Node(_) | Event::Synced);
-        self.engine.observe(event);
+        self.tell_skipped();
+        self.take_in(event);
         if of_node {
             let (state, options) = (self.engine.state(), self.engine.options());
             self.reports.node(state, options, self.needs_node);
@@ -105,6 +109,21 @@ impl<K: Nftables> Loop<K> {
             self.engine
                 .families()
                 .for_each(|family| self.status.queued(family));
+        }
+    }
+
+    /// Gives the engine an event, and counts it.
+    fn take_in(&mut self, event: Event) {
+        let meters = self.status.meters();
+        let note = Note::of(&event, self.engine.state(), self.status.started());
+        match note {
+            Note::Service(_) => meters.service_change(),
+            Note::Slice { .. } => meters.endpoint_change(),
+            Note::Other => {}
+        }
+        if self.engine.take_in(event) {
+            self.pending.add(note);
+            meters.pending(self.pending.endpoint_changes, self.pending.services());
         }
     }
 
@@ -122,6 +141,10 @@ impl<K: Nftables> Loop<K> {
         if let Some(takeover) = &mut self.takeover {
             takeover.rules_in_force();
         }
+        let pending = std::mem::take(&mut self.pending);
+        let meters = self.status.meters();
+        meters.coalesced(pending.changes);
+        meters.pending(0, 0);
         if let Some(conntrack) = &self.flows {
             for (family, flows) in done.stale_flows.drain(..) {
                 conntrack.end(family, flows);
@@ -129,29 +152,66 @@ impl<K: Nftables> Loop<K> {
         }
         self.report_services(&done.changes);
         self.serve_localhost(&done.changes);
+        self.tell_skipped();
         if done.health_checks {
             self.report_health_checks();
         }
     }
 
     fn report(&mut self, done: &Committed) {
+        self.measure(done);
         for (family, result, took) in &done.families {
             match result {
                 Ok(sent) => {
                     debug!(%family, ?took, messages = sent.messages, elements = sent.elements, "committed");
-                    self.status.applied(*family, *took);
+                    self.status.applied(*family);
+                    let changed = self.pending.take_triggers(*family);
+                    self.status.programmed(*family, &changed);
                 }
                 Err(error) => {
                     self.status.failed(*family, &Chain(error).to_string());
                 }
             }
         }
-        for error in &done.left_behind {
+        for (_, error) in &done.left_behind {
             warn!(
                 "sticky clients of an endpoint that is gone: {}",
                 Chain(error)
             );
         }
+    }
+
+    fn tell_skipped(&mut self) {
+        for (kind, field, count) in self.reports.tally.news() {
+            self.status.meters().skipped(kind, field, count);
+        }
+    }
+
+    /// Tells metrics of a commit. The tables keep their counts, so that none is counted here.
+    pub(super) fn measure(&mut self, done: &Committed) {
+        let meters = self.status.meters();
+        let families = done.families.iter().zip(&done.figures);
+        for ((family, result, took), (_, figures)) in families {
+            // A change of one family's endpoints is no sync of the other family.
+            let idle = matches!(result, Ok(sent) if sent.messages == 0);
+            if !idle || figures.full {
+                meters.synced(*family, *took, figures.full);
+            }
+            meters.drift_repaired(*family, usize::from(figures.drifted));
+            if let Ok(sent) = result {
+                meters.sent(*family, sent.messages, sent.elements, figures.kernel);
+            }
+        }
+        for table in self.engine.tables() {
+            let (family, ledger) = (table.family(), table.ledger());
+            let without = ledger.without_local();
+            meters.elements(family, |set| ledger.count(set));
+            meters.without_local(family, without.inside, without.outside);
+        }
+        meters.clients_forgotten(done.clients_forgotten);
+        done.left_behind
+            .iter()
+            .for_each(|(family, _)| meters.cleanup_failed(*family));
     }
 
     fn report_services(&mut self, changes: &Changes) {

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use crate::backend::{Error, Nftables, Sent};
 use crate::model::{Changes, IpFamily, ServiceName, State, Target};
@@ -25,6 +26,20 @@ pub struct Table {
     inherited: Option<HashMap<(SetId, Key), Target>>,
     /// What the last commits left to be cleared away.
     stale: Stale,
+    /// Whether a commit of ours has succeeded, so that what is missing was removed by others.
+    written: bool,
+    figures: Figures,
+}
+
+/// What metrics want to know of a commit, well or not.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Figures {
+    /// All Services were planned, or the kernel was read.
+    pub full: bool,
+    /// Time in the kernel, to the acknowledgement.
+    pub kernel: Duration,
+    /// Whether others had deleted or altered the table since our last commit.
+    pub drifted: bool,
 }
 
 /// Leftovers of commits.
@@ -45,7 +60,14 @@ impl Table {
             in_step: false,
             inherited: None,
             stale: Stale::default(),
+            written: false,
+            figures: Figures::default(),
         }
+    }
+
+    /// What the last commit was like.
+    pub fn take_figures(&mut self) -> Figures {
+        std::mem::take(&mut self.figures)
     }
 
     /// The family.
@@ -67,6 +89,7 @@ impl Table {
         changes: &Changes,
         kernel: &mut dyn Nftables,
     ) -> Result<Sent, Error> {
+        self.figures.full = changes.everything || !self.in_step;
         if self.inherited.is_none() {
             self.inherited = Some(inherit(kernel, self.family)?);
         }
@@ -75,11 +98,16 @@ impl Table {
             return Ok(Sent::default());
         }
         let result = match std::mem::replace(&mut self.in_step, false) {
-            true => send(change.into_transaction().commits(), self.family, kernel),
+            true => {
+                let commits = change.into_transaction().commits();
+                send(commits, self.family, kernel, &mut self.figures.kernel)
+            }
             false => self.resync(kernel),
         };
         self.in_step = result.is_ok();
+        self.figures.drifted &= self.in_step;
         if self.in_step {
+            self.written = true;
             self.inherited = Some(HashMap::new());
         }
         result
@@ -162,12 +190,21 @@ impl Table {
     }
 
     /// Leads from whatever the kernel holds to the ledger's sum.
-    fn resync(&self, kernel: &mut dyn Nftables) -> Result<Sent, Error> {
+    fn resync(&mut self, kernel: &mut dyn Nftables) -> Result<Sent, Error> {
+        let took = &mut self.figures.kernel;
         let Some(found) = kernel.read_table(self.family)? else {
-            return send(resync::from_nothing(&self.ledger), self.family, kernel);
+            self.figures.drifted = self.written;
+            return send(
+                resync::from_nothing(&self.ledger),
+                self.family,
+                kernel,
+                took,
+            );
         };
         let Some(mut change) = resync::structure(&self.ledger, &found, self.family) else {
-            return kernel.commit(self.family, &resync::replacement(&self.ledger));
+            self.figures.drifted = self.written;
+            let replacement = [resync::replacement(&self.ledger)];
+            return send(replacement, self.family, kernel, took);
         };
         for set in SetId::ALL {
             let elements = kernel.read_elements(self.family, set)?;
@@ -177,6 +214,7 @@ impl Table {
             resync::commits(change.into_transaction()),
             self.family,
             kernel,
+            took,
         )
     }
 
@@ -216,15 +254,19 @@ impl Table {
     }
 }
 
-/// Commits one after the other.
+/// Commits one after the other, and adds up the time that the kernel took.
 fn send(
     commits: impl IntoIterator<Item = Vec<Op>>,
     family: IpFamily,
     kernel: &mut dyn Nftables,
+    took: &mut Duration,
 ) -> Result<Sent, Error> {
     let mut sent = Sent::default();
     for ops in commits {
-        sent += kernel.commit(family, &ops)?;
+        let begun = Instant::now();
+        let result = kernel.commit(family, &ops);
+        *took += begun.elapsed();
+        sent += result?;
     }
     Ok(sent)
 }

@@ -117,7 +117,12 @@ impl State {
         Changes::services(touched)
     }
 
-    fn apply_slice(&mut self, name: SliceName, slice: Option<EndpointSlice>) -> Changes {
+    /// The time of the change is for whoever sends the event: nothing depends on it, and a new
+    /// time alone is no change.
+    fn apply_slice(&mut self, name: SliceName, mut slice: Option<EndpointSlice>) -> Changes {
+        if let Some(slice) = &mut slice {
+            slice.triggered_at = None;
+        }
         let old = self.slices.get(&name).cloned();
         if old.as_deref() == slice.as_ref() {
             return Changes::default();
@@ -248,6 +253,11 @@ impl State {
         names
             .filter_map(|name| self.slices.get(name))
             .map(|slice| &**slice)
+    }
+
+    /// A slice.
+    pub fn slice(&self, name: &SliceName) -> Option<&EndpointSlice> {
+        self.slices.get(name).map(|slice| &**slice)
     }
 
     /// The own node.
