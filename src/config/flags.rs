@@ -8,7 +8,7 @@ use super::file::{
 };
 
 /// Flags that count even when a file is given; the logging flags are merged on their own.
-const WITH_FILE: [&str; 12] = [
+const WITH_FILE: [&str; 14] = [
     "config",
     "cleanup",
     "init-only",
@@ -20,6 +20,8 @@ const WITH_FILE: [&str; 12] = [
     "manifests",
     "admin-socket",
     "affinity-capacity",
+    "reset-stale-tcp",
+    "drop-invalid",
     "write-config-to",
 ];
 
