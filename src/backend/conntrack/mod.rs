@@ -193,4 +193,4 @@ fn number(family: IpFamily) -> u8 {
 #[cfg(test)]
 mod measure;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

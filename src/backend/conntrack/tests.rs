@@ -15,11 +15,11 @@ const CTA_TIMEOUT: u16 = 7;
 
 /// An entry: protocol, source, destination, and what the destination is translated to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Entry(
-    pub(super) u8,
-    pub(super) SocketAddr,
-    pub(super) SocketAddr,
-    pub(super) SocketAddr,
+pub(crate) struct Entry(
+    pub(crate) u8,
+    pub(crate) SocketAddr,
+    pub(crate) SocketAddr,
+    pub(crate) SocketAddr,
 );
 
 fn entry(protocol: Protocol, source: &str, destination: &str, target: &str) -> Entry {
@@ -72,7 +72,7 @@ fn write_entry(w: &mut Writer, Entry(protocol, source, destination, target): Ent
     );
 }
 
-pub(super) fn insert(entries: impl IntoIterator<Item = Entry>) -> Result<usize, i32> {
+pub(crate) fn insert(entries: impl IntoIterator<Item = Entry>) -> Result<usize, i32> {
     let mut socket = Socket::netfilter().unwrap();
     let mut w = Writer::new();
     let (mut count, mut errno) = (0, 0);
@@ -95,7 +95,7 @@ pub(super) fn insert(entries: impl IntoIterator<Item = Entry>) -> Result<usize, 
     if errno == 0 { Ok(count) } else { Err(errno) }
 }
 
-pub(super) fn entries(family: IpFamily) -> Vec<Entry> {
+pub(crate) fn entries(family: IpFamily) -> Vec<Entry> {
     let mut request = Writer::new();
     request.message(IPCTNL_MSG_CT_GET, NLM_F_REQUEST | NLM_F_DUMP, 1, |w| {
         w.nfgenmsg(number(family), 0);
@@ -135,7 +135,8 @@ pub(super) fn flow(protocol: Protocol, frontend: (Option<&str>, u16), live: &[&s
     }
 }
 
-fn run(command: &str) {
+/// Runs a command that must succeed; its words have no blanks.
+pub(crate) fn run(command: &str) {
     let mut words = command.split(' ');
     let done = Command::new(words.next().unwrap())
         .args(words)

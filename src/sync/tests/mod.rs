@@ -4,6 +4,7 @@
 
 mod budget;
 mod clients;
+mod flows;
 mod listing;
 
 use std::collections::{BTreeMap, BTreeSet};
