@@ -24,7 +24,7 @@ use std::time::Duration;
 
 pub use error::{Error, FieldError};
 
-use crate::backend::sysctl::Setting;
+use crate::backend::sysctl::{Setting, processors};
 use crate::cli::{Cli, Period};
 use crate::plan::options::Options;
 
@@ -179,7 +179,7 @@ impl resolve::Resolver<'_> {
             node_ip: self.node_ip(),
             source: self.source(),
             rules: self.rules(),
-            conntrack: conntrack::settings(&self.file.conntrack, cores()),
+            conntrack: conntrack::settings(&self.file.conntrack, processors()),
             listen: self.listen(),
             log: self.log(),
             health_timeout: period.to_duration().unwrap_or_default().saturating_mul(2),
@@ -209,8 +209,4 @@ fn host_name() -> Result<String, Error> {
     let name = nix::unistd::gethostname().map_err(|error| Error::HostName(error.to_string()))?;
     name.into_string()
         .map_err(|_| Error::HostName("it is not UTF-8".to_owned()))
-}
-
-fn cores() -> u64 {
-    std::thread::available_parallelism().map_or(1, |n| n.get() as u64)
 }
