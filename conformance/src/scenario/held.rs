@@ -132,8 +132,8 @@ impl Held {
 
     /// Sends a byte and waits for the answer.
     pub(super) fn ask(&mut self) -> Result<Told> {
-        match self.stream.write(b"?") {
-            Ok(_) => self.hear(),
+        match self.stream.write_all(b"?") {
+            Ok(()) => self.hear(),
             Err(e) => self.told(e),
         }
     }
