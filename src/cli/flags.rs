@@ -119,4 +119,12 @@ pub struct OwnFlags {
     #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL",
           default_missing_value = "true", value_parser = parse_bool)]
     pub keep_leftovers: Option<bool>,
+    /// Reset TCP connections through Services whose endpoint is gone
+    #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL",
+          default_missing_value = "true", value_parser = parse_bool)]
+    pub reset_stale_tcp: Option<bool>,
+    /// Drop forwarded packets of endpoints that connection tracking calls invalid
+    #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL",
+          default_missing_value = "true", value_parser = parse_bool)]
+    pub drop_invalid: Option<bool>,
 }

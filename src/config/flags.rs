@@ -8,7 +8,7 @@ use super::file::{
 };
 
 /// Flags that count even when a file is given; the logging flags are merged on their own.
-const WITH_FILE: [&str; 13] = [
+const WITH_FILE: [&str; 16] = [
     "config",
     "cleanup",
     "init-only",
@@ -21,6 +21,9 @@ const WITH_FILE: [&str; 13] = [
     "admin-socket",
     "affinity-capacity",
     "localhost-nodeports",
+    "keep-leftovers",
+    "reset-stale-tcp",
+    "drop-invalid",
     "write-config-to",
 ];
 

@@ -26,7 +26,7 @@ use std::time::Duration;
 pub use error::{Error, FieldError};
 pub use localhost::LocalhostNodePorts;
 
-use crate::backend::sysctl::Setting;
+use crate::backend::sysctl::{Setting, processors};
 use crate::cli::{Cli, Period};
 use crate::plan::options::Options;
 
@@ -186,7 +186,7 @@ impl resolve::Resolver<'_> {
             source: self.source(),
             keep_leftovers: self.keep_leftovers(),
             rules: self.rules(),
-            conntrack: conntrack::settings(&self.file.conntrack, cores()),
+            conntrack: conntrack::settings(&self.file.conntrack, processors()),
             listen: self.listen(),
             localhost_node_ports: self.localhost_node_ports(),
             log: self.log(),
@@ -217,8 +217,4 @@ fn host_name() -> Result<String, Error> {
     let name = nix::unistd::gethostname().map_err(|error| Error::HostName(error.to_string()))?;
     name.into_string()
         .map_err(|_| Error::HostName("it is not UTF-8".to_owned()))
-}
-
-fn cores() -> u64 {
-    std::thread::available_parallelism().map_or(1, |n| n.get() as u64)
 }

@@ -80,6 +80,8 @@ impl Resolver<'_> {
                 .own
                 .affinity_capacity
                 .unwrap_or(Options::default().affinity_capacity),
+            reset_stale_tcp: self.cli.own.reset_stale_tcp.unwrap_or_default(),
+            drop_invalid: self.cli.own.drop_invalid.unwrap_or_default(),
         }
     }
 

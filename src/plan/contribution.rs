@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What one Service (or the node itself) contributes to the ruleset.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::nft::{ChainSpec, Element, SetSpec};
@@ -43,6 +44,9 @@ pub struct PortPlan {
     pub cluster: Arc<[Target]>,
     /// Endpoints for policy Local, likewise.
     pub local: Arc<[Target]>,
+    /// All endpoints, also those that get no new connections. Only of a TCP port, and only if
+    /// connections to endpoints that are gone are reset.
+    pub present: Option<Arc<BTreeSet<Target>>>,
     /// The port's name for its own chains and maps, if it is sticky.
     pub sticky: Option<Arc<str>>,
 }

@@ -108,9 +108,17 @@ impl Table {
         self.figures.drifted &= self.in_step;
         if self.in_step {
             self.written = true;
-            self.inherited = Some(HashMap::new());
+            self.leave_behind();
         }
         result
+    }
+
+    /// Ends the flows of frontends that only an earlier process knew.
+    fn leave_behind(&mut self) {
+        let held = self.inherited.replace(HashMap::new()).unwrap_or_default();
+        let now = self.ledger.contributions().map(|(_, c)| c);
+        let abandoned = stale::abandoned(held.keys(), self.family, now);
+        self.stale.flows.extend(abandoned);
     }
 
     /// Plans what changed and notes it in the ledger.
@@ -161,14 +169,17 @@ impl Table {
         };
         let none = Contribution::default();
         let known = self.ledger.get(&owner);
-        self.stale
-            .flows
-            .extend(stale::flows(known.unwrap_or(&none), &planned));
-        let clients = match known {
-            // Who knows what an earlier process has left.
-            None if !self.in_step => stale::all_clients(&planned),
-            known => stale::clients(known.unwrap_or(&none), &planned),
+        let old = known.unwrap_or(&none);
+        let mut flows = stale::flows(old, &planned);
+        // Who knows what an earlier process has left.
+        let clients = if known.is_none() && !self.in_step {
+            flows.extend(stale::all_connections(&planned));
+            stale::all_clients(&planned)
+        } else {
+            flows.extend(stale::connections(old, &planned));
+            stale::clients(old, &planned)
         };
+        self.stale.flows.extend(flows);
         let clients = clients
             .into_iter()
             .map(|StaleClients { map, live }| (map, live));

@@ -5,9 +5,12 @@ mod affinity;
 mod foreign;
 mod forward;
 mod health;
+mod held;
+mod invalid;
 mod lifecycle;
 mod localhost;
 pub mod takeover;
+mod tcp;
 mod udp;
 
 use std::net::{IpAddr, SocketAddr};
@@ -48,6 +51,12 @@ pub fn scenarios() -> Vec<Scenario> {
         of("udp: a flow is older than its Service", udp::older),
         of("udp: the endpoint of a flow goes", udp::stale),
         of("udp: the port of an endpoint changes", udp::moved),
+        of("udp: a frontend goes", udp::frontend_goes),
+        of("udp: affinity and policy Local", udp::variants),
+        of("udp: an agent was away", udp::away),
+        of("tcp: connections are left alone", tcp::left_alone),
+        of("tcp: connections are reset on request", tcp::reset),
+        of("tcp: invalid packets", invalid::dropped),
         of("health check NodePort", health::answers),
         of(
             "another agent's DNAT wins over our refusals",

@@ -264,6 +264,7 @@ fn base_from(hook: &Attrs<'_>) -> Option<Base> {
     let hooks = [
         Hook::Prerouting,
         Hook::Input,
+        Hook::Forward,
         Hook::Output,
         Hook::Postrouting,
     ];

@@ -69,6 +69,7 @@ fn no_flags_are_kube_proxys_defaults() {
     assert_eq!(config.rules.detector, Detector::None);
     assert_eq!(config.rules.node_port_addresses, NodePortAddresses::all());
     assert_eq!(config.rules.affinity_capacity, 1 << 20);
+    assert!(!config.rules.reset_stale_tcp && !config.rules.drop_invalid);
     assert_eq!(
         config.log,
         Log {
@@ -157,7 +158,8 @@ fn json_is_read_as_well_also_with_tabs() {
 fn the_file_goes_before_flags_but_for_a_few() {
     let line = "--config c --cluster-cidr 1.0.0.0/8 --proxy-mode=bad --masquerade-all \
                 --hostname-override Flag --logging-format json --master https://m \
-                --affinity-capacity 7 --admin-socket= -v 4 --vmodule a=1";
+                --affinity-capacity 7 --admin-socket= --reset-stale-tcp --drop-invalid -v 4 \
+                --vmodule a=1";
     let body = "mode: nftables\nclusterCIDR: 10.0.0.0/8\nhostnameOverride: file\n\
                 logging: {verbosity: 2, format: text}\n";
     let config = from_file(line, body).unwrap();
@@ -175,6 +177,7 @@ fn the_file_goes_before_flags_but_for_a_few() {
         }
     );
     assert_eq!(config.rules.affinity_capacity, 7);
+    assert!(config.rules.reset_stale_tcp && config.rules.drop_invalid);
     assert_eq!(config.listen.admin, None);
     let server = Some("https://m".to_owned());
     assert_eq!(

@@ -4,6 +4,7 @@
 
 mod budget;
 mod clients;
+mod flows;
 mod listing;
 mod live;
 mod metrics;
