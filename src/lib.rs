@@ -19,6 +19,7 @@
 //! | [`observe`] | health endpoints, metrics, the admin socket | change anything |
 //! | [`debug`] | the `ferrule debug` commands | change anything |
 //!
+//! [`config`] decides, [`reload`] follows its file, and [`run`] wires the stages together.
 //! docs/architecture.md holds the rules that keep it so.
 
 pub mod backend;
@@ -28,6 +29,7 @@ pub mod debug;
 pub mod model;
 pub mod observe;
 pub mod plan;
+pub mod reload;
 pub mod run;
 pub mod sync;
 pub mod watch;

@@ -1,25 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One run of the program with a checked configuration: wires the stages together.
 
+use std::cell::Cell;
+use std::fs;
 use std::io;
 use std::path::Path;
 use std::thread;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch as channel};
 
 use crate::backend::Nftables;
 use crate::backend::conntrack::Conntrack;
 use crate::backend::nft::{Kernel, probe::probe};
-use crate::backend::sysctl;
 use crate::config::{self, Action, Config};
 use crate::model::{Event, IpFamily, State};
 use crate::observe::{AdminRequest, Status, log, serve};
+use crate::plan::Options;
 use crate::plan::nft::{Op, TABLE};
+use crate::reload::{Live, process};
 use crate::sync::{Engine, Loop, flows::Flows};
 use crate::watch::{self, cluster, manifests};
 
@@ -34,50 +37,54 @@ const EVENTS: usize = 1024;
 /// What ends the run, to be printed as one line.
 pub fn run(config: &Config) -> Result<()> {
     log::start(config.log);
-    match config.action {
+    process::restore_name();
+    match &config.action {
         Action::Run => {
             config
                 .warnings
                 .iter()
                 .for_each(|warning| tracing::warn!("{warning}"));
-            connection_tracking(config);
+            process::connection_tracking(config);
+            process::oom_score_adj(config.oom_score_adj);
             proxy(config)
         }
         Action::Cleanup => cleanup(),
         Action::InitOnly => {
-            connection_tracking(config);
+            process::connection_tracking(config);
             Ok(())
         }
+        Action::WriteConfig(path) => fs::write(path, config.effective_yaml())
+            .with_context(|| format!("--write-config-to {}", path.display())),
     }
 }
 
-/// Sets what connection tracking is to have. kube-proxy ends if it can't; the rules work without.
-fn connection_tracking(config: &Config) {
-    for setting in &config.conntrack {
-        if let Err(error) = sysctl::apply(setting) {
-            tracing::warn!(
-                "{} stays as it is, not {}: {error}",
-                setting.name,
-                setting.value
-            );
-        }
-    }
-}
-
-/// The loop and what answers requests, until a signal or an error.
+/// The loop and what answers requests, until a signal or an error; or until the configuration
+/// file takes a new start, which then follows.
 fn proxy(config: &Config) -> Result<()> {
-    Builder::new_current_thread()
-        .enable_all()
-        .build()?
-        .block_on(async {
-            let status = Status::new(config.health_timeout);
-            let (questions, asked) = mpsc::channel(QUESTIONS);
-            let stop = stop_signal()?;
+    let anew = Cell::new(false);
+    let status = Status::new(config.health_timeout);
+    let live = Live::new(config, status.clone());
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let (questions, asked) = mpsc::channel(QUESTIONS);
+        let signal = stop_signal()?;
+        let stop = async {
             tokio::select! {
-                result = serve(&config.listen, status.clone(), questions) => Ok(result?),
-                result = work(config, status, asked, stop) => result,
+                () = signal => tracing::info!("stopping; the rules stay"),
+                () = live.follow() => anew.set(true),
             }
-        })
+        };
+        let rules = live.rules.subscribe();
+        tokio::select! {
+            result = serve(&config.listen, status.clone(), questions) => Ok(result?),
+            result = work(config, status, asked, rules, stop) => result,
+        }
+    })?;
+    drop(runtime);
+    if anew.get() {
+        match process::start_anew()? {}
+    }
+    Ok(())
 }
 
 /// Follows the cluster until `stop` is ready; the rules stay. The loop has a thread of its own, so
@@ -86,12 +93,14 @@ async fn work(
     config: &Config,
     status: Status,
     asked: mpsc::Receiver<AdminRequest>,
+    rules: channel::Receiver<Options>,
     stop: impl Future<Output = ()>,
 ) -> Result<()> {
     let engine = engine(config).await?;
     let (sender, events) = mpsc::channel(EVENTS);
     let source = source(config, sender.clone()).await?;
     let mut proxy = Loop::new(engine, flows(), status);
+    proxy.options = rules;
     proxy.needs_node = matches!(config.source, config::Source::Cluster { .. });
     let (end, ended) = oneshot::channel::<()>();
     let runtime = Builder::new_current_thread().enable_all().build()?;
@@ -99,7 +108,7 @@ async fn work(
         runtime.block_on(proxy.run(events, asked, async { drop(ended.await) }));
     })?;
     tokio::select! {
-        () = stop => tracing::info!("stopping; the rules stay"),
+        () = stop => {}
         result = source => {
             result?;
             bail!("the source of objects has ended")

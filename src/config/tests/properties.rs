@@ -69,7 +69,7 @@ proptest! {
     fn no_address_panics(text in "[0-9a-f:.\\[\\]/%x -]{0,24}") {
         let _ = address::ip(&text);
         let _ = address::cidr(&text);
-        let _ = address::socket(&text, 1);
+        let _ = address::socket(&text);
         let _ = crate::cli::parse_period(&text);
     }
 }
