@@ -21,6 +21,7 @@ pub(super) fn read(text: &str) -> Result<(Value, Vec<String>), String> {
     let options = serde_saphyr::options! {
         duplicate_keys: DuplicateKeyPolicy::LastWins,
         with_snippet: false,
+        legacy_octal_numbers: true,
     };
     let doubled = RefCell::default();
     let place = Place {
@@ -28,7 +29,8 @@ pub(super) fn read(text: &str) -> Result<(Value, Vec<String>), String> {
         depth: 0,
         doubled: &doubled,
     };
-    let yaml = serde_saphyr::with_deserializer_from_str_with_options(text, options, |from| {
+    let first = first_document(text);
+    let yaml = serde_saphyr::with_deserializer_from_str_with_options(first, options, |from| {
         place.deserialize(from)
     });
     let value = yaml.or_else(|error| {
@@ -41,6 +43,24 @@ pub(super) fn read(text: &str) -> Result<(Value, Vec<String>), String> {
         value.map_err(|_| one_line(&error.to_string()))
     })?;
     Ok((value, doubled.into_inner()))
+}
+
+/// What comes before the second document of a stream: kube-proxy reads no further.
+fn first_document(text: &str) -> &str {
+    let mut begun = false;
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        let marker = line
+            .strip_prefix("---")
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace));
+        if marker && begun {
+            return &text[..at];
+        }
+        let idle = line.trim().is_empty() || line.starts_with(['#', '%']);
+        begun |= marker || !idle;
+        at += line.len();
+    }
+    text
 }
 
 /// The first line of a message: parsers append an excerpt of the text.

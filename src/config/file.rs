@@ -177,8 +177,8 @@ impl KubeProxyConfiguration {
         }
     }
 
-    /// Leaves only the settings of the mode that is asked for. kube-proxy keeps one value for all
-    /// modes, so that is what it has after it has read a file (upstream: `conversion.go`).
+    /// Leaves only the settings of the mode that is asked for, and no portRange. kube-proxy keeps
+    /// one value for all modes, so that is what it has after it has read a file (upstream: `conversion.go`).
     pub(super) fn keep_active(&mut self) {
         let Mode {
             section,
@@ -187,6 +187,7 @@ impl KubeProxyConfiguration {
             min_sync_period,
         } = self.active();
         let nftables = section == "nftables";
+        self.port_range.clear();
         self.iptables.masquerade_all = masquerade_all && !nftables;
         self.nftables.masquerade_all = masquerade_all && nftables;
         let only = |wanted, period| {

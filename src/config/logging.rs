@@ -104,12 +104,13 @@ impl Logging {
             &accepted.log_flush_frequency,
         );
         let (text, json) = (&mut self.options.text, &mut self.options.json);
-        set(&mut text.split_stream, &accepted.log_text_split_stream);
+        // What a file says of it, kube-proxy's copying of flags forgets.
+        text.split_stream = accepted.log_text_split_stream == Some(true);
+        json.split_stream = accepted.log_json_split_stream == Some(true);
         set(
             &mut text.info_buffer_size,
             &accepted.log_text_info_buffer_size,
         );
-        set(&mut json.split_stream, &accepted.log_json_split_stream);
         set(
             &mut json.info_buffer_size,
             &accepted.log_json_info_buffer_size,

@@ -31,7 +31,6 @@ fn every_mistake_is_reported_under_its_name() {
             "--logging-format",
             "--metrics-bind-address",
             "--nodeport-addresses",
-            "--nodeport-addresses",
             "--oom-score-adj",
             "--proxy-mode",
         ]
@@ -134,7 +133,7 @@ fn unknown_and_doubled_fields_cost_a_warning() {
     let text = config.warnings.join("\n");
     assert_eq!(config.warnings.len(), 3, "{text}");
     assert!(
-        text.contains("duplicate") && text.contains("the last value counts"),
+        text.contains("mode: given twice, the last one counts"),
         "{text}"
     );
     assert!(text.contains("new: unknown field, ignored"), "{text}");
