@@ -7,8 +7,9 @@ use super::logging::set;
 use crate::cli::{AcceptedFlags, Cli, Gates, Period};
 
 /// Flags that count even when a file is given; the logging flags are merged on their own.
-const WITH_FILE: [&str; 12] = [
+const WITH_FILE: [&str; 13] = [
     "config",
+    "help",
     "cleanup",
     "init-only",
     "master",
@@ -120,11 +121,16 @@ fn mode(cli: &Cli, file: &mut KubeProxyConfiguration) {
     (file.iptables.masquerade_all, file.nftables.masquerade_all) = (all, all);
 }
 
+/// Whether a flag counts even when a file is given.
+pub(super) fn holds_with_file(name: &str) -> bool {
+    WITH_FILE.contains(&name) || is_logging(name)
+}
+
 /// The flags given that have no effect because a file is given too.
 pub(super) fn overruled(cli: &Cli) -> Vec<String> {
     cli.given
         .iter()
-        .filter(|name| !WITH_FILE.contains(&name.as_str()) && !is_logging(name))
+        .filter(|name| !holds_with_file(name))
         .map(|name| format!("--{name}"))
         .collect()
 }

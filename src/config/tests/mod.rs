@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
 mod mistakes;
+mod pages;
 mod properties;
 mod recorded;
 mod recorder;
+mod reload;
 
 use ipnet::IpNet;
 

@@ -5,6 +5,7 @@
 mod budget;
 mod clients;
 mod listing;
+mod options;
 
 use std::collections::{BTreeMap, BTreeSet};
 
