@@ -93,7 +93,11 @@ impl Proxy {
             let ended = self.child.try_wait().unwrap();
             assert_eq!(ended, None, "{what}: ended:\n{}", self.log());
             let waited = begun.elapsed();
-            assert!(waited < PATIENCE, "{what}: not in {waited:?}:\n{}", self.log());
+            assert!(
+                waited < PATIENCE,
+                "{what}: not in {waited:?}:\n{}",
+                self.log()
+            );
             sleep(Duration::from_millis(5));
         }
         begun.elapsed()
@@ -121,7 +125,10 @@ impl Proxy {
 }
 
 fn table() -> String {
-    let output = Command::new("nft").args(["list", "table", "ip", "ferrule"]).output().unwrap();
+    let output = Command::new("nft")
+        .args(["list", "table", "ip", "ferrule"])
+        .output()
+        .unwrap();
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -142,7 +149,10 @@ fn healthy(port: u16) -> bool {
 fn in_namespace(body: impl FnOnce() + Send + 'static) {
     let entered = std::thread::spawn(move || {
         unshare(CloneFlags::CLONE_NEWNET)?;
-        let up = Command::new("ip").args(["link", "set", "lo", "up"]).status().unwrap();
+        let up = Command::new("ip")
+            .args(["link", "set", "lo", "up"])
+            .status()
+            .unwrap();
         assert!(up.success());
         body();
         Ok::<(), nix::Error>(())
@@ -174,12 +184,23 @@ fn the_rules_follow_the_file_within_a_second() {
         let best = took.iter().min().unwrap();
         assert!(*best < SOON, "{took:?}");
         assert!(!proxy.log().contains("starting anew"), "{}", proxy.log());
-        assert!(proxy.log().contains("live=\"clusterCIDR\""), "{}", proxy.log());
+        assert!(
+            proxy.log().contains("live=\"clusterCIDR\""),
+            "{}",
+            proxy.log()
+        );
         // Without an effect on rules.
-        fs::write(proxy.config(), file("detectLocalMode: NodeCIDR\nlogging: {verbosity: 4}"))
-            .unwrap();
+        fs::write(
+            proxy.config(),
+            file("detectLocalMode: NodeCIDR\nlogging: {verbosity: 4}"),
+        )
+        .unwrap();
         proxy.logged("live=\"logging.verbosity\"", 1);
-        proxy.change("clusterCIDR: 10.9.0.0/16\nlogging: {verbosity: 4}", "10.9.0.0/16", true);
+        proxy.change(
+            "clusterCIDR: 10.9.0.0/16\nlogging: {verbosity: 4}",
+            "10.9.0.0/16",
+            true,
+        );
         proxy.logged("DEBUG", proxy.log().matches("DEBUG").count().max(1));
     });
 }
@@ -195,8 +216,14 @@ fn a_bad_file_or_none_leaves_all_as_it_is() {
         fs::write(proxy.config(), file(bad)).unwrap();
         proxy.logged("the configuration is left as it is", 1);
         let log = proxy.log();
-        let line = log.lines().find(|line| line.contains("left as it is")).unwrap();
-        assert!(line.contains("oomScoreAdj: ") && line.contains("iptables.masqueradeBit: "), "{line}");
+        let line = log
+            .lines()
+            .find(|line| line.contains("left as it is"))
+            .unwrap();
+        assert!(
+            line.contains("oomScoreAdj: ") && line.contains("iptables.masqueradeBit: "),
+            "{line}"
+        );
         fs::write(proxy.config(), "a: [").unwrap();
         proxy.logged("the configuration is left as it is", 2);
         fs::remove_file(proxy.config()).unwrap();
@@ -220,7 +247,11 @@ fn a_field_that_takes_a_new_start_gets_one_in_the_same_process() {
             let body = format!("clusterCIDR: 10.1.0.0/16\nhealthzBindAddress: 127.0.0.1:{port}");
             fs::write(proxy.config(), file(&body)).unwrap();
             proxy.logged("starting anew", times);
-            assert!(proxy.log().contains("fields=\"healthzBindAddress\""), "{}", proxy.log());
+            assert!(
+                proxy.log().contains("fields=\"healthzBindAddress\""),
+                "{}",
+                proxy.log()
+            );
             // `until` fails if the process has ended, so it is the same one.
             let took = proxy.until("health at the new port", |_| healthy(port));
             eprintln!("healthy again after {took:?}");

@@ -18,6 +18,8 @@ mod error;
 mod features;
 mod file;
 mod flags;
+#[doc(hidden)]
+pub mod fuzzing;
 mod logging;
 pub mod reload;
 mod resolve;

@@ -122,13 +122,21 @@ impl Case {
     }
 }
 
+fn cases() -> Vec<Case> {
+    let lines = CASES.lines();
+    let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines.map(Case::parse).collect()
+}
+
+/// The files of all cases.
+pub(super) fn texts() -> Vec<String> {
+    cases().into_iter().filter_map(|case| case.text).collect()
+}
+
 /// The recording; made anew where `FERRULE_RECORD` names a kube-proxy.
 pub(super) fn recording() -> Recording {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(RECORDED);
-    let lines = CASES
-        .lines()
-        .filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let cases: Vec<Case> = lines.map(Case::parse).collect();
+    let cases = cases();
     if let Some(program) = std::env::var_os("FERRULE_RECORD") {
         static ONCE: std::sync::Once = std::sync::Once::new();
         ONCE.call_once(|| record(Path::new(&program), &cases, &path));

@@ -123,12 +123,11 @@ fn new_options_cost_the_same_at_any_number_of_services() {
         let (few, many) = (costs(5), costs(2_000));
         assert_eq!(few, many);
         assert_eq!(many[0], Sent::default(), "the same options");
-        for (index, sent) in many.iter().enumerate().skip(1) {
-            assert!(
-                sent.messages > 0 && sent.messages <= 24,
-                "{index}: {sent:?}"
-            );
-        }
+        // Another detector, or masqueradeAll, changes rules of permanent chains; but this node has
+        // no prefix for NodeCIDR. Both families together:
+        let idle = many.iter().filter(|sent| sent.messages == 0).count();
+        assert_eq!(idle, 2, "{many:?}");
+        assert!(many.iter().all(|sent| sent.messages <= 40), "{many:?}");
         eprintln!(
             "messages: {:?}",
             many.iter().map(|s| s.messages).collect::<Vec<_>>()
