@@ -110,7 +110,7 @@ impl Proxy {
     }
 
     fn logged(&mut self, words: &str, times: usize) {
-        self.until(words, |proxy| proxy.log().matches(words).count() == times);
+        self.until(words, |proxy| proxy.log().matches(words).count() >= times);
     }
 
     fn files(&self) -> usize {
@@ -195,13 +195,14 @@ fn the_rules_follow_the_file_within_a_second() {
             file("detectLocalMode: NodeCIDR\nlogging: {verbosity: 4}"),
         )
         .unwrap();
+        assert!(!proxy.log().contains("DEBUG"), "{}", proxy.log());
         proxy.logged("live=\"logging.verbosity\"", 1);
         proxy.change(
             "clusterCIDR: 10.9.0.0/16\nlogging: {verbosity: 4}",
             "10.9.0.0/16",
             true,
         );
-        proxy.logged("DEBUG", proxy.log().matches("DEBUG").count().max(1));
+        proxy.logged("DEBUG", 1);
     });
 }
 

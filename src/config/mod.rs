@@ -16,6 +16,7 @@ mod document;
 mod effective;
 mod error;
 mod features;
+mod fields;
 mod file;
 mod flags;
 #[doc(hidden)]
