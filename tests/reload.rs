@@ -189,13 +189,13 @@ fn the_rules_follow_the_file_within_a_second() {
             "{}",
             proxy.log()
         );
+        assert!(!proxy.log().contains("DEBUG"), "{}", proxy.log());
         // Without an effect on rules.
         fs::write(
             proxy.config(),
             file("detectLocalMode: NodeCIDR\nlogging: {verbosity: 4}"),
         )
         .unwrap();
-        assert!(!proxy.log().contains("DEBUG"), "{}", proxy.log());
         proxy.logged("live=\"logging.verbosity\"", 1);
         proxy.change(
             "clusterCIDR: 10.9.0.0/16\nlogging: {verbosity: 4}",
