@@ -4,13 +4,15 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use serde::Serialize;
 
 use super::value::{parse_bool, parse_path, parse_version};
 
 /// The flags of kube-proxy v1.36 that have an effect, by kube-proxy's names.
 ///
 /// With `--config`, those marked (*) are ignored, as kube-proxy does.
-#[derive(Debug, Clone, Default, Args)]
+#[derive(Debug, Clone, Default, PartialEq, Args, Serialize)]
+#[serde(rename_all = "kebab-case")]
 #[command(next_help_heading = "Flags of kube-proxy ((*): ignored when --config is given)")]
 pub struct ProxyFlags {
     /// KubeProxyConfiguration file, YAML or JSON
@@ -83,6 +85,7 @@ pub struct ProxyFlags {
           allow_negative_numbers = true)]
     pub iptables_sync_period: Option<super::Period>,
     /// Verbosity of the log: 4 and more adds debugging, 6 and more tracing [default: 0]
+    #[serde(rename = "v")]
     #[arg(short = 'v', long = "v", value_name = "LEVEL")]
     pub verbosity: Option<u32>,
     /// Format of the log: text or json [default: text]
@@ -95,7 +98,8 @@ pub struct ProxyFlags {
 }
 
 /// Flags that kube-proxy does not have. They hold with and without `--config`.
-#[derive(Debug, Clone, Default, Args)]
+#[derive(Debug, Clone, Default, PartialEq, Args, Serialize)]
+#[serde(rename_all = "kebab-case")]
 #[command(next_help_heading = "Flags of ferrule")]
 pub struct OwnFlags {
     /// Read Services, EndpointSlices and Nodes from the files in this directory, not from an

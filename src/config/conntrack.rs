@@ -5,28 +5,20 @@ use super::file::Conntrack;
 use crate::backend::sysctl::Setting;
 use crate::cli::Period;
 
-/// `conntrack.maxPerCore`.
-const MAX_PER_CORE: u64 = 32_768;
-/// `conntrack.min`.
-const MIN: u64 = 131_072;
 /// Upstream's bound of what the number of processors gives; `min` may be more.
 const MOST: u64 = 1_048_576;
-/// `conntrack.tcpEstablishedTimeout`.
-const ESTABLISHED: Period = Period::seconds(24 * 3600);
-/// `conntrack.tcpCloseWaitTimeout`.
-const CLOSE_WAIT: Period = Period::seconds(3600);
 
-/// What is to be set on a machine of so many processors. A value of 0 leaves the kernel's.
+/// What is to be set on a machine of so many processors. A value of 0, or none, leaves the kernel's.
 pub(super) fn settings(given: &Conntrack, cores: u64) -> Vec<Setting> {
-    let number = |given: Option<i32>, default| given.map_or(default, |n| n.max(0) as u64);
-    let max = match number(given.max_per_core, MAX_PER_CORE) {
+    let number = |given: Option<i32>| given.map_or(0, |n| n.max(0) as u64);
+    let max = match number(given.max_per_core) {
         0 => 0,
         per_core if per_core * cores > MOST => MOST,
-        per_core => (per_core * cores).max(number(given.min, MIN)),
+        per_core => (per_core * cores).max(number(given.min)),
     };
     let seconds = |period: Period| period.to_duration().map_or(0, |d| d.as_secs());
-    let established = seconds(given.tcp_established_timeout.unwrap_or(ESTABLISHED));
-    let close_wait = seconds(given.tcp_close_wait_timeout.unwrap_or(CLOSE_WAIT));
+    let established = seconds(given.tcp_established_timeout.unwrap_or_default());
+    let close_wait = seconds(given.tcp_close_wait_timeout.unwrap_or_default());
     let all = [
         ("nf_conntrack_max", max, true),
         // The same number as the module's parameter hashsize, which kube-proxy writes.
@@ -62,6 +54,7 @@ pub(super) fn settings(given: &Conntrack, cores: u64) -> Vec<Setting> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::file::KubeProxyConfiguration;
     use super::*;
 
     fn shown(given: &Conntrack, cores: u64) -> Vec<String> {
@@ -74,7 +67,7 @@ mod tests {
 
     #[test]
     fn defaults_are_kube_proxys() {
-        let default = Conntrack::default();
+        let default = KubeProxyConfiguration::defaulted().conntrack;
         let timeouts = [
             "tcp_timeout_established=86400",
             "tcp_timeout_close_wait=3600",
@@ -90,7 +83,7 @@ mod tests {
     fn the_least_may_be_more_than_the_bound() {
         let given = Conntrack {
             min: Some(2_000_000),
-            ..Conntrack::default()
+            ..KubeProxyConfiguration::defaulted().conntrack
         };
         assert_eq!(shown(&given, 2)[0], "max=2000000");
         assert_eq!(shown(&given, 100)[0], "max=1048576");

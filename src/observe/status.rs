@@ -65,6 +65,11 @@ impl Status {
         self.0.events.get().cloned().unwrap_or_default()
     }
 
+    /// Changes the time after which a queued change makes unhealthy.
+    pub fn set_timeout(&self, timeout: Duration) {
+        self.health().set_timeout(timeout);
+    }
+
     /// A change of this family waits to be applied.
     pub fn queued(&self, family: IpFamily) {
         let now = (self.0.now)();

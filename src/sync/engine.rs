@@ -88,6 +88,19 @@ impl<K: Nftables> Engine<K> {
         changed
     }
 
+    /// Changes the options of the rules: everything is planned anew by the next commit, which
+    /// writes only what differs.
+    pub fn set_options(&mut self, options: Options) {
+        if self.options != options {
+            self.options = options;
+            self.pending.merge(Changes {
+                everything: true,
+                node: true,
+                ..Changes::default()
+            });
+        }
+    }
+
     /// Whether a commit has something to do: never before everything has been listed.
     pub fn has_work(&self) -> bool {
         self.state.synced() && !self.pending.is_empty()

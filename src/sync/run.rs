@@ -5,6 +5,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use tokio::sync::mpsc::Receiver;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
@@ -18,7 +19,7 @@ use crate::backend::Nftables;
 use crate::localhost::NodePorts;
 use crate::model::{Changes, Event, IpFamily};
 use crate::observe::{AdminRequest, HealthCheck, Status, show};
-use crate::plan::skeleton;
+use crate::plan::{Options, skeleton};
 
 /// The most events that one commit takes in. What comes later waits for the next.
 const BATCH: usize = 8_192;
@@ -37,6 +38,8 @@ pub struct Loop<K> {
     pub needs_node: bool,
     /// Serves NodePorts on loopback, if that is wanted.
     pub localhost: Option<NodePorts>,
+    /// New options of the rules; none come from a channel that is closed, as it is at first.
+    pub options: watch::Receiver<Options>,
     pace: Pace,
     retry_at: Option<Instant>,
     reports: Reports,
@@ -48,6 +51,7 @@ impl<K: Nftables> Loop<K> {
     /// A loop that has seen nothing yet.
     pub fn new(engine: Engine<K>, flows: Option<Flows>, status: Status) -> Self {
         let reports = Reports::new(status.events());
+        let options = watch::Sender::new(engine.options().clone()).subscribe();
         Self {
             engine,
             flows,
@@ -55,6 +59,7 @@ impl<K: Nftables> Loop<K> {
             status,
             needs_node: true,
             localhost: None,
+            options,
             pace: Pace::default(),
             retry_at: None,
             reports,
@@ -78,6 +83,7 @@ impl<K: Nftables> Loop<K> {
                 () = &mut stop => return,
                 Some(question) = questions.recv() => self.answer(question),
                 () = retry, if self.retry_at.is_some() => self.commit(),
+                Ok(()) = self.options.changed() => self.change_options(),
                 event = events.recv() => match event {
                     None => return,
                     Some(event) => {
@@ -93,6 +99,15 @@ impl<K: Nftables> Loop<K> {
         }
     }
 
+    fn change_options(&mut self) {
+        let options = self.options.borrow_and_update().clone();
+        self.engine.set_options(options);
+        self.report_queued();
+        if self.engine.has_work() && self.retry_at.is_none() {
+            self.commit();
+        }
+    }
+
     fn observe(&mut self, event: Event) {
         self.reports.event(&event);
         let of_node = matches!(event, Event::Node(_) | Event::Synced);
@@ -105,6 +120,10 @@ impl<K: Nftables> Loop<K> {
         let leaving = self.engine.state().node_leaving();
         self.status
             .node(leaving.or((!self.needs_node).then_some(false)));
+        self.report_queued();
+    }
+
+    fn report_queued(&self) {
         if self.engine.has_work() {
             self.engine
                 .families()

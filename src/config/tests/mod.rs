@@ -2,7 +2,11 @@
 
 mod localhost;
 mod mistakes;
+mod pages;
 mod properties;
+mod recorded;
+mod recorder;
+mod reload;
 
 use ipnet::IpNet;
 
@@ -44,11 +48,10 @@ fn address(text: &str) -> Option<SocketAddr> {
 
 #[test]
 fn no_flags_are_kube_proxys_defaults() {
-    assert_eq!(
-        from_flags("--config= --kubeconfig=").unwrap(),
-        from_flags("").unwrap()
-    );
     let config = from_flags("").unwrap();
+    let empty = from_flags("--config= --kubeconfig=").unwrap();
+    assert_eq!(empty.effective(), config.effective());
+    assert_eq!(empty.source, config.source);
     assert_eq!(config.action, Action::Run);
     assert_eq!(config.node_name, "host-1");
     assert_eq!(config.node_ip, None);
@@ -159,7 +162,7 @@ fn the_file_goes_before_flags_but_for_a_few() {
     let line = "--config c --cluster-cidr 1.0.0.0/8 --proxy-mode=bad --masquerade-all \
                 --hostname-override Flag --logging-format json --master https://m \
                 --affinity-capacity 7 --admin-socket= --reset-stale-tcp --drop-invalid -v 4 \
-                --vmodule a=1";
+                --log-flush-frequency 1s";
     let body = "mode: nftables\nclusterCIDR: 10.0.0.0/8\nhostnameOverride: file\n\
                 logging: {verbosity: 2, format: text}\n";
     let config = from_file(line, body).unwrap();

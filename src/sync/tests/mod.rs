@@ -8,6 +8,7 @@ mod flows;
 mod listing;
 mod live;
 mod metrics;
+mod options;
 
 use std::collections::{BTreeMap, BTreeSet};
 
