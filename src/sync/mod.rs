@@ -1,5 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The loop: events in, kernel in step, report.
+//!
+//! | module | does |
+//! |---|---|
+//! | [`run`] | the loop itself |
+//! | `tell` | what the loop tells others |
+//! | [`engine`] | one state, one table a family, the kernel |
+//! | [`table`] | plans what changed and commits it, or starts again from what the kernel holds |
+//! | [`pace`] | when to try again |
+//! | [`pending`] | what waits for the next commit, for metrics |
+//! | [`reports`], [`tally`] | what was skipped: said once, and counted |
+//! | [`flows`] | ends stale flows, beside the loop |
+//! | [`takeover`] | removes kube-proxy's rules, beside the loop |
 
 pub mod engine;
 pub mod flows;
@@ -10,6 +22,7 @@ pub mod run;
 pub mod table;
 pub mod takeover;
 pub mod tally;
+mod tell;
 
 pub use engine::{Committed, Engine};
 pub use run::Loop;
