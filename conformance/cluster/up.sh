@@ -37,6 +37,7 @@ control_plane
 for i in $(seq "$count"); do start_node "$i"; done
 for i in $(seq "$count"); do finish_node "$i"; done
 say "waiting for the nodes"
-kube wait --for=condition=Ready node --all --timeout=120s >/dev/null
+kube wait --for=condition=Ready node --all --timeout=120s >>"$LOG/up.log" 2>&1 ||
+    die "a node is not ready, see $LOG/up.log and $LOG/nodeN-kubelet.log"
 kube apply -f "$HERE/manifests" >/dev/null
 say "up: $count nodes"
