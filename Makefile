@@ -10,7 +10,7 @@ BUILD = $(CARGO) build --release --locked --workspace --bin ferrule
 # The one container builder that is there.
 CONTAINER ?= $(firstword $(foreach c,docker podman buildah,$(if $(shell command -v $(c)),$(c))))
 
-.PHONY: help build check test demo bench-sync layers deny image clean
+.PHONY: help build check test demo bench-sync fuzz layers deny image clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -37,6 +37,9 @@ demo: ## three nodes, pods and an outside client on this machine (root)
 bench-sync: ## cold start, changes, memory at 1,000 to 30,000 Services (root); BENCH_ARGS=--help
 	@scripts/setup.sh bench
 	$(CARGO) bench --locked --bench sync -- $(BENCH_ARGS)
+
+fuzz: ## fuzz the decoder of configuration files, SECONDS=60 (g++ or clang++)
+	@fuzz/run.sh $(or $(SECONDS),60)
 
 layers: ## check which module may use which
 	$(CARGO) test --locked --test layers

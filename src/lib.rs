@@ -20,6 +20,7 @@
 //! | [`localhost`] | serves NodePorts on loopback, as a client of the rules; opt-in | program rules |
 //! | [`debug`] | the `ferrule debug` commands | change anything |
 //!
+//! [`config`] decides, [`reload`] follows its file, and [`run`] wires the stages together.
 //! docs/architecture.md holds the rules that keep it so.
 
 pub mod backend;
@@ -30,6 +31,7 @@ pub mod localhost;
 pub mod model;
 pub mod observe;
 pub mod plan;
+pub mod reload;
 pub mod run;
 pub mod sync;
 pub mod watch;

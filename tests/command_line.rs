@@ -74,3 +74,33 @@ fn debug_without_an_agent_ends_with_1() {
         ["ferrule: \"A/B\" is no NAMESPACE or NAMESPACE/NAME"]
     );
 }
+
+#[test]
+fn the_configuration_is_written_with_its_defaults() {
+    let dir = tempfile::tempdir().unwrap();
+    let (first, second) = (dir.path().join("first"), dir.path().join("second"));
+    let written = ferrule(&[
+        "--proxy-mode=nftables",
+        "--cluster-cidr=10.0.0.0/8",
+        "--write-config-to",
+        first.to_str().unwrap(),
+    ]);
+    assert!(written.status.success(), "{written:?}");
+    let text = std::fs::read_to_string(&first).unwrap();
+    for line in [
+        "mode: nftables",
+        "clusterCIDR: 10.0.0.0/8",
+        "oomScoreAdj: -999",
+        "configSyncPeriod: 15m0s",
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line}:\n{text}");
+    }
+    let (from, to) = (first.to_str().unwrap(), second.to_str().unwrap());
+    let again = ferrule(&["--config", from, "--write-config-to", to]);
+    assert!(again.status.success(), "{again:?}");
+    assert_eq!(std::fs::read_to_string(&second).unwrap(), text);
+    let nowhere = refused(&["--write-config-to", "/no/such/directory/file"], 1);
+    assert_eq!(nowhere.len(), 1, "{nowhere:?}");
+    assert!(nowhere[0].contains("--write-config-to /no/such/directory/file: "));
+    refused(&["--proxy-mode=x", "--write-config-to", to], 2);
+}

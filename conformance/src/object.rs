@@ -15,6 +15,8 @@ use crate::netns;
 pub const PORT: u16 = 80;
 /// Ports that the servers in all pods listen on.
 pub const TARGETS: [u16; 2] = [8080, 8081];
+/// Port that scenarios may listen on themselves.
+pub const OWN_TARGET: u16 = 8090;
 
 /// `spec.type` with what the tests need of `status`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,6 +134,14 @@ impl Endpoint {
     pub fn second_port(self) -> Self {
         Self {
             port: TARGETS[1],
+            ..self
+        }
+    }
+
+    /// On the port of a scenario's own server.
+    pub fn own_port(self) -> Self {
+        Self {
+            port: OWN_TARGET,
             ..self
         }
     }
@@ -298,7 +308,7 @@ impl Service {
     pub fn objects(&self) -> Vec<Value> {
         let mut objects = vec![self.json()];
         for family in IpFamily::ALL {
-            for port in TARGETS {
+            for port in TARGETS.into_iter().chain([OWN_TARGET]) {
                 let here = |e: &&Endpoint| e.port == port;
                 let endpoints: Vec<_> = self
                     .endpoints

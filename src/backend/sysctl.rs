@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The kernel's settings of connection tracking (kube-proxy: `cmd/kube-proxy/app/conntrack.go`).
+//! The kernel's settings of connection tracking (kube-proxy: `pkg/proxy/conntrack/sysctls.go`).
 
 use std::fs;
 use std::io;
@@ -8,6 +8,27 @@ use std::path::Path;
 /// Where the settings of connection tracking are.
 const DIRECTORY: &str = "/proc/sys/net/netfilter";
 
+/// Which processors are online, as `0-3,5`.
+const ONLINE: &str = "/sys/devices/system/cpu/online";
+
+/// How many processors the machine has. Limits of the own container do not count: the table of
+/// connections is the machine's.
+pub fn processors() -> u64 {
+    let online = fs::read_to_string(ONLINE).ok();
+    let counted = online.and_then(|list| count(list.trim()));
+    counted.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get() as u64))
+}
+
+/// How many numbers a list of ranges has.
+fn count(list: &str) -> Option<u64> {
+    let length = |range: &str| {
+        let (low, high) = range.split_once('-').unwrap_or((range, range));
+        let (low, high): (u64, u64) = (low.parse().ok()?, high.parse().ok()?);
+        (high.checked_sub(low)?).checked_add(1)
+    };
+    list.split(',').map(length).sum()
+}
+
 /// A setting of connection tracking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Setting {
@@ -15,7 +36,8 @@ pub struct Setting {
     pub name: &'static str,
     /// The value that it should have.
     pub value: u64,
-    /// A larger value is left as it is.
+    /// A larger value is left as it is (kube-proxy lowers `nf_conntrack_max`, which would have the
+    /// kernel drop new connections of a table that is fuller).
     pub at_least: bool,
 }
 
@@ -45,6 +67,22 @@ fn write(directory: &Path, setting: &Setting) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn processors_are_counted() {
+        let cases = [
+            ("0", Some(1)),
+            ("0-3", Some(4)),
+            ("0-3,5,8-9", Some(7)),
+            ("", None),
+            ("3-0", None),
+            ("a", None),
+        ];
+        for (list, expected) in cases {
+            assert_eq!(count(list), expected, "{list:?}");
+        }
+        assert!(processors() > 0);
+    }
 
     #[test]
     fn a_setting_is_written_when_it_differs_and_a_limit_is_never_lowered() {

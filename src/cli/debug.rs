@@ -9,7 +9,7 @@ use clap::{Args, Subcommand, ValueEnum};
 pub(crate) const DEFAULT_SOCKET: &str = "/run/ferrule/ferrule.sock";
 
 /// Views on a running node.
-#[derive(Debug, Clone, Subcommand)]
+#[derive(Debug, Clone, PartialEq, Subcommand)]
 pub enum DebugCommand {
     /// Every frontend with its policy and its endpoints, as the running agent serves them
     Services(ServicesArgs),
@@ -18,7 +18,7 @@ pub enum DebugCommand {
 }
 
 /// Arguments of `ferrule debug services`.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, PartialEq, Args)]
 pub struct ServicesArgs {
     /// Only Services of this namespace, or only this Service
     #[arg(value_name = "NAMESPACE[/NAME]")]
@@ -32,7 +32,7 @@ pub struct ServicesArgs {
 }
 
 /// Arguments of `ferrule debug rules`.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, PartialEq, Args)]
 pub struct RulesArgs {
     /// Only this family [default: both]
     #[arg(long, value_enum)]

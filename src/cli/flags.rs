@@ -4,13 +4,15 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use serde::Serialize;
 
 use super::value::{parse_bool, parse_path, parse_version};
 
 /// The flags of kube-proxy v1.36 that have an effect, by kube-proxy's names.
 ///
 /// With `--config`, those marked (*) are ignored, as kube-proxy does.
-#[derive(Debug, Clone, Default, Args)]
+#[derive(Debug, Clone, Default, PartialEq, Args, Serialize)]
+#[serde(rename_all = "kebab-case")]
 #[command(next_help_heading = "Flags of kube-proxy ((*): ignored when --config is given)")]
 pub struct ProxyFlags {
     /// KubeProxyConfiguration file, YAML or JSON
@@ -83,6 +85,7 @@ pub struct ProxyFlags {
           allow_negative_numbers = true)]
     pub iptables_sync_period: Option<super::Period>,
     /// Verbosity of the log: 4 and more adds debugging, 6 and more tracing [default: 0]
+    #[serde(rename = "v")]
     #[arg(short = 'v', long = "v", value_name = "LEVEL")]
     pub verbosity: Option<u32>,
     /// Format of the log: text or json [default: text]
@@ -95,7 +98,8 @@ pub struct ProxyFlags {
 }
 
 /// Flags that kube-proxy does not have. They hold with and without `--config`.
-#[derive(Debug, Clone, Default, Args)]
+#[derive(Debug, Clone, Default, PartialEq, Args, Serialize)]
+#[serde(rename_all = "kebab-case")]
 #[command(next_help_heading = "Flags of ferrule")]
 pub struct OwnFlags {
     /// Read Services, EndpointSlices and Nodes from the files in this directory, not from an
@@ -114,4 +118,17 @@ pub struct OwnFlags {
     #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL",
           default_missing_value = "true", value_parser = parse_bool)]
     pub localhost_nodeports: Option<bool>,
+    /// Leave the rules alone that kube-proxy has left on the node; with --cleanup: remove only
+    /// ferrule's own [default: false; with --manifests and without --cleanup true]
+    #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL",
+          default_missing_value = "true", value_parser = parse_bool)]
+    pub keep_leftovers: Option<bool>,
+    /// Reset TCP connections through Services whose endpoint is gone
+    #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL",
+          default_missing_value = "true", value_parser = parse_bool)]
+    pub reset_stale_tcp: Option<bool>,
+    /// Drop forwarded packets of endpoints that connection tracking calls invalid
+    #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL",
+          default_missing_value = "true", value_parser = parse_bool)]
+    pub drop_invalid: Option<bool>,
 }

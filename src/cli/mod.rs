@@ -7,6 +7,9 @@
 mod accepted;
 mod debug;
 mod flags;
+mod gates;
+mod listing;
+mod quantity;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -20,10 +23,13 @@ pub use accepted::AcceptedFlags;
 pub(crate) use debug::DEFAULT_SOCKET;
 pub use debug::{DebugCommand, Family, Output, RulesArgs, ServicesArgs};
 pub use flags::{OwnFlags, ProxyFlags};
+pub use gates::{Gates, parse_gates};
+pub use listing::{DEFAULTS, values};
+pub use quantity::Quantity;
 pub use value::{Period, parse_period};
 
 /// Everything that a command line of `ferrule` can say.
-#[derive(Debug, Clone, Parser)]
+#[derive(Debug, Clone, PartialEq, Parser)]
 #[command(
     name = "ferrule",
     about = "A Service proxy for Kubernetes nodes: nftables over netlink, in kube-proxy's place",
@@ -50,7 +56,7 @@ pub struct Cli {
 }
 
 /// What `ferrule` does other than being a proxy.
-#[derive(Debug, Clone, Subcommand)]
+#[derive(Debug, Clone, PartialEq, Subcommand)]
 pub enum Command {
     /// Show what the running agent and the kernel know; changes nothing
     #[command(subcommand)]

@@ -34,7 +34,7 @@ fn kube_proxy_flags_are_all_accepted() {
         --ipvs-tcp-timeout 1s --ipvs-tcpfin-timeout 1s --ipvs-udp-timeout 1s --kube-api-burst 10 \
         --kube-api-content-type application/json --kube-api-qps 5.5 --kubeconfig k \
         --log-flush-frequency 5s --log-json-info-buffer-size 0 --log-json-split-stream \
-        --log-text-info-buffer-size 1K --log-text-split-stream --logging-format text \
+        --log-text-info-buffer-size 1k --log-text-split-stream --logging-format text \
         --machine-id-file m --masquerade-all --master https://x --metrics-bind-address 1.2.3.4 \
         --metrics-port 10249 --nodeport-addresses primary --oom-score-adj -999 \
         --pod-bridge-interface cni0 --pod-interface-name-prefix veth --profiling \

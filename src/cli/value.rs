@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, Error as _};
+use serde::{Serialize, Serializer};
 
 /// A span of time in nanoseconds, possibly negative, as Go's `time.Duration`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -29,6 +30,49 @@ impl<'de> Deserialize<'de> for Period {
         let text = String::deserialize(deserializer)?;
         parse_period(&text).map_err(D::Error::custom)
     }
+}
+
+impl Serialize for Period {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// As Go's `Duration.String` writes it: `30s`, `1h0m0s`, `1.5s`, `20ms`.
+impl fmt::Display for Period {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = if self.0 < 0 { "-" } else { "" };
+        let nanoseconds = self.0.unsigned_abs();
+        match nanoseconds {
+            0 => return f.write_str("0s"),
+            1..1_000 => return write!(f, "{sign}{nanoseconds}ns"),
+            1_000..1_000_000 => return write!(f, "{sign}{}\u{b5}s", decimal(nanoseconds, 1_000)),
+            1_000_000..1_000_000_000 => {
+                return write!(f, "{sign}{}ms", decimal(nanoseconds, 1_000_000));
+            }
+            _ => {}
+        }
+        f.write_str(sign)?;
+        let minutes = nanoseconds / 60_000_000_000;
+        if minutes >= 60 {
+            write!(f, "{}h", minutes / 60)?;
+        }
+        if minutes > 0 {
+            write!(f, "{}m", minutes % 60)?;
+        }
+        write!(
+            f,
+            "{}s",
+            decimal(nanoseconds % 60_000_000_000, 1_000_000_000)
+        )
+    }
+}
+
+/// A number of units with as many decimals as it needs.
+fn decimal(value: u64, unit: u64) -> String {
+    let digits = unit.ilog10() as usize;
+    let text = format!("{}.{:0digits$}", value / unit, value % unit);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// Why a text is no span of time.

@@ -44,14 +44,11 @@ pub(super) fn family(net: &IpNet) -> IpFamily {
     IpFamily::of(net.addr())
 }
 
-/// `IP:port`, or an IP address with the default port (upstream: `AppendPortIfNeeded`).
+/// `IP:port`.
 ///
 /// # Errors
 /// What is wrong, as the end of a sentence.
-pub(super) fn socket(text: &str, default_port: u16) -> Result<SocketAddr, String> {
-    if let Some(ip) = ip(text) {
-        return Ok(SocketAddr::new(ip, default_port));
-    }
+pub(super) fn socket(text: &str) -> Result<SocketAddr, String> {
     let (host, port) = text
         .rsplit_once(':')
         .filter(|(host, _)| !host.contains(':') || (host.starts_with('[') && host.ends_with(']')))
@@ -67,7 +64,7 @@ pub(super) fn socket(text: &str, default_port: u16) -> Result<SocketAddr, String
     }
 }
 
-/// Whether a text lacks a port, so that a default one is put in.
+/// Whether a text is an IP address without a port, so that a default one is put in.
 pub(super) fn lacks_port(text: &str) -> bool {
     ip(text).is_some()
 }

@@ -21,20 +21,22 @@ const PREFIX: Field = Field(
     "detectLocal.interfaceNamePrefix",
     "--pod-interface-name-prefix",
 );
-const EXCLUDE_CIDRS: Field = Field("ipvs.excludeCIDRs", "--ipvs-exclude-cidrs");
 
 /// Collects what is wrong, under the name that the user wrote.
 #[derive(Debug)]
 pub(super) struct Checker {
     /// Whether fields of a file are checked, and not flags.
     pub(super) from_file: bool,
+    /// The flags that go before the file all the same, with their dashes.
+    pub(super) overriding: Vec<String>,
     pub(super) errors: Vec<FieldError>,
 }
 
 impl Checker {
     /// Notes that a setting is wrong.
     pub(super) fn fail(&mut self, field: Field, reason: impl Into<String>) {
-        let name = if self.from_file { field.0 } else { field.1 };
+        let by_flag = !self.from_file || self.overriding.iter().any(|flag| flag == field.1);
+        let name = if by_flag { field.1 } else { field.0 };
         self.errors.push(FieldError {
             field: name.to_owned(),
             reason: reason.into(),
@@ -42,7 +44,7 @@ impl Checker {
     }
 
     /// Notes that one item of a list is wrong.
-    fn fail_at(&mut self, field: Field, index: usize, reason: String) {
+    pub(super) fn fail_at(&mut self, field: Field, index: usize, reason: String) {
         if self.from_file {
             let field = format!("{}[{index}]", field.0);
             self.errors.push(FieldError { field, reason });
@@ -51,20 +53,20 @@ impl Checker {
         }
     }
 
-    fn range(&mut self, field: Field, value: Option<i32>, from: i32, to: i32) {
+    pub(super) fn range(&mut self, field: Field, value: Option<i32>, from: i32, to: i32) {
         if let Some(value) = value.filter(|value| !(from..=to).contains(value)) {
             self.fail(field, format!("must be {from} to {to}, is {value}"));
         }
     }
 
-    fn not_negative(&mut self, field: Field, value: Period) {
+    pub(super) fn not_negative(&mut self, field: Field, value: Period) {
         if value < Period::default() {
             self.fail(field, "must not be negative");
         }
     }
 
     /// A list of prefixes, each checked.
-    fn cidrs(&mut self, field: Field, texts: &[String]) -> Vec<IpNet> {
+    pub(super) fn cidrs(&mut self, field: Field, texts: &[String]) -> Vec<IpNet> {
         let mut nets = Vec::new();
         for (index, text) in texts.iter().enumerate() {
             match cidr(text) {
@@ -75,7 +77,8 @@ impl Checker {
         nets
     }
 
-    /// `nodePortAddresses`; nothing if none are given.
+    /// `nodePortAddresses`; nothing if none are given. What follows a wrong `primary` is not
+    /// looked at, as upstream.
     pub(super) fn node_ports(&mut self, texts: &[String]) -> Option<NodePortAddresses> {
         if texts.is_empty() {
             return None;
@@ -83,21 +86,16 @@ impl Checker {
         if texts == ["primary"] {
             return Some(NodePortAddresses::Primary);
         }
-        if let Some(index) = texts.iter().position(|text| text == "primary") {
-            self.fail_at(
-                NODE_PORT_ADDRESSES,
-                index,
-                "primary must stand alone".to_owned(),
-            );
+        let primary = texts.iter().position(|text| text == "primary");
+        if let Some(index) = primary {
+            let reason = "primary must stand alone".to_owned();
+            self.fail_at(NODE_PORT_ADDRESSES, index, reason);
         }
-        let texts: Vec<String> = texts
-            .iter()
-            .filter(|text| *text != "primary")
-            .cloned()
-            .collect();
-        Some(NodePortAddresses::Within(
-            self.cidrs(NODE_PORT_ADDRESSES, &texts),
-        ))
+        let nets = self.cidrs(
+            NODE_PORT_ADDRESSES,
+            &texts[..primary.unwrap_or(texts.len())],
+        );
+        Some(NodePortAddresses::Within(nets))
     }
 
     /// `detectLocalMode` and what belongs to it.
@@ -127,8 +125,8 @@ impl Checker {
         }
         let texts: Vec<String> = text.split(',').map(str::to_owned).collect();
         let nets = self.cidrs(CLUSTER_CIDR, &texts);
-        let pair = nets.len() == 2 && family(&nets[0]) == family(&nets[1]);
-        if texts.len() > 2 || pair {
+        let same = nets.len() == 2 && family(&nets[0]) == family(&nets[1]);
+        if texts.len() > 2 || same {
             self.fail(CLUSTER_CIDR, "must be one CIDR, or one of each family");
         }
         Detector::ClusterCidr(nets)
@@ -143,92 +141,5 @@ impl Checker {
             self.fail(field, format!("{name:?} cannot be an interface's name"));
         }
         name
-    }
-
-    /// The settings that have no effect here, but make kube-proxy refuse to start.
-    pub(super) fn accepted(&mut self, file: &KubeProxyConfiguration) {
-        self.range(
-            Field("iptables.masqueradeBit", "--iptables-masquerade-bit"),
-            file.iptables.masquerade_bit,
-            0,
-            31,
-        );
-        if file.mode == "nftables" {
-            let field = Field("nftables.masqueradeBit", "--iptables-masquerade-bit");
-            self.range(field, file.nftables.masquerade_bit, 0, 31);
-        }
-        self.range(
-            Field("oomScoreAdj", "--oom-score-adj"),
-            file.oom_score_adj,
-            -1000,
-            1000,
-        );
-        let burst = Some(file.client_connection.burst);
-        self.range(
-            Field("clientConnection.burst", "--kube-api-burst"),
-            burst,
-            0,
-            i32::MAX,
-        );
-        self.conntrack(file);
-        if file.config_sync_period < Period::default() {
-            self.fail(
-                Field("configSyncPeriod", "--config-sync-period"),
-                "must be more than 0",
-            );
-        }
-        if file.mode == "ipvs" {
-            self.cidrs(EXCLUDE_CIDRS, &file.ipvs.exclude_cidrs);
-        }
-    }
-
-    fn conntrack(&mut self, file: &KubeProxyConfiguration) {
-        let limits = &file.conntrack;
-        let field = Field("conntrack.maxPerCore", "--conntrack-max-per-core");
-        self.range(field, limits.max_per_core, 0, i32::MAX);
-        self.range(
-            Field("conntrack.min", "--conntrack-min"),
-            limits.min,
-            0,
-            i32::MAX,
-        );
-        for (path, flag, value) in [
-            (
-                "conntrack.tcpEstablishedTimeout",
-                "--conntrack-tcp-timeout-established",
-                limits.tcp_established_timeout.unwrap_or_default(),
-            ),
-            (
-                "conntrack.tcpCloseWaitTimeout",
-                "--conntrack-tcp-timeout-close-wait",
-                limits.tcp_close_wait_timeout.unwrap_or_default(),
-            ),
-            (
-                "conntrack.udpTimeout",
-                "--conntrack-udp-timeout",
-                limits.udp_timeout,
-            ),
-            (
-                "conntrack.udpStreamTimeout",
-                "--conntrack-udp-timeout-stream",
-                limits.udp_stream_timeout,
-            ),
-        ] {
-            self.not_negative(Field(path, flag), value);
-        }
-    }
-
-    /// `syncPeriod` and `minSyncPeriod` of the mode, with their defaults; the former.
-    pub(super) fn sync_period(&mut self, sync: (Field, Period), min: (Field, Period)) -> Period {
-        let or = |value: Period, default| if value.0 == 0 { default } else { value };
-        let period = or(sync.1, Period::seconds(30));
-        let minimum = or(min.1, Period::seconds(1));
-        self.not_negative(min.0, minimum);
-        if period <= Period::default() {
-            self.fail(sync.0, "must be more than 0");
-        } else if minimum > period {
-            self.fail(sync.0, "must not be less than the minimum sync period");
-        }
-        period
     }
 }

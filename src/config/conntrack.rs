@@ -1,33 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Settings of connection tracking (kube-proxy: `getConntrackMax`, `setupConntrack`).
+//! Settings of connection tracking (kube-proxy: `getConntrackMax`, `setSysctls`).
 
 use super::file::Conntrack;
 use crate::backend::sysctl::Setting;
 use crate::cli::Period;
 
-/// `conntrack.maxPerCore`.
-const MAX_PER_CORE: u64 = 32_768;
-/// `conntrack.min`.
-const MIN: u64 = 131_072;
-/// Upstream's bound of the table's size.
+/// Upstream's bound of what the number of processors gives; `min` may be more.
 const MOST: u64 = 1_048_576;
-/// `conntrack.tcpEstablishedTimeout`.
-const ESTABLISHED: Period = Period::seconds(24 * 3600);
-/// `conntrack.tcpCloseWaitTimeout`.
-const CLOSE_WAIT: Period = Period::seconds(3600);
 
-/// What is to be set on a machine of so many processors. A value of 0 leaves the kernel's.
+/// What is to be set on a machine of so many processors. A value of 0, or none, leaves the kernel's.
 pub(super) fn settings(given: &Conntrack, cores: u64) -> Vec<Setting> {
-    let number = |given: Option<i32>, default| given.map_or(default, |n| n.max(0) as u64);
-    let max = match number(given.max_per_core, MAX_PER_CORE) {
+    let number = |given: Option<i32>| given.map_or(0, |n| n.max(0) as u64);
+    let max = match number(given.max_per_core) {
         0 => 0,
-        per_core => (per_core * cores).max(number(given.min, MIN)).min(MOST),
+        per_core if per_core * cores > MOST => MOST,
+        per_core => (per_core * cores).max(number(given.min)),
     };
     let seconds = |period: Period| period.to_duration().map_or(0, |d| d.as_secs());
-    let established = seconds(given.tcp_established_timeout.unwrap_or(ESTABLISHED));
-    let close_wait = seconds(given.tcp_close_wait_timeout.unwrap_or(CLOSE_WAIT));
+    let established = seconds(given.tcp_established_timeout.unwrap_or_default());
+    let close_wait = seconds(given.tcp_close_wait_timeout.unwrap_or_default());
     let all = [
         ("nf_conntrack_max", max, true),
+        // The same number as the module's parameter hashsize, which kube-proxy writes.
+        ("nf_conntrack_buckets", max / 4, true),
         ("nf_conntrack_tcp_timeout_established", established, false),
         ("nf_conntrack_tcp_timeout_close_wait", close_wait, false),
         (
@@ -59,6 +54,7 @@ pub(super) fn settings(given: &Conntrack, cores: u64) -> Vec<Setting> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::file::KubeProxyConfiguration;
     use super::*;
 
     fn shown(given: &Conntrack, cores: u64) -> Vec<String> {
@@ -71,15 +67,26 @@ mod tests {
 
     #[test]
     fn defaults_are_kube_proxys() {
-        let default = Conntrack::default();
+        let default = KubeProxyConfiguration::defaulted().conntrack;
         let timeouts = [
             "tcp_timeout_established=86400",
             "tcp_timeout_close_wait=3600",
         ];
-        assert_eq!(shown(&default, 2)[..1], ["max=131072"]);
-        assert_eq!(shown(&default, 8)[..1], ["max=262144"]);
-        assert_eq!(shown(&default, 100)[..1], ["max=1048576"]);
-        assert_eq!(shown(&default, 2)[1..], timeouts);
+        assert_eq!(shown(&default, 2)[..2], ["max=131072", "buckets=32768"]);
+        assert_eq!(shown(&default, 8)[..2], ["max=262144", "buckets=65536"]);
+        assert_eq!(shown(&default, 100)[..2], ["max=1048576", "buckets=262144"]);
+        assert_eq!(shown(&default, 2)[2..], timeouts);
+    }
+
+    /// The bound is one of the processors' number alone (kube-proxy: `getConntrackMax`).
+    #[test]
+    fn the_least_may_be_more_than_the_bound() {
+        let given = Conntrack {
+            min: Some(2_000_000),
+            ..KubeProxyConfiguration::defaulted().conntrack
+        };
+        assert_eq!(shown(&given, 2)[0], "max=2000000");
+        assert_eq!(shown(&given, 100)[0], "max=1048576");
     }
 
     #[test]

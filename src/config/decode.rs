@@ -8,13 +8,13 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 use serde_path_to_error::{Path, Segment, Track};
-use serde_saphyr::DuplicateKeyPolicy;
 
+use super::document::{one_line, read};
 use super::error::FieldError;
 use super::file::KubeProxyConfiguration;
 
 /// The API that the file must name.
-const API_VERSION: &str = "kubeproxy.config.k8s.io/v1alpha1";
+pub(super) const API_VERSION: &str = "kubeproxy.config.k8s.io/v1alpha1";
 
 /// A decoded file.
 #[derive(Debug, Default)]
@@ -32,7 +32,9 @@ pub(super) struct Decoded {
 /// The text is neither YAML nor JSON, or another kind of object; in one line.
 pub(super) fn decode(text: &str) -> Result<Decoded, String> {
     let mut decoded = Decoded::default();
-    let mut value = parse(text, &mut decoded.warnings)?;
+    let (mut value, doubled) = read(text)?;
+    let warning = |path| format!("{path}: given twice, the last one counts");
+    decoded.warnings = doubled.into_iter().map(warning).collect();
     drop_nulls(&mut value);
     check_kind(&value)?;
     // Each round either succeeds or takes one bad value out, so this ends.
@@ -59,32 +61,6 @@ pub(super) fn decode(text: &str) -> Result<Decoded, String> {
             }
         }
     }
-}
-
-fn parse(text: &str, warnings: &mut Vec<String>) -> Result<Value, String> {
-    let strict = match serde_saphyr::from_str::<Value>(text) {
-        Ok(value) => return Ok(value),
-        Err(error) => error,
-    };
-    let options = serde_saphyr::options! { duplicate_keys: DuplicateKeyPolicy::LastWins };
-    if let Ok(value) = serde_saphyr::from_str_with_options::<Value>(text, options) {
-        warnings.push(format!(
-            "{}: the last value counts",
-            one_line(&strict.to_string())
-        ));
-        return Ok(value);
-    }
-    // What JSON allows and YAML does not: tabs between tokens.
-    serde_json::from_str(text).map_err(|_| one_line(&strict.to_string()))
-}
-
-/// The first line of a message: parsers append an excerpt of the text.
-fn one_line(message: &str) -> String {
-    let line = message
-        .lines()
-        .find(|line| !line.trim().is_empty())
-        .unwrap_or("unreadable");
-    line.trim().trim_start_matches("error: ").to_owned()
 }
 
 fn check_kind(value: &Value) -> Result<(), String> {

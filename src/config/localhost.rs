@@ -24,10 +24,7 @@ impl Resolver<'_> {
     pub(super) fn localhost_node_ports(&self) -> LocalhostNodePorts {
         use LocalhostNodePorts::{Missed, Off, On};
         let iptables = matches!(self.file.mode.as_str(), "" | "iptables") && self.holds_loopback();
-        match (
-            self.cli.own.localhost_nodeports,
-            self.file.iptables.localhost_node_ports,
-        ) {
+        match (self.cli.own.localhost_nodeports, self.localhost_node_ports) {
             (Some(true), _) => On,
             (Some(false), _) => Off,
             (None, Some(true)) if iptables => On,
@@ -39,14 +36,14 @@ impl Resolver<'_> {
     /// Whether NodePorts are wanted on IPv4 loopback: no IPv4 prefix means all addresses
     /// (upstream: `NewNodePortAddresses`, `ContainsIPv4Loopback`).
     fn holds_loopback(&self) -> bool {
-        let texts = &self.file.node_port_addresses;
+        let texts = self.file.node_port_addresses.as_deref().unwrap_or_default();
         let first = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0));
         let mut v4 = texts
             .iter()
             .filter_map(|text| cidr(text))
             .filter(|net| net.addr().is_ipv4())
             .peekable();
-        *texts != ["primary"]
+        texts != ["primary"]
             && (v4.peek().is_none() || v4.any(|n| n.addr().is_loopback() || n.contains(&first)))
     }
 }

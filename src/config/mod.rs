@@ -6,14 +6,24 @@
 //! Precedence is kube-proxy's: with `--config` the file decides, and other flags of kube-proxy are
 //! ignored but for `--master`, `--hostname-override` and those of the log; ours always hold.
 
+mod accepted;
 mod address;
 mod check;
 mod conntrack;
 mod decode;
+mod defaults;
+mod document;
+mod effective;
 mod error;
+mod features;
+mod fields;
 mod file;
 mod flags;
+#[doc(hidden)]
+pub mod fuzzing;
 mod localhost;
+mod logging;
+pub mod reload;
 mod resolve;
 #[cfg(test)]
 mod tests;
@@ -23,15 +33,18 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde_json::Value;
+
 pub use error::{Error, FieldError};
+pub use features::Features;
 pub use localhost::LocalhostNodePorts;
 
-use crate::backend::sysctl::Setting;
-use crate::cli::{Cli, Period};
+use crate::backend::sysctl::{Setting, processors};
+use crate::cli::Cli;
 use crate::plan::options::Options;
 
 /// Everything that the user decides.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// What to do.
     pub action: Action,
@@ -42,6 +55,8 @@ pub struct Config {
     pub node_ip: Option<IpAddr>,
     /// Where objects come from.
     pub source: Source,
+    /// Leave kube-proxy's rules alone (`--keep-leftovers`).
+    pub keep_leftovers: bool,
     /// Options of the ruleset.
     pub rules: Options,
     /// Settings of connection tracking.
@@ -54,14 +69,23 @@ pub struct Config {
     pub log: Log,
     /// How long an update may be queued before the proxy counts as unhealthy: twice `syncPeriod`.
     pub health_timeout: Duration,
+    /// What feature gates decide.
+    pub features: Features,
+    /// Whether profiles are served.
+    pub profiling: bool,
+    /// What the kernel is to add to this process's badness, -1000 to 1000.
+    pub oom_score_adj: i32,
     /// The file that was read.
     pub file: Option<PathBuf>,
     /// What the user should know, for the log, once.
     pub warnings: Vec<String>,
+    /// The command line.
+    pub cli: Cli,
+    effective: Value,
 }
 
 /// What a run of the program is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Be the proxy.
     Run,
@@ -69,6 +93,8 @@ pub enum Action {
     Cleanup,
     /// Do what needs full privileges (`--init-only`).
     InitOnly,
+    /// Write the configuration with its defaults to this file (`--write-config-to`).
+    WriteConfig(PathBuf),
 }
 
 /// Where objects come from.
@@ -138,7 +164,7 @@ impl Config {
     /// All that is wrong with file and flags.
     pub fn resolve(cli: &Cli, text: Option<&str>, host_name: &str) -> Result<Self, Error> {
         let path = file(cli).unwrap_or(Path::new("-"));
-        let decoded = match text {
+        let mut decoded = match text {
             Some(text) => decode::decode(text).map_err(|reason| Error::Syntax {
                 path: path.to_owned(),
                 reason,
@@ -148,11 +174,18 @@ impl Config {
                 ..Default::default()
             },
         };
+        let told = match text {
+            Some(_) => decoded.file.iptables.localhost_node_ports,
+            None => cli.accepted.iptables_localhost_nodeports,
+        };
+        complete(cli, text.is_some(), &mut decoded);
         let mut resolver = resolve::Resolver {
             cli,
             file: &decoded.file,
+            localhost_node_ports: told,
             checker: check::Checker {
                 from_file: text.is_some(),
+                overriding: flags::overriding(cli),
                 errors: decoded.errors,
             },
             warnings: decoded.warnings,
@@ -170,26 +203,61 @@ impl Config {
             errors: resolver.checker.errors,
         })
     }
+
+    /// What the same command line means now.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn read_again(&self) -> Result<Self, Error> {
+        Self::load(&self.cli)
+    }
+}
+
+/// Fills in all defaults, and the flags that go before the file.
+fn complete(cli: &Cli, from_file: bool, decoded: &mut decode::Decoded) {
+    let file = &mut decoded.file;
+    if from_file {
+        file.set_defaults();
+    }
+    file.keep_active();
+    file.set_platform_defaults();
+    if let Err(reason) = file.logging.set_from_flags(cli) {
+        let field = "--vmodule".to_owned();
+        decoded.errors.push(FieldError { field, reason });
+    }
+    let name = cli.proxy.hostname_override.as_deref().unwrap_or_default();
+    if !name.is_empty() {
+        file.hostname_override = match name.trim() {
+            "" => name.to_owned(),
+            name => name.to_lowercase(),
+        };
+    }
 }
 
 impl resolve::Resolver<'_> {
     fn config(&mut self, host_name: &str) -> Config {
         self.mode();
         self.checker.accepted(self.file);
-        let period: Period = self.sync_period();
+        let period = self.file.active().sync_period;
         Config {
             action: self.action(),
             node_name: self.node_name(host_name),
             node_ip: self.node_ip(),
             source: self.source(),
+            keep_leftovers: self.keep_leftovers(),
             rules: self.rules(),
-            conntrack: conntrack::settings(&self.file.conntrack, cores()),
+            conntrack: conntrack::settings(&self.file.conntrack, processors()),
             listen: self.listen(),
             localhost_node_ports: self.localhost_node_ports(),
             log: self.log(),
             health_timeout: period.to_duration().unwrap_or_default().saturating_mul(2),
+            features: self.features(),
+            profiling: self.file.enable_profiling,
+            oom_score_adj: self.file.oom_score_adj.unwrap_or_default(),
             file: file(self.cli).map(Path::to_owned),
             warnings: std::mem::take(&mut self.warnings),
+            cli: self.cli.clone(),
+            effective: effective::value(self.file),
         }
     }
 
@@ -214,8 +282,4 @@ fn host_name() -> Result<String, Error> {
     let name = nix::unistd::gethostname().map_err(|error| Error::HostName(error.to_string()))?;
     name.into_string()
         .map_err(|_| Error::HostName("it is not UTF-8".to_owned()))
-}
-
-fn cores() -> u64 {
-    std::thread::available_parallelism().map_or(1, |n| n.get() as u64)
 }

@@ -18,6 +18,7 @@ pub struct EndpointSlice {
     /// Endpoints, in the order of the object.
     pub endpoints: Vec<SliceEndpoint>,
     /// Annotation `endpoints.kubernetes.io/last-change-trigger-time`, milliseconds since 1970.
+    /// Only in events: the state does not keep it.
     pub triggered_at: Option<i64>,
 }
 

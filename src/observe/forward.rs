@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::events::{Notice, Recorder};
 use crate::backend::Error;
 use crate::backend::nft::Kernel;
-use crate::backend::nft::foreign::{ForwardChain, TableFamily, has_legacy_filter};
+use crate::backend::nft::forward::{ForwardChain, TableFamily, has_legacy_filter};
 use crate::model::IpFamily;
 
 /// How often it is looked for. If nothing at all changed in nf_tables, that is one message.

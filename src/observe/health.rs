@@ -70,6 +70,11 @@ impl Health {
         }
     }
 
+    /// Changes how long a change may wait.
+    pub(super) fn set_timeout(&mut self, timeout: Duration) {
+        self.timeout = timeout;
+    }
+
     /// A change waits to be applied. Later changes do not move the deadline.
     pub(super) fn queued(&mut self, family: IpFamily, now: Moment) {
         self.queued.entry(family).or_insert(now.elapsed);

@@ -27,7 +27,6 @@ pub(super) type Reply = Response<Full<Bytes>>;
 /// Content types.
 pub(super) const JSON: &str = "application/json";
 pub(super) const TEXT: &str = "text/plain; charset=utf-8";
-pub(super) const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Connections that one listener serves at a time; one more ends the oldest.
 pub(super) const CONNECTIONS: usize = 256;

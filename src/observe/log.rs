@@ -10,16 +10,17 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::reload::{self, Handle};
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{Layer, Registry, fmt, registry, reload};
+use tracing_subscriber::{Layer, Registry, fmt, registry};
 
 use crate::config::{Log, LogFormat};
 
-type Levels = reload::Handle<Targets, Registry>;
-
-/// What the log shows, to be changed while it runs.
+/// What the log shows, to be changed while it runs. A process has one log.
 static LEVELS: OnceLock<Levels> = OnceLock::new();
 static VERBOSITY: AtomicU32 = AtomicU32::new(0);
+
+type Levels = Handle<Targets, Registry>;
 
 /// Starts the log. A second call changes nothing.
 pub fn start(log: Log) {

@@ -8,7 +8,8 @@
 //! | port | path | as kube-proxy v1.36 |
 //! |---|---|---|
 //! | 10256 | /healthz, /livez | yes |
-//! | 10249 | /healthz, /proxyMode, /metrics, /metrics/slis, /configz, /flagz, /statusz | yes |
+//! | 10249 | /healthz, /proxyMode, /configz, /flagz, /statusz, /metrics/slis | yes |
+//! | 10249 | /metrics | as docs/metrics.md says |
 //! | 10249 | /debug/flags/v, /debug/pprof/, if profiling is on | yes, but no Go profiles |
 //! | `spec.healthCheckNodePort` | any | yes; for both families of a Service |
 //! | unix socket | /services, /status | no: ours |
@@ -23,7 +24,7 @@ mod health;
 mod http;
 pub(crate) mod listeners;
 pub mod log;
-mod metrics;
+pub mod metrics;
 mod pages;
 mod serve;
 pub(crate) mod show;
@@ -35,6 +36,7 @@ pub mod view;
 pub use admin::{AdminRequest, Selection};
 pub use checks::HealthCheck;
 pub use health::Moment;
+pub use metrics::Metrics;
 pub use pages::Pages;
 pub use serve::{Error, serve};
 pub use status::Status;

@@ -25,6 +25,8 @@ struct Shared {
     checks: watch::Sender<Arc<Checks>>,
     metrics: Metrics,
     events: OnceLock<Recorder>,
+    /// When this proxy started, by the time of day.
+    started: Timestamp,
 }
 
 impl Status {
@@ -40,12 +42,14 @@ impl Status {
 
     /// The same with a clock of the caller's.
     pub fn with_clock(timeout: Duration, now: impl Fn() -> Moment + Send + Sync + 'static) -> Self {
+        let started = now().wall;
         Self(Arc::new(Shared {
             now: Box::new(now),
             health: Mutex::new(Health::new(timeout)),
             checks: watch::Sender::new(Arc::default()),
             metrics: Metrics::new(),
             events: OnceLock::new(),
+            started,
         }))
     }
 
@@ -61,6 +65,11 @@ impl Status {
         self.0.events.get().cloned().unwrap_or_default()
     }
 
+    /// Changes the time after which a queued change makes unhealthy.
+    pub fn set_timeout(&self, timeout: Duration) {
+        self.health().set_timeout(timeout);
+    }
+
     /// A change of this family waits to be applied.
     pub fn queued(&self, family: IpFamily) {
         let now = (self.0.now)();
@@ -68,11 +77,11 @@ impl Status {
         self.0.metrics.queued(family, now.wall);
     }
 
-    /// All changes of this family are in the kernel; the last transaction took so long.
-    pub fn applied(&self, family: IpFamily, took: Duration) {
+    /// All changes of this family are in the kernel.
+    pub fn applied(&self, family: IpFamily) {
         let now = (self.0.now)();
         self.health().applied(family, now);
-        self.0.metrics.applied(family, took, now.wall);
+        self.0.metrics.applied(family, now.wall);
     }
 
     /// A transaction failed; what it should have changed stays queued. The reason is logged, and
@@ -82,6 +91,35 @@ impl Status {
         self.queued(family);
         self.health().failed(family, reason);
         self.0.metrics.failed(family);
+    }
+
+    /// Changes of endpoints that happened then (milliseconds since 1970) are in the kernel.
+    pub fn programmed(&self, family: IpFamily, changes: &[i64]) {
+        if changes.is_empty() {
+            return;
+        }
+        let now = (self.0.now)().wall.as_millisecond();
+        for at in changes {
+            // Clocks differ: what seems to come from the future took no time.
+            let after = u64::try_from(now.saturating_sub(*at)).unwrap_or(0);
+            let after = Duration::from_millis(after);
+            self.0.metrics.programmed(family, after);
+        }
+    }
+
+    /// When this proxy started, in milliseconds since 1970.
+    pub fn started(&self) -> i64 {
+        self.0.started.as_millisecond()
+    }
+
+    /// Where the other stages record what they do.
+    pub fn meters(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    /// Shows metrics of another stage's own as well.
+    pub fn register(&self, collector: Box<dyn prometheus::core::Collector>) {
+        self.0.metrics.register(collector);
     }
 
     /// The own Node: whether it is leaving, or None if there is no such Node.
@@ -138,7 +176,8 @@ impl Status {
         self.health().failures()
     }
 
-    pub(super) fn metrics(&self) -> String {
+    /// All metrics in Prometheus' text format 0.0.4.
+    pub fn metrics(&self) -> String {
         self.0.metrics.text()
     }
 

@@ -73,6 +73,25 @@ pub fn random(entrance: Entrance, place: Place, count: usize) -> Arc<ChainSpec> 
     )
 }
 
+/// Resets a connection whose entry in connection tracking is gone: its endpoint is, too.
+pub fn reset() -> Rule {
+    Rule::when([Match::MidStream], Action::Reset)
+}
+
+/// The same chain, which first resets what is in the midst of a connection.
+pub fn resetting(chain: &ChainSpec) -> Arc<ChainSpec> {
+    let rules = [reset()].into_iter().chain(chain.rules.iter().cloned());
+    Arc::new(ChainSpec {
+        rules: rules.collect(),
+        ..chain.clone()
+    })
+}
+
+/// The chain that drops, as no endpoint is on this node; only used where connections are reset.
+pub fn no_local() -> Arc<ChainSpec> {
+    chain("no-local".into(), vec![reset(), Rule::always(Action::Drop)])
+}
+
 /// The chain that lets only permitted sources go on to another one.
 pub fn ranges(next: &ChainName) -> Arc<ChainSpec> {
     let key = [VIP, &[Field::Source]].concat();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What one Service (or the node itself) contributes to the ruleset.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::nft::{ChainSpec, Element, SetSpec};
@@ -17,6 +18,17 @@ pub struct Contribution {
     pub elements: Box<[Element]>,
     /// Its ports as they were planned.
     pub ports: Box<[PortPlan]>,
+    /// Its ports that have endpoints, but none here where the policy wants such.
+    pub without_local: WithoutLocal,
+}
+
+/// Service ports of traffic policy Local that have endpoints, but none on the own node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct WithoutLocal {
+    /// By `internalTrafficPolicy`.
+    pub inside: u32,
+    /// By `externalTrafficPolicy`.
+    pub outside: u32,
 }
 
 /// One service port as it was planned.
@@ -32,6 +44,9 @@ pub struct PortPlan {
     pub cluster: Arc<[Target]>,
     /// Endpoints for policy Local, likewise.
     pub local: Arc<[Target]>,
+    /// All endpoints, also those that get no new connections. Only of a TCP port, and only if
+    /// connections to endpoints that are gone are reset.
+    pub present: Option<Arc<BTreeSet<Target>>>,
     /// The port's name for its own chains and maps, if it is sticky.
     pub sticky: Option<Arc<str>>,
 }

@@ -9,7 +9,7 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use super::change::Change;
-use super::contribution::Contribution;
+use super::contribution::{Contribution, WithoutLocal};
 use super::nft::{ChainName, ChainSpec, Element, Key, SetId, SetName, SetSpec};
 use super::ruleset::Ruleset;
 use crate::model::ServiceName;
@@ -29,6 +29,9 @@ pub struct Ledger {
     contributions: HashMap<Owner, Contribution>,
     chains: HashMap<ChainName, (Arc<ChainSpec>, usize)>,
     shared: HashMap<(SetId, Key), usize>,
+    /// Elements of each set, in the order of [`SetId::ALL`].
+    counts: [usize; SetId::ALL.len()],
+    without_local: WithoutLocal,
 }
 
 impl Ledger {
@@ -59,6 +62,13 @@ impl Ledger {
                 .for_each(|c| self.drop_chain(&c.name, change));
             sets(&before.sets, &new.sets, change);
             self.elements(&before.elements, &new.elements, change);
+            let (count, gone, come) = (
+                &mut self.without_local,
+                before.without_local,
+                new.without_local,
+            );
+            count.inside = count.inside + come.inside - gone.inside;
+            count.outside = count.outside + come.outside - gone.outside;
         }
         if new != none {
             self.contributions.insert(owner, new);
@@ -115,15 +125,24 @@ impl Ledger {
         let Some(either) = before.or(after).filter(|e| e.set.shared()) else {
             if before != after {
                 change.element(before, after);
+                if let Some(either) = before.or(after) {
+                    let count = &mut self.counts[either.set as usize];
+                    *count = *count + usize::from(after.is_some()) - usize::from(before.is_some());
+                }
             }
             return;
         };
+        let total = &mut self.counts[either.set as usize];
         let count = self.shared.entry((either.set, either.key)).or_default();
         let was = *count;
         *count = was + usize::from(after.is_some()) - usize::from(before.is_some());
         match (was, *count) {
-            (0, 1..) => change.element(None, after),
+            (0, 1..) => {
+                *total += 1;
+                change.element(None, after);
+            }
             (1.., 0) => {
+                *total -= 1;
                 self.shared.remove(&(either.set, either.key));
                 change.element(before, None);
             }
@@ -146,6 +165,16 @@ impl Ledger {
         all.sort_unstable_by_key(|e| e.key);
         all.dedup_by(|a, b| a.key == b.key);
         all
+    }
+
+    /// How many elements a set has. Kept up to date, not counted.
+    pub fn count(&self, set: SetId) -> usize {
+        self.counts[set as usize]
+    }
+
+    /// How many service ports lack local endpoints. Kept up to date, not counted.
+    pub fn without_local(&self) -> WithoutLocal {
+        self.without_local
     }
 
     /// All chains that somebody needs.

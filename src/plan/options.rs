@@ -16,6 +16,10 @@ pub struct Options {
     pub node_port_addresses: NodePortAddresses,
     /// Capacity of a sticky service's map of clients.
     pub affinity_capacity: u32,
+    /// Reset TCP connections to endpoints that are gone (`--reset-stale-tcp`).
+    pub reset_stale_tcp: bool,
+    /// Drop packets of endpoints that connection tracking calls invalid (`--drop-invalid`).
+    pub drop_invalid: bool,
 }
 
 impl Default for Options {
@@ -25,6 +29,8 @@ impl Default for Options {
             masquerade_all: false,
             node_port_addresses: NodePortAddresses::Primary,
             affinity_capacity: 1 << 20,
+            reset_stale_tcp: false,
+            drop_invalid: false,
         }
     }
 }

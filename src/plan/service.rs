@@ -7,13 +7,15 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::balance::{self, Entrance, MAX_ENDPOINTS, Place};
-use super::contribution::{Contribution, PortPlan};
+use super::contribution::{Contribution, PortPlan, WithoutLocal};
 use super::frontend::{self, Frontend, Kind};
 use super::nft::{ChainName, ChainSpec, Data, Element, Key, SetId, SetName, SetSpec, Verdict};
 use super::order::settle;
 use super::{Options, skeleton};
-use crate::model::select::{self, Target};
-use crate::model::{IpFamily, Service, ServicePort, ServicePortName, State, TrafficPolicy};
+use crate::model::select::{self, Candidate, Target};
+use crate::model::{
+    IpFamily, Node, Protocol, Service, ServicePort, ServicePortName, State, TrafficPolicy,
+};
 
 /// What the kernel holds at a key of one of the two endpoint maps, as far as it is known.
 pub type Held<'a> = dyn Fn(SetId, &Key) -> Option<Target> + 'a;
@@ -46,7 +48,13 @@ pub fn plan(
         if frontends.is_empty() {
             continue;
         }
-        let plan = plan_port(state, service, port, family, frontends, held);
+        let slices = state.slices(&service.name);
+        let node = state.node();
+        let candidates = select::candidates(slices, &port.name, port.protocol, family, node);
+        let mut plan = plan_port(service, port, &candidates, node, frontends, held);
+        if options.reset_stale_tcp && port.protocol == Protocol::Tcp {
+            plan.present = Some(Arc::new(candidates.iter().map(|c| c.target).collect()));
+        }
         let mut port = PortBuilder {
             service,
             options,
@@ -55,7 +63,11 @@ pub fn plan(
             out: &mut builder,
         };
         port.build();
-        builder.local_endpoints(state, service, &plan, family);
+        builder.without_local(service, &plan);
+        builder.local_endpoints(&plan, &candidates);
+        if options.drop_invalid {
+            builder.backends(&plan);
+        }
         ports.push(plan);
     }
     builder.finish(ports)
@@ -63,20 +75,17 @@ pub fn plan(
 
 /// Chooses the endpoints of a service port and gives them their places.
 fn plan_port(
-    state: &State,
     service: &Service,
     port: &ServicePort,
-    family: IpFamily,
+    candidates: &[Candidate<'_>],
+    node: &Node,
     frontends: Vec<Frontend>,
     held: &Held<'_>,
 ) -> PortPlan {
-    let slices = state.slices(&service.name);
-    let node = state.node();
-    let candidates = select::candidates(slices, &port.name, port.protocol, family, node);
     let local = frontends
         .iter()
         .any(|f| f.policy(service) == TrafficPolicy::Local);
-    let choice = select::choose(&candidates, local, node);
+    let choice = select::choose(candidates, local, node);
     let settled = |wanted: &[Target], internal_local: bool, place| {
         let lists = frontends
             .iter()
@@ -106,6 +115,7 @@ fn plan_port(
         protocol: port.protocol,
         cluster: settled(&choice.cluster, false, Place::First).into(),
         local: local.into(),
+        present: None,
         sticky: service
             .affinity
             .map(|_| format!("{}/{}/{}", service.name, port.port, port.protocol).into()),
@@ -124,6 +134,7 @@ struct Builder {
     chains: BTreeMap<ChainName, Arc<ChainSpec>>,
     sets: BTreeMap<SetName, Arc<SetSpec>>,
     elements: Vec<Element>,
+    without_local: WithoutLocal,
 }
 
 impl Builder {
@@ -150,17 +161,24 @@ impl Builder {
         });
     }
 
+    /// Counts the port if traffic to it is dropped for want of a local endpoint.
+    fn without_local(&mut self, service: &Service, plan: &PortPlan) {
+        if plan.cluster.is_empty() || !plan.local.is_empty() {
+            return;
+        }
+        let wanted = |internal: bool| {
+            let mut kind = plan.frontends.iter();
+            kind.any(|f| {
+                (f.kind == Kind::ClusterIp) == internal && f.policy(service) == TrafficPolicy::Local
+            })
+        };
+        self.without_local.inside += u32::from(wanted(true));
+        self.without_local.outside += u32::from(wanted(false));
+    }
+
     /// Local endpoints that may talk to themselves through the Service.
-    fn local_endpoints(
-        &mut self,
-        state: &State,
-        service: &Service,
-        plan: &PortPlan,
-        family: IpFamily,
-    ) {
-        let slices = state.slices(&service.name);
-        let name = &plan.name.port;
-        for candidate in select::candidates(slices, name, plan.protocol, family, state.node()) {
+    fn local_endpoints(&mut self, plan: &PortPlan, candidates: &[Candidate<'_>]) {
+        for candidate in candidates {
             if candidate.local && plan.uses(&candidate.target) {
                 let Target { address, port } = candidate.target;
                 let key = Key::EMPTY.address(address).address(address);
@@ -170,6 +188,14 @@ impl Builder {
                     Data::None,
                 );
             }
+        }
+    }
+
+    /// The endpoints as the source of packets.
+    fn backends(&mut self, plan: &PortPlan) {
+        for Target { address, port } in plan.cluster.iter().chain(plan.local.iter()) {
+            let key = Key::EMPTY.address(*address).protocol(plan.protocol);
+            self.element(SetId::Backends, key.port(*port), Data::None);
         }
     }
 
@@ -183,6 +209,7 @@ impl Builder {
             sets: self.sets.into_values().collect(),
             elements: self.elements.into(),
             ports: ports.into(),
+            without_local: self.without_local,
         }
     }
 }
@@ -315,9 +342,11 @@ impl<'a> PortBuilder<'a> {
         let (sets, entrance) = sets_of(frontend);
         let key = frontend.key();
         if list.is_empty() {
-            return self
-                .out
-                .element(sets.refused, key, Data::Verdict(Verdict::Drop));
+            let verdict = match self.options.reset_stale_tcp {
+                true => Verdict::Goto(self.out.chain(balance::no_local())),
+                false => Verdict::Drop,
+            };
+            return self.out.element(sets.refused, key, Data::Verdict(verdict));
         }
         for (index, target) in list.iter().enumerate() {
             let key = key.index(place.offset() + index as u32);
@@ -327,20 +356,23 @@ impl<'a> PortBuilder<'a> {
                 Data::Target(target.address, target.port),
             );
         }
-        let mut next = self.out.chain(balance::random(entrance, place, list.len()));
+        let mut next = self.forward(balance::random(entrance, place, list.len()));
         if let Some(id) = &self.plan.sticky {
             let maps = self.affinity_maps(id, list, local);
             let suffix = balance::sticky_suffix(entrance, place, local);
-            next = self.out.chain(balance::sticky(
-                id,
-                suffix,
-                self.plan.protocol,
-                &maps,
-                &next,
-            ));
+            let chain = balance::sticky(id, suffix, self.plan.protocol, &maps, &next);
+            next = self.forward(chain);
         }
         let verdict = self.permitted(frontend, next);
         self.out.element(map, key, Data::Verdict(verdict));
+    }
+
+    /// A chain that sends connections on.
+    fn forward(&mut self, chain: Arc<ChainSpec>) -> ChainName {
+        match self.options.reset_stale_tcp {
+            true => self.out.chain(balance::resetting(&chain)),
+            false => self.out.chain(chain),
+        }
     }
 
     /// The verdict for permitted sources, through the chain that tests them if there are ranges.

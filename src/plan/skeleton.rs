@@ -2,7 +2,7 @@
 //! The chains that exist whatever Services there are, and what the node itself contributes.
 //!
 //! Packets of an established connection meet none of them: chains of type nat see only the first
-//! packet. What is refused (rejected or dropped) is refused in chains at priority -50, after every
+//! packet. (`--drop-invalid` adds one of type filter, docs/decisions/0005.) What is refused (rejected or dropped) is refused in chains at priority -50, after every
 //! translation at the usual -100: there, nat no longer asks chains once some chain has set up a
 //! translation, so another agent's DNAT of the same address wins (docs/decisions/0002).
 
@@ -12,12 +12,12 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use super::contribution::Contribution;
+use super::contribution::{Contribution, WithoutLocal};
 use super::nft::set::{NODEPORT, VIP};
 use super::nft::{
     Action, Base, ChainSpec, Data, Element, Field, Hook, Key, Match, Rule, SetId, SetSpec,
 };
-use super::{Detector, NodePortAddresses, Options};
+use super::{Detector, NodePortAddresses, Options, balance};
 use crate::model::{IpFamily, State};
 
 /// Rejects: a Service without any usable endpoint.
@@ -29,6 +29,8 @@ pub const NODE_NO_ENDPOINTS: &str = "node-no-endpoints";
 const DSTNAT: i32 = -100;
 /// After all of those.
 const LATE: i32 = -50;
+/// `NF_IP_PRI_FILTER`.
+const FILTER: i32 = 0;
 /// `NF_IP_PRI_NAT_SRC`.
 const SRCNAT: i32 = 100;
 
@@ -53,6 +55,7 @@ pub fn plan(state: &State, options: &Options, family: IpFamily) -> Contribution 
         skeleton.refusals(&cidrs),
         skeleton.after(),
         hooks(),
+        skeleton.invalid(),
     ];
     let element = |address| Element {
         set: SetId::NodeAddresses,
@@ -70,6 +73,7 @@ pub fn plan(state: &State, options: &Options, family: IpFamily) -> Contribution 
         sets: Vec::new(),
         elements: elements.into(),
         ports: Box::default(),
+        without_local: WithoutLocal::default(),
     }
 }
 
@@ -268,8 +272,8 @@ impl Skeleton<'_> {
         // The host's own packet goes on to the closed port, which answers at once.
         let own = Rule::when([Match::SourceLocal], Action::Accept);
         vec![
-            chain(NO_ENDPOINTS, vec![Rule::always(Action::Reject)]),
-            chain(NODE_NO_ENDPOINTS, vec![own, Rule::always(Action::Reject)]),
+            chain(NO_ENDPOINTS, self.reject(None)),
+            chain(NODE_NO_ENDPOINTS, self.reject(Some(own))),
             chain(
                 "refused",
                 vec![Rule::always(vmap(VIP, SetId::RefusedServices)), unused_port],
@@ -279,6 +283,38 @@ impl Skeleton<'_> {
                 service_cidrs.iter().map(unallocated).collect(),
             ),
         ]
+    }
+
+    /// Rejects. A packet in the midst of a connection is one whose entry was deleted, if that is
+    /// done at all: ICMP would not end it.
+    fn reject(&self, first: Option<Rule>) -> Vec<Rule> {
+        let reset = self.options.reset_stale_tcp.then(balance::reset);
+        let reject = Rule::always(Action::Reject);
+        first.into_iter().chain(reset).chain([reject]).collect()
+    }
+
+    /// Drops what an endpoint or a client sends that can't be translated, as nobody could make
+    /// anything of it but reset a connection that is well (kubernetes#74839).
+    fn invalid(&self) -> Vec<ChainSpec> {
+        if !self.options.drop_invalid {
+            return Vec::new();
+        }
+        let of_endpoint = [Field::Source, Field::Protocol, Field::SourcePort];
+        let drop = |key: &[Field], set| Rule::when([in_set(key, set)], Action::Drop);
+        let base = Base {
+            hook: Hook::Forward,
+            priority: FILTER,
+        };
+        let forward = ChainSpec {
+            name: "forward".into(),
+            base: Some(base),
+            rules: vec![Rule::when([Match::Invalid], Action::Jump("invalid".into()))],
+        };
+        let rules = vec![
+            drop(&of_endpoint, SetId::Backends),
+            drop(&[Field::Destination], SetId::ServiceAddresses),
+        ];
+        vec![chain("invalid", rules), forward]
     }
 
     /// What happens to translated connections on their way out: sticky clients are remembered,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What outlives a change in the kernel and has to be cleared away: conntrack entries of UDP and
-//! SCTP, and remembered clients, that point to endpoints which are gone.
+//! What outlives a change in the kernel and has to be cleared away: conntrack entries, and
+//! remembered clients, that point to endpoints which are gone. docs/connections.md says what
+//! becomes of whom.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -8,20 +9,24 @@ use std::sync::Arc;
 
 use super::balance;
 use super::contribution::{Contribution, PortPlan};
-use super::nft::SetName;
-use crate::model::{Protocol, Target};
+use super::frontend::Frontend;
+use super::nft::element::KeyPart;
+use super::nft::{Key, SetId, SetName};
+use crate::model::{IpFamily, Protocol, Target};
 
 /// Connections through a frontend are stale unless they go to one of the live endpoints.
-/// That includes connections that began before the frontend existed and were never translated.
+/// That includes connections that began before the frontend existed and were never translated;
+/// but in TCP those go to a program that answers, and are not meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StaleFlows {
-    /// UDP or SCTP; TCP ends by itself.
+    /// TCP ends by itself, so it is among these only where `--reset-stale-tcp` asks for it.
     pub protocol: Protocol,
     /// The frontend's address; none for a NodePort, which any local address may have been.
     pub address: Option<IpAddr>,
     /// The frontend's port.
     pub port: u16,
-    /// Endpoints that connections may stay with.
+    /// Endpoints that connections may stay with. In UDP and SCTP those that serve; in TCP all that
+    /// there are, since one that takes no new connections may still end its old ones in peace.
     pub live: Arc<BTreeSet<Target>>,
 }
 
@@ -78,11 +83,79 @@ pub fn flows(old: &Contribution, new: &Contribution) -> Vec<StaleFlows> {
     stale
 }
 
-fn flow(
-    port: &PortPlan,
-    frontend: &super::frontend::Frontend,
-    live: Arc<BTreeSet<Target>>,
-) -> StaleFlows {
+/// The TCP connections that may have lost their endpoint when `old` became `new`. A Service or
+/// frontend that goes is no reason: its endpoints may be well.
+pub fn connections(old: &Contribution, new: &Contribution) -> Vec<StaleFlows> {
+    let left = |port: &&PortPlan| {
+        let before = same_port(old, port).and_then(|b| b.present.as_ref());
+        let now = port.present.as_ref();
+        before.is_some_and(|b| now.is_some_and(|n| !b.is_subset(n)))
+    };
+    of_frontends(new.ports.iter().filter(left))
+}
+
+/// All TCP connections of a contribution, for a start: an endpoint may have gone unseen.
+pub fn all_connections(contribution: &Contribution) -> Vec<StaleFlows> {
+    of_frontends(contribution.ports.iter())
+}
+
+/// The connections through all frontends of these ports that know their endpoints.
+fn of_frontends<'a>(ports: impl Iterator<Item = &'a PortPlan>) -> Vec<StaleFlows> {
+    ports
+        .filter_map(|port| Some((port, port.present.as_ref()?)))
+        .flat_map(|(port, present)| {
+            let of = |frontend| flow(port, frontend, present.clone());
+            port.frontends.iter().map(of)
+        })
+        .collect()
+}
+
+/// The UDP and SCTP flows of frontends that an earlier process served, by the keys of endpoints
+/// that it has left in the kernel, and that nobody serves `now`.
+pub fn abandoned<'a>(
+    held: impl IntoIterator<Item = &'a (SetId, Key)>,
+    family: IpFamily,
+    now: impl IntoIterator<Item = &'a Contribution>,
+) -> Vec<StaleFlows> {
+    let mut left: BTreeSet<_> = held
+        .into_iter()
+        .filter_map(|(set, key)| served(*set, key, family))
+        .collect();
+    if left.is_empty() {
+        return Vec::new();
+    }
+    for frontend in now
+        .into_iter()
+        .flat_map(|c| &c.ports)
+        .flat_map(|p| &p.frontends)
+    {
+        left.remove(&(frontend.protocol, frontend.address, frontend.port));
+    }
+    let flow = |(protocol, address, port)| StaleFlows {
+        protocol,
+        address,
+        port,
+        live: Arc::default(),
+    };
+    left.into_iter().map(flow).collect()
+}
+
+/// The frontend of a key of an endpoint map, unless it is TCP.
+fn served(set: SetId, key: &Key, family: IpFamily) -> Option<(Protocol, Option<IpAddr>, u16)> {
+    let parts = key.parts(&set.spec().key, family);
+    let (address, rest) = match parts.split_first()? {
+        (KeyPart::Address(address), rest) => (Some(*address), rest),
+        _ => (None, parts.as_slice()),
+    };
+    let [KeyPart::Protocol(number), KeyPart::Port(port), ..] = rest else {
+        return None;
+    };
+    let protocol = Protocol::ALL.into_iter().find(|p| p.number() == *number);
+    let protocol = protocol.filter(|p| *p != Protocol::Tcp)?;
+    Some((protocol, address, *port))
+}
+
+fn flow(port: &PortPlan, frontend: &Frontend, live: Arc<BTreeSet<Target>>) -> StaleFlows {
     StaleFlows {
         protocol: port.protocol,
         address: frontend.address,

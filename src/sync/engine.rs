@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::table::Table;
+use super::table::{Figures, Table};
 use crate::backend::{Error, Nftables, Sent};
 use crate::model::{Changes, Event, IpFamily, ServiceName, State, select};
 use crate::plan::Options;
@@ -34,7 +34,9 @@ pub struct Committed {
     /// Sticky clients that were let go because their endpoint went.
     pub clients_forgotten: usize,
     /// Why some clients could not be let go. The next commit tries again.
-    pub left_behind: Vec<Error>,
+    pub left_behind: Vec<(IpFamily, Error)>,
+    /// For each family, what metrics want to know of it.
+    pub figures: Vec<(IpFamily, Figures)>,
 }
 
 impl Committed {
@@ -75,8 +77,28 @@ impl<K: Nftables> Engine<K> {
 
     /// Takes in an event. Nothing reaches the kernel before the next commit.
     pub fn observe(&mut self, event: Event) {
+        self.take_in(event);
+    }
+
+    /// The same; returns whether the event changes anything.
+    pub fn take_in(&mut self, event: Event) -> bool {
         let changes = self.state.apply(event);
+        let changed = !changes.is_empty();
         self.pending.merge(changes);
+        changed
+    }
+
+    /// Changes the options of the rules: everything is planned anew by the next commit, which
+    /// writes only what differs.
+    pub fn set_options(&mut self, options: Options) {
+        if self.options != options {
+            self.options = options;
+            self.pending.merge(Changes {
+                everything: true,
+                node: true,
+                ..Changes::default()
+            });
+        }
     }
 
     /// Whether a commit has something to do: never before everything has been listed.
@@ -99,6 +121,7 @@ impl<K: Nftables> Engine<K> {
                 Ok(sent) => done.families.push((family, Ok(sent), begun.elapsed())),
                 Err(error) => done.families.push((family, Err(error), begun.elapsed())),
             }
+            done.figures.push((family, table.take_figures()));
         }
         if done.failed() {
             return done;
@@ -117,7 +140,7 @@ impl<K: Nftables> Engine<K> {
                 match table.forget(&map, &live, &mut self.kernel) {
                     Ok(count) => done.clients_forgotten += count,
                     Err(error) => {
-                        done.left_behind.push(error);
+                        done.left_behind.push((table.family(), error));
                         table.forget_later(map, live);
                     }
                 }

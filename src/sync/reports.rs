@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use tracing::{info, warn};
 
+use super::tally::Tally;
 use crate::model::{Event, ObjectRef, ServiceName, State};
 use crate::observe::events::{ADDRESS_CONFLICT, FIELDS_SKIPPED, Notice, Recorder};
 use crate::plan::{Detector, NodePortAddresses, Options};
@@ -19,6 +20,8 @@ pub struct Reports {
     sources: HashMap<String, String>,
     /// Of the own Node.
     lacks: Option<(&'static str, &'static str)>,
+    /// How many of them there are.
+    pub tally: Tally,
 }
 
 /// Remembers the new reasons. True if they are new, so that they have to be said.
@@ -54,6 +57,8 @@ impl Reports {
         if event.skipped().is_empty() && !self.skipped.contains_key(&object) {
             return;
         }
+        let known = self.skipped.get(&object).map_or(&[][..], Vec::as_slice);
+        self.tally.replace(object.kind, known, event.skipped());
         if changed(&mut self.skipped, object.clone(), event.skipped()) {
             for reason in event.skipped() {
                 warn!(%object, "skipped: {reason}");
@@ -103,6 +108,8 @@ impl Reports {
             .service(name)
             .map(|s| state.disputes(s))
             .unwrap_or_default();
+        let known = self.disputes.get(name).map_or(&[][..], Vec::as_slice);
+        self.tally.replace("Service", known, &lost);
         if changed(&mut self.disputes, name.clone(), &lost) {
             for reason in &lost {
                 warn!(object = %format!("Service {name}"), "skipped: {reason}");

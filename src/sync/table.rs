@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use crate::backend::{Error, Nftables, Sent};
 use crate::model::{Changes, IpFamily, ServiceName, State, Target};
@@ -25,6 +26,20 @@ pub struct Table {
     inherited: Option<HashMap<(SetId, Key), Target>>,
     /// What the last commits left to be cleared away.
     stale: Stale,
+    /// Whether a commit of ours has succeeded, so that what is missing was removed by others.
+    written: bool,
+    figures: Figures,
+}
+
+/// What metrics want to know of a commit, well or not.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Figures {
+    /// All Services were planned, or the kernel was read.
+    pub full: bool,
+    /// Time in the kernel, to the acknowledgement.
+    pub kernel: Duration,
+    /// Whether others had deleted or altered the table since our last commit.
+    pub drifted: bool,
 }
 
 /// Leftovers of commits.
@@ -45,7 +60,14 @@ impl Table {
             in_step: false,
             inherited: None,
             stale: Stale::default(),
+            written: false,
+            figures: Figures::default(),
         }
+    }
+
+    /// What the last commit was like.
+    pub fn take_figures(&mut self) -> Figures {
+        std::mem::take(&mut self.figures)
     }
 
     /// The family.
@@ -67,6 +89,7 @@ impl Table {
         changes: &Changes,
         kernel: &mut dyn Nftables,
     ) -> Result<Sent, Error> {
+        self.figures.full = changes.everything || !self.in_step;
         if self.inherited.is_none() {
             self.inherited = Some(inherit(kernel, self.family)?);
         }
@@ -75,14 +98,27 @@ impl Table {
             return Ok(Sent::default());
         }
         let result = match std::mem::replace(&mut self.in_step, false) {
-            true => send(change.into_transaction().commits(), self.family, kernel),
+            true => {
+                let commits = change.into_transaction().commits();
+                send(commits, self.family, kernel, &mut self.figures.kernel)
+            }
             false => self.resync(kernel),
         };
         self.in_step = result.is_ok();
+        self.figures.drifted &= self.in_step;
         if self.in_step {
-            self.inherited = Some(HashMap::new());
+            self.written = true;
+            self.leave_behind();
         }
         result
+    }
+
+    /// Ends the flows of frontends that only an earlier process knew.
+    fn leave_behind(&mut self) {
+        let held = self.inherited.replace(HashMap::new()).unwrap_or_default();
+        let now = self.ledger.contributions().map(|(_, c)| c);
+        let abandoned = stale::abandoned(held.keys(), self.family, now);
+        self.stale.flows.extend(abandoned);
     }
 
     /// Plans what changed and notes it in the ledger.
@@ -133,14 +169,17 @@ impl Table {
         };
         let none = Contribution::default();
         let known = self.ledger.get(&owner);
-        self.stale
-            .flows
-            .extend(stale::flows(known.unwrap_or(&none), &planned));
-        let clients = match known {
-            // Who knows what an earlier process has left.
-            None if !self.in_step => stale::all_clients(&planned),
-            known => stale::clients(known.unwrap_or(&none), &planned),
+        let old = known.unwrap_or(&none);
+        let mut flows = stale::flows(old, &planned);
+        // Who knows what an earlier process has left.
+        let clients = if known.is_none() && !self.in_step {
+            flows.extend(stale::all_connections(&planned));
+            stale::all_clients(&planned)
+        } else {
+            flows.extend(stale::connections(old, &planned));
+            stale::clients(old, &planned)
         };
+        self.stale.flows.extend(flows);
         let clients = clients
             .into_iter()
             .map(|StaleClients { map, live }| (map, live));
@@ -162,12 +201,21 @@ impl Table {
     }
 
     /// Leads from whatever the kernel holds to the ledger's sum.
-    fn resync(&self, kernel: &mut dyn Nftables) -> Result<Sent, Error> {
+    fn resync(&mut self, kernel: &mut dyn Nftables) -> Result<Sent, Error> {
+        let took = &mut self.figures.kernel;
         let Some(found) = kernel.read_table(self.family)? else {
-            return send(resync::from_nothing(&self.ledger), self.family, kernel);
+            self.figures.drifted = self.written;
+            return send(
+                resync::from_nothing(&self.ledger),
+                self.family,
+                kernel,
+                took,
+            );
         };
         let Some(mut change) = resync::structure(&self.ledger, &found, self.family) else {
-            return kernel.commit(self.family, &resync::replacement(&self.ledger));
+            self.figures.drifted = self.written;
+            let replacement = [resync::replacement(&self.ledger)];
+            return send(replacement, self.family, kernel, took);
         };
         for set in SetId::ALL {
             let elements = kernel.read_elements(self.family, set)?;
@@ -177,6 +225,7 @@ impl Table {
             resync::commits(change.into_transaction()),
             self.family,
             kernel,
+            took,
         )
     }
 
@@ -216,15 +265,19 @@ impl Table {
     }
 }
 
-/// Commits one after the other.
+/// Commits one after the other, and adds up the time that the kernel took.
 fn send(
     commits: impl IntoIterator<Item = Vec<Op>>,
     family: IpFamily,
     kernel: &mut dyn Nftables,
+    took: &mut Duration,
 ) -> Result<Sent, Error> {
     let mut sent = Sent::default();
     for ops in commits {
-        sent += kernel.commit(family, &ops)?;
+        let begun = Instant::now();
+        let result = kernel.commit(family, &ops);
+        *took += begun.elapsed();
+        sent += result?;
     }
     Ok(sent)
 }

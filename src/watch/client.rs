@@ -2,20 +2,21 @@
 //! The way to the API server.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use hyper::Uri;
+use hyper::body::Incoming;
 use hyper::header::{HeaderValue, USER_AGENT};
+use hyper::{Request, Response, Uri};
 use hyper_util::client::legacy::Client as HttpClient;
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::{Connect, HttpConnector};
 use hyper_util::rt::TokioExecutor;
-use kube::client::{ClientBuilder, ConfigExt};
+use kube::client::{Body, ClientBuilder, ConfigExt};
 use kube::config::{AuthInfo, InClusterError, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 use tower::timeout::TimeoutLayer;
-use tower::{BoxError, ServiceBuilder};
+use tower::{BoxError, Service, ServiceBuilder};
 
-use super::Error;
+use super::{Error, Meters};
 
 /// The most time for the TCP and the TLS handshake together (client-go: 30 s and 10 s).
 pub(super) const CONNECT: Duration = Duration::from_secs(10);
@@ -40,12 +41,16 @@ const PROBE: Duration = Duration::from_secs(15);
 ///
 /// # Errors
 /// In one line, naming the file.
-pub async fn client(kubeconfig: Option<&Path>, server: Option<&str>) -> Result<Client, Error> {
+pub async fn client(
+    kubeconfig: Option<&Path>,
+    server: Option<&str>,
+    meters: &Meters,
+) -> Result<Client, Error> {
     let server = server.map(url).transpose()?;
     let Some(path) = kubeconfig else {
         let failed = |e: &dyn std::error::Error| Error::InCluster(one_line(e));
         let config = in_cluster(server).map_err(|e| failed(&e))?;
-        return connect(config).map_err(|e| failed(&*e));
+        return connect(config, meters).map_err(|e| failed(&*e));
     };
     let failed = |reason| Error::Kubeconfig {
         path: path.to_owned(),
@@ -62,7 +67,7 @@ pub async fn client(kubeconfig: Option<&Path>, server: Option<&str>) -> Result<C
         let reason = format!("the proxy {proxy}, of proxy-url or HTTPS_PROXY, can't be used");
         return Err(failed(reason));
     }
-    connect(config).map_err(|e| failed(one_line(&*e)))
+    connect(config, meters).map_err(|e| failed(one_line(&*e)))
 }
 
 /// What comes without a scheme parses as a URL, and then fails at each request.
@@ -116,7 +121,7 @@ fn trim_token(user: &mut AuthInfo) {
 /// Like the client that kube makes of a configuration, but for three things: it notices a server
 /// that is gone without a word; it retries nothing by itself, as a watch has its own pauses, and
 /// kube's retries are silent for minutes; and it logs no error, as its caller reports them.
-fn connect(mut config: Config) -> Result<Client, BoxError> {
+fn connect(mut config: Config, meters: &Meters) -> Result<Client, BoxError> {
     let agent = HeaderValue::from_static(concat!("ferrule/", env!("CARGO_PKG_VERSION")));
     config.headers.push((USER_AGENT, agent));
     let auth = config.auth_layer()?;
@@ -138,8 +143,34 @@ fn connect(mut config: Config) -> Result<Client, BoxError> {
         .option_layer(auth)
         .layer(config.extra_headers_layer()?)
         .map_err(BoxError::from)
-        .service(http);
+        .service(counted(http, meters.clone()));
     Ok(ClientBuilder::new(service, config.default_namespace).build())
+}
+
+/// Counts the requests of a client. Nearest to the connection, so that the URI is whole.
+fn counted<C>(
+    http: HttpClient<C, Body>,
+    meters: Meters,
+) -> impl Service<
+    Request<Body>,
+    Response = Response<Incoming>,
+    Error = hyper_util::client::legacy::Error,
+    Future: Send,
+> + Clone
+where
+    C: Connect + Clone + Send + Sync + 'static,
+{
+    tower::service_fn(move |request: Request<Body>| {
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        let (begun, meters) = (Instant::now(), meters.clone());
+        let answer = http.request(request);
+        async move {
+            let answer = answer.await;
+            let code = answer.as_ref().ok().map(|a| a.status().as_u16());
+            meters.request(method.as_str(), &uri, code, begun.elapsed());
+            answer
+        }
+    })
 }
 
 /// The certificate authority file of the current context, unless the data is in the kubeconfig.
@@ -195,7 +226,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("temporary directory");
         let path = dir.path().join("config");
         std::fs::write(&path, text).expect("file written");
-        let error = client(Some(&path), None)
+        let error = client(Some(&path), None, &Meters::default())
             .await
             .err()
             .expect("an error")
@@ -233,10 +264,14 @@ users:
             missing.contains("ca.crt") && missing.contains("No such file"),
             "{missing}"
         );
-        let none = client(Some(Path::new("/nonexistent/config")), None)
-            .await
-            .err()
-            .expect("an error");
+        let none = client(
+            Some(Path::new("/nonexistent/config")),
+            None,
+            &Meters::default(),
+        )
+        .await
+        .err()
+        .expect("an error");
         assert_eq!(
             none.to_string(),
             "kubeconfig /nonexistent/config: No such file or directory (os error 2)"
@@ -248,19 +283,23 @@ users:
         let dir = tempfile::tempdir().expect("temporary directory");
         let path = dir.path().join("config");
         std::fs::write(&path, PROXY.replace("certificate-authority: CA, ", "")).expect("written");
-        let missing = client(Some(&path), None)
+        let missing = client(Some(&path), None, &Meters::default())
             .await
             .err()
             .expect("no token file yet")
             .to_string();
         assert!(missing.contains("token"), "{missing}");
         std::fs::write(dir.path().join("token"), "secret").expect("file written");
-        client(Some(&path), None).await.expect("a client");
+        client(Some(&path), None, &Meters::default())
+            .await
+            .expect("a client");
     }
 
     #[tokio::test]
     async fn a_server_needs_a_scheme() {
-        let given = client(None, Some("192.0.2.9:6443")).await.err();
+        let given = client(None, Some("192.0.2.9:6443"), &Meters::default())
+            .await
+            .err();
         let given = given.expect("an error").to_string();
         assert_eq!(given, "--master \"192.0.2.9:6443\" is not a URL");
         let file = PROXY.replace("certificate-authority: CA, ", "");

@@ -9,6 +9,7 @@
 //! | [`addresses`] | reads the addresses of this network namespace, and again when they change |
 //! | [`wire`] | the shape of the objects, as far as they matter |
 //! | [`convert`] | judges an object field by field: what is unusable is skipped, with the reason |
+//! | [`meters`] | counts requests and failed watches, for metrics |
 //! | [`known`] | what has been announced, to find what vanished while nobody watched |
 
 pub mod addresses;
@@ -17,10 +18,12 @@ pub mod cluster;
 pub mod convert;
 pub mod known;
 pub mod manifests;
+pub mod meters;
 pub mod wire;
 
 pub use client::client;
 pub use kube::Client;
+pub use meters::Meters;
 
 use std::path::PathBuf;
 

@@ -48,6 +48,17 @@ impl Namespace {
         Ok(Self { name, fd })
     }
 
+    /// A second handle of the same namespace.
+    ///
+    /// # Errors
+    /// If there can be no further file descriptor.
+    pub fn try_clone(&self) -> Result<Self> {
+        Ok(Self {
+            name: self.name.clone(),
+            fd: self.fd.try_clone()?,
+        })
+    }
+
     /// Name for messages.
     pub fn name(&self) -> &str {
         &self.name

@@ -5,8 +5,12 @@ mod affinity;
 mod foreign;
 mod forward;
 mod health;
+mod held;
+mod invalid;
 mod lifecycle;
 mod localhost;
+pub mod takeover;
+mod tcp;
 mod udp;
 
 use std::net::{IpAddr, SocketAddr};
@@ -47,6 +51,12 @@ pub fn scenarios() -> Vec<Scenario> {
         of("udp: a flow is older than its Service", udp::older),
         of("udp: the endpoint of a flow goes", udp::stale),
         of("udp: the port of an endpoint changes", udp::moved),
+        of("udp: a frontend goes", udp::frontend_goes),
+        of("udp: affinity and policy Local", udp::variants),
+        of("udp: an agent was away", udp::away),
+        of("tcp: connections are left alone", tcp::left_alone),
+        of("tcp: connections are reset on request", tcp::reset),
+        of("tcp: invalid packets", invalid::dropped),
         of("health check NodePort", health::answers),
         of(
             "another agent's DNAT wins over our refusals",
@@ -60,6 +70,22 @@ pub fn scenarios() -> Vec<Scenario> {
         of("endpoints come and go under load", lifecycle::churn),
         of("a Service goes and comes again", lifecycle::recreated),
         of("stop, start, cleanup", lifecycle::stop_start),
+        of(
+            "takeover: from kube-proxy's nftables mode, and back",
+            takeover::from_nftables,
+        ),
+        of(
+            "takeover: from kube-proxy's iptables mode, and back",
+            takeover::from_iptables,
+        ),
+        of(
+            "takeover: iptables-legacy, which stays for now",
+            takeover::from_legacy,
+        ),
+        of(
+            "takeover: in the wrong order, clients notice",
+            takeover::wrong_order,
+        ),
     ]
 }
 

@@ -10,6 +10,7 @@ use ferrule::model::{IpFamily, Protocol};
 
 use super::{apply, at, clear};
 use crate::case::{From, host, outside, pod};
+use crate::cases::cluster_cidr_flags;
 use crate::client::{Answer, Attempt, UdpFlow};
 use crate::cluster::Cluster;
 use crate::netns;
@@ -99,6 +100,21 @@ impl Flow {
         }
     }
 
+    /// Sends until nobody answers.
+    fn must_be_lost(&mut self) -> Result<()> {
+        let begun = Instant::now();
+        loop {
+            match self.flow.ask(Duration::from_millis(100))? {
+                Answer::Timeout | Answer::Refused(_) => return Ok(()),
+                _ if begun.elapsed() < LIMIT => {}
+                answer => bail!(
+                    "{}: {answer}, for {LIMIT:?}; nobody should answer",
+                    self.what
+                ),
+            }
+        }
+    }
+
     fn answered_by(&mut self) -> Result<String> {
         match self.flow.ask(Duration::from_secs(1))? {
             Answer::From { endpoint, .. } => Ok(endpoint),
@@ -164,5 +180,89 @@ pub(super) fn moved(cluster: &mut Cluster) -> Result<()> {
     flows
         .iter_mut()
         .try_for_each(|f| f.must_reach(&["1a"], 8081))?;
+    clear(cluster)
+}
+
+/// Addresses go, one after the other, then the Service. Who uses one that is left notices nothing;
+/// a flow to one that is gone is not answered any more, though its endpoint is well.
+pub(super) fn frontend_goes(cluster: &mut Cluster) -> Result<()> {
+    let full = echo(923, &[ready("1a")]);
+    apply(cluster, std::slice::from_ref(&full))?;
+    let mut flows = flows(cluster, &full)?;
+    let plain = Service {
+        external: false,
+        ..full.clone()
+    };
+    let node_port = plain.clone().kind(Kind::NodePort);
+    let inside = plain.clone().kind(Kind::ClusterIp);
+    let steps = [
+        (vec![full], ""),
+        (vec![plain], "externalIP"),
+        (vec![node_port], "load balancer"),
+        (vec![inside], "NodePort"),
+        (vec![], "ClusterIP"),
+    ];
+    for (services, gone) in steps {
+        apply(cluster, &services)?;
+        let (lost, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut flows)
+            .into_iter()
+            .partition(|f| f.what.contains(&format!("to {gone} ")));
+        for mut flow in lost {
+            flow.must_be_lost()?;
+        }
+        flows = kept;
+        for flow in &mut flows {
+            let who = flow.answered_by()?;
+            ensure!(who == "1a", "{}: {who}", flow.what);
+        }
+    }
+    clear(cluster)
+}
+
+/// An endpoint goes, of sticky Services and of those that prefer local ones.
+pub(super) fn variants(cluster: &mut Cluster) -> Result<()> {
+    let variants: [fn(Service) -> Service; 3] = [
+        |s| s.sticky(600),
+        Service::external_local,
+        Service::internal_local,
+    ];
+    for (variant, id) in variants.into_iter().zip(924..) {
+        let service = |endpoints: &[Endpoint]| variant(echo(id, endpoints));
+        apply(cluster, &[service(&[ready("1a")])])?;
+        let mut flows = flows(cluster, &service(&[]))?;
+        flows
+            .iter_mut()
+            .try_for_each(|f| f.must_reach(&["1a"], 8080))?;
+        apply(cluster, &[service(&[ready("1b")])])?;
+        flows
+            .iter_mut()
+            .try_for_each(|f| f.must_reach(&["1b"], 8080))?;
+    }
+    clear(cluster)
+}
+
+/// While the agent of node 1 is away an endpoint goes, and a whole Service.
+pub(super) fn away(cluster: &mut Cluster) -> Result<()> {
+    let stays = |pod| echo(928, &[ready(pod)]);
+    let goes = Service {
+        name: "goes",
+        ..echo(929, &[ready("1a")])
+    };
+    apply(cluster, &[stays("1a"), goes.clone()])?;
+    let mut kept = flows(cluster, &stays("1a"))?;
+    let mut lost = flows(cluster, &goes)?;
+    for flow in kept.iter_mut().chain(&mut lost) {
+        flow.must_reach(&["1a"], 8080)?;
+    }
+    cluster.stop_agent(1)?;
+    cluster.write_services("scenario", &[stays("2a")])?;
+    for flow in kept.iter_mut().chain(&mut lost) {
+        ensure!(flow.answered_by()? == "1a", "{}: too early", flow.what);
+    }
+    cluster.start_agent(1, &cluster_cidr_flags())?;
+    cluster.settle()?;
+    kept.iter_mut()
+        .try_for_each(|f| f.must_reach(&["2a"], 8080))?;
+    lost.iter_mut().try_for_each(Flow::must_be_lost)?;
     clear(cluster)
 }

@@ -75,8 +75,8 @@ fn look_through() {
     let mut conntrack = Conntrack::new().unwrap();
     let mut time = |what: &str, flows: &[StaleFlows]| {
         let start = Instant::now();
-        let deleted = conntrack.delete_stale(IpFamily::V4, flows).unwrap();
-        eprintln!("{what}: {deleted} deleted in {:?}", start.elapsed());
+        let ended = conntrack.delete_stale(IpFamily::V4, flows).unwrap();
+        eprintln!("{what}: {ended:?} in {:?}", start.elapsed());
     };
     let frontends = |ports: u16, n: u8, live: &[&str]| -> Vec<StaleFlows> {
         let vip = |i| format!("10.96.0.{}", i * 4 + 100);
@@ -103,4 +103,12 @@ fn look_through() {
     );
     time("1 frontend, all stale", &frontends(1, 1, &[]));
     time("20 frontends, all stale", &frontends(1, 20, &[]));
+    let start: Vec<StaleFlows> = (1..2000)
+        .map(|port| flow(Udp, (Some("10.96.0.8"), port), live))
+        .collect();
+    time("2,000 frontends, as at a start", &start);
+    time(
+        "a frontend of TCP, all stale",
+        &[flow(Tcp, (Some("10.96.0.5"), 53), &[])],
+    );
 }

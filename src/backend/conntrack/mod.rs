@@ -2,31 +2,34 @@
 //! Deletes connection tracking entries that lead where a service no longer leads.
 //!
 //! A NAT rule sees only the first packet of a flow; what it decided stays in the flow's entry for
-//! as long as packets keep it alive. TCP peers notice when their endpoint is gone, and open a new
-//! connection. A UDP client does not: it would talk into the void for ever. The same holds for a
-//! flow that began before its service existed, and so was never translated at all.
+//! as long as packets keep it alive. A UDP client would talk into the void for ever. The same holds
+//! for a flow that began before its service existed, and so was never translated at all.
+//!
+//! TCP is only touched where the plan says so. Its clients learn from a reset: those on this host
+//! at once, by the end of their socket; others when they send, by a rule that resets what is in the
+//! midst of a connection without an entry.
 
+mod sockets;
 mod stale;
-
-use std::net::IpAddr;
 
 use nix::libc;
 
+use self::sockets::Sockets;
 use self::stale::{Filter, Stale};
 use super::Error;
 use super::netlink::{Attrs, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, Socket, Writer};
 use crate::model::{IpFamily, Protocol};
+use crate::plan::stale::StaleFlows;
 
-/// The entries of one frontend that are stale: all but those that lead to a live endpoint.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StaleFlows {
-    /// UDP or SCTP. TCP is never touched.
-    pub protocol: Protocol,
-    /// What clients send to: address and port. No address stands for every address of this host's
-    /// interfaces but loopback ones: a NodePort.
-    pub frontend: (Option<IpAddr>, u16),
-    /// Endpoints that still serve, address and port after translation.
-    pub live: Vec<(IpAddr, u16)>,
+/// What a clean-up did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Ended {
+    /// Walks through the kernel's table: 0 if no flow was of the family.
+    pub walks: usize,
+    /// Entries deleted.
+    pub entries: usize,
+    /// Sockets of this host that were ended.
+    pub sockets: usize,
 }
 
 /// Connection tracking of the network namespace that it was opened in.
@@ -36,6 +39,7 @@ pub struct Conntrack {
     /// Deletes while the other one is still reading, so that nothing piles up.
     deleter: Socket,
     batch: Writer,
+    sockets: Sockets,
 }
 
 /// Entries deleted in one go: each causes an answer, and all must fit into the receive buffer.
@@ -61,25 +65,29 @@ impl Conntrack {
             reader,
             deleter,
             batch: Writer::new(),
+            sockets: Sockets::new()?,
         })
     }
 
-    /// Deletes the stale entries of one family and returns how many there were. An entry is stale
-    /// if it was addressed to one of the frontends and the replies do not come from an endpoint
-    /// that is live there; of an entry that was never translated, replies come from the frontend
-    /// itself. Entries in other zones than the default one belong to somebody else.
+    /// Deletes the stale entries of one family. An entry is stale if it was addressed to one of the
+    /// frontends and the replies do not come from an endpoint that is live there; of an entry that
+    /// was never translated, replies come from the frontend itself (in TCP such a one stays).
+    /// A frontend without an address is a NodePort: every address of this host's interfaces but
+    /// loopback ones. Entries in other zones than the default one belong to somebody else.
     ///
     /// # Errors
     /// Those of the kernel. What was deleted by then stays deleted; it does no harm to try again.
-    pub fn delete_stale(&mut self, family: IpFamily, flows: &[StaleFlows]) -> Result<usize, Error> {
-        let mut deleted = 0;
-        for protocol in [Protocol::Udp, Protocol::Sctp] {
+    pub fn delete_stale(&mut self, family: IpFamily, flows: &[StaleFlows]) -> Result<Ended, Error> {
+        let mut ended = Ended::default();
+        for protocol in Protocol::ALL {
             let stale = Stale::new(family, flows.iter().filter(|f| f.protocol == protocol))?;
             for filter in stale.filters(family, protocol) {
-                deleted += self.walk(family, filter, &stale)?;
+                ended.walks += 1;
+                ended.entries += self.walk(family, filter, &stale)?;
             }
         }
-        Ok(deleted)
+        ended.sockets = self.sockets.take_ended()?;
+        Ok(ended)
     }
 
     fn walk(&mut self, family: IpFamily, filter: Filter, stale: &Stale) -> Result<usize, Error> {
@@ -87,6 +95,7 @@ impl Conntrack {
             reader,
             deleter,
             batch,
+            sockets,
         } = self;
         let mut request = Writer::new();
         request.message(IPCTNL_MSG_CT_GET, NLM_F_REQUEST | NLM_F_DUMP, 1, |w| {
@@ -102,10 +111,15 @@ impl Conntrack {
         };
         let read = reader.dump(request.as_bytes(), |_, payload| {
             let entry = Attrs::new(payload.get(4..).unwrap_or_default());
-            if entry.get(CTA_ZONE).is_none() && stale.contains(&entry, filter.protocol) {
+            let found = stale.find(&entry, filter.protocol);
+            if let Some(tuple) = found.filter(|_| entry.get(CTA_ZONE).is_none()) {
+                if stale.is_own_connection(&tuple) {
+                    sockets.end(family, &tuple);
+                }
                 deletion.add(&entry);
             }
         });
+        sockets.send();
         let deleted = deletion.finish();
         read.map_err(|e| e.about("read", "conntrack entries"))?;
         deleted
@@ -179,4 +193,4 @@ fn number(family: IpFamily) -> u8 {
 #[cfg(test)]
 mod measure;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

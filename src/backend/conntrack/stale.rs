@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Which entries are stale, and how to have the kernel leave out most of the others.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 
-use super::{CTA_TUPLE_ORIG, CTA_TUPLE_REPLY, StaleFlows};
+use super::{CTA_TUPLE_ORIG, CTA_TUPLE_REPLY};
 use crate::backend::Error;
 use crate::backend::netlink::{Attrs, Writer, be16};
-use crate::model::{IpFamily, Protocol};
+use crate::model::{IpFamily, Protocol, Target};
 use crate::plan::nft::element::address_from;
+use crate::plan::stale::StaleFlows;
 
 /// More ports of a protocol than this are looked for in one walk through all the protocol's
 /// entries; up to this many, in one walk each that passes on only what has the port. Measured, of
@@ -37,13 +38,11 @@ const FILTER_DESTINATION_PORT: u32 = 1 << 5;
 
 /// Where clients send to; no address: a NodePort.
 type Frontend = (Option<IpAddr>, u16);
-/// Where packets are translated to.
-type Target = (IpAddr, u16);
 
 /// What is stale of one family and protocol.
 pub(super) struct Stale<'a> {
-    live: HashMap<Frontend, HashSet<&'a Target>>,
-    /// Addresses of this host; only read if a frontend is a NodePort.
+    live: HashMap<Frontend, &'a BTreeSet<Target>>,
+    /// Addresses of this host; only read for NodePorts and for TCP.
     local: HashSet<IpAddr>,
 }
 
@@ -52,19 +51,19 @@ impl<'a> Stale<'a> {
         family: IpFamily,
         flows: impl Iterator<Item = &'a StaleFlows>,
     ) -> Result<Self, Error> {
-        let mut live: HashMap<_, HashSet<_>> = HashMap::new();
-        for flow in flows.filter(|f| f.frontend.0.is_none_or(|a| IpFamily::of(a) == family)) {
-            live.entry(flow.frontend).or_default().extend(&flow.live);
+        let mut stale = Self {
+            live: HashMap::new(),
+            local: HashSet::new(),
+        };
+        let mut locals = false;
+        for flow in flows.filter(|f| f.address.is_none_or(|a| IpFamily::of(a) == family)) {
+            stale.live.insert((flow.address, flow.port), &*flow.live);
+            locals |= flow.address.is_none() || flow.protocol == Protocol::Tcp;
         }
-        let nodeports = live.keys().any(|(address, _)| address.is_none());
-        Ok(Self {
-            live,
-            local: if nodeports {
-                local_addresses()?
-            } else {
-                HashSet::new()
-            },
-        })
+        if locals {
+            stale.local = local_addresses()?;
+        }
+        Ok(stale)
     }
 
     /// How the kernel should filter: one walk through its table for each.
@@ -92,15 +91,16 @@ impl<'a> Stale<'a> {
         ports.into_iter().map(filter).collect()
     }
 
-    /// Whether an entry is to be deleted.
-    pub(super) fn contains(&self, entry: &Attrs, protocol: Protocol) -> bool {
+    /// What an entry is about that is to be deleted: nothing if it stays.
+    pub(super) fn find(&self, entry: &Attrs, protocol: Protocol) -> Option<Tuple> {
         let read = |kind| entry.get(kind).and_then(Tuple::read);
-        let (Some(to), Some(from)) = (read(CTA_TUPLE_ORIG), read(CTA_TUPLE_REPLY)) else {
-            return false;
-        };
+        let (to, from) = (read(CTA_TUPLE_ORIG)?, read(CTA_TUPLE_REPLY)?);
         // Kernels before 5.8 do not filter, and none filters SCTP ports.
         if to.protocol != protocol.number() {
-            return false;
+            return None;
+        }
+        if protocol == Protocol::Tcp && from.source == to.destination {
+            return None;
         }
         let (address, port) = to.destination;
         let live = self.live.get(&(Some(address), port)).or_else(|| {
@@ -108,7 +108,14 @@ impl<'a> Stale<'a> {
                 .get(&(None, port))
                 .filter(|_| self.local.contains(&address))
         });
-        live.is_some_and(|live| !live.contains(&from.source))
+        let (address, port) = from.source;
+        let stays = live?.contains(&Target { address, port });
+        (!stays).then_some(to)
+    }
+
+    /// Whether it is a TCP connection that a program of this host has opened.
+    pub(super) fn is_own_connection(&self, tuple: &Tuple) -> bool {
+        tuple.protocol == Protocol::Tcp.number() && self.local.contains(&tuple.source.0)
     }
 }
 

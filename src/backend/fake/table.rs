@@ -438,7 +438,7 @@ fn allowed(action: &Action, hook: Hook) -> bool {
     match action {
         Action::Dnat(..) | Action::DnatTo { .. } => matches!(hook, Hook::Prerouting | Hook::Output),
         Action::Masquerade => hook == Hook::Postrouting,
-        Action::Reject => hook != Hook::Postrouting,
+        Action::Reject | Action::Reset => hook != Hook::Postrouting,
         _ => true,
     }
 }

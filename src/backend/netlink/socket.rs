@@ -4,7 +4,7 @@
 use std::io;
 
 use netlink_sys::SocketAddr;
-use netlink_sys::protocols::NETLINK_NETFILTER;
+use netlink_sys::protocols::{NETLINK_NETFILTER, NETLINK_SOCK_DIAG};
 use nix::libc;
 use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 
@@ -46,8 +46,17 @@ impl Socket {
     /// Opens a socket to netfilter (nf_tables and ctnetlink), with extended acknowledgements.
     /// What may be done with it is checked with each request (`CAP_NET_ADMIN`).
     pub fn netfilter() -> Result<Socket, Error> {
+        Self::open(NETLINK_NETFILTER)
+    }
+
+    /// Opens a socket to the kernel's table of sockets, likewise.
+    pub fn diagnostics() -> Result<Socket, Error> {
+        Self::open(NETLINK_SOCK_DIAG)
+    }
+
+    fn open(protocol: isize) -> Result<Socket, Error> {
         let opened = (|| {
-            let mut inner = netlink_sys::Socket::new(NETLINK_NETFILTER)?;
+            let mut inner = netlink_sys::Socket::new(protocol)?;
             inner.bind_auto()?;
             // Connected, it takes messages from nobody but the kernel.
             inner.connect(&SocketAddr::new(0, 0))?;

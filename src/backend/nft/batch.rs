@@ -336,7 +336,7 @@ fn chain(w: &mut Writer, spec: &ChainSpec) {
     w.attr_str(chain_attr::TABLE, TABLE);
     w.attr_str(chain_attr::NAME, spec.name.as_str());
     let Some(base) = spec.base else { return };
-    w.attr_str(chain_attr::TYPE, "nat");
+    w.attr_str(chain_attr::TYPE, base.hook.chain_type());
     w.attr_be32(chain_attr::POLICY, ACCEPT);
     w.nested(chain_attr::HOOK, |w| {
         w.attr_be32(chain_attr::HOOK_HOOKNUM, base.hook.number());

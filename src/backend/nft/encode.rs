@@ -11,7 +11,7 @@ use super::uapi::{
     numgen, payload, reject,
 };
 use crate::backend::netlink::Writer;
-use crate::model::IpFamily;
+use crate::model::{IpFamily, Protocol};
 use crate::plan::nft::{Action, ChainName, Field, Match, Rule};
 
 /// Longest interface name with its NUL byte (`IFNAMSIZ`).
@@ -43,7 +43,7 @@ pub(super) fn length(field: Field, family: IpFamily) -> usize {
             }
         }
         Field::Protocol => 1,
-        Field::Port | Field::OriginalPort => 2,
+        Field::Port | Field::SourcePort | Field::OriginalPort => 2,
         Field::Random { .. } => 4,
     }
 }
@@ -70,6 +70,10 @@ fn expression(w: &mut Writer, name: &str, body: impl FnOnce(&mut Writer)) {
     });
 }
 
+/// Where in the TCP header the flags are, bytes (RFC 9293).
+const TCP_FLAGS: u32 = 13;
+const TCP_SYN: u8 = 2;
+
 fn condition(w: &mut Writer, m: &Match, family: IpFamily, known_protocols: u32) {
     match m {
         Match::InSet(key, set) => {
@@ -93,6 +97,22 @@ fn condition(w: &mut Writer, m: &Match, family: IpFamily, known_protocols: u32) 
             load(w, Field::Port, family, 0);
             compare(w, false, &port.to_be_bytes());
         }
+        Match::MidStream => {
+            condition(
+                w,
+                &Match::ProtocolIs(Protocol::Tcp),
+                family,
+                known_protocols,
+            );
+            load_payload(w, payload::TRANSPORT_HEADER, TCP_FLAGS, 1, 0);
+            masked(w, &[TCP_SYN]);
+            compare(w, false, &[0]);
+        }
+        Match::Invalid => {
+            load_ct(w, ct::STATE, None, 0);
+            masked(w, &ct::INVALID.to_ne_bytes());
+            compare(w, true, &[0; 4]);
+        }
         Match::KnownProtocol => {
             load(w, Field::Protocol, family, 0);
             expression(w, "lookup", |w| {
@@ -112,6 +132,9 @@ fn action(w: &mut Writer, action: &Action, family: IpFamily) {
         Action::Goto(chain) => verdict(w, data::GOTO, Some(chain)),
         Action::Jump(chain) => verdict(w, data::JUMP, Some(chain)),
         Action::Reject => reject(w, family),
+        Action::Reset => expression(w, "reject", |w| {
+            w.attr_be32(reject::TYPE, reject::TCP_RST);
+        }),
         Action::Dnat(key, map) => {
             load_key(w, key, family, 0);
             look_up(w, map.as_str(), Some(register(0)));
@@ -202,6 +225,7 @@ fn load(w: &mut Writer, field: Field, family: IpFamily, slot: usize) {
             load_payload(w, payload::NETWORK_HEADER, offset, length, slot);
         }
         Field::Port => load_payload(w, payload::TRANSPORT_HEADER, 2, 2, slot),
+        Field::SourcePort => load_payload(w, payload::TRANSPORT_HEADER, 0, 2, slot),
         Field::Protocol => load_meta(w, meta::L4PROTO, slot),
         Field::Random { modulus, offset } => expression(w, "numgen", |w| {
             w.attr_be32(numgen::DREG, register(slot));

@@ -1,165 +1,298 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Base chains of others that forwarded packets pass. Only read, never changed.
+//! Tables of others, as much of them as it takes to remove somebody's chains from them: which
+//! chains there are, and which rule leads to which. What else a rule says is not looked at.
 
-use std::collections::HashSet;
-use std::{fmt, fs, io};
-
-use nix::libc::{NFPROTO_INET, NFPROTO_IPV4, NFPROTO_IPV6};
-
-use super::Kernel;
-use super::uapi::{chain, msg, table};
+use super::uapi::{
+    LIST_ELEM, SUBSYS_NFTABLES, batch, chain, data, expr, immediate, msg, rule, table,
+};
+use super::{Kernel, nfproto};
 use crate::backend::Error;
-use crate::backend::netlink::{Attrs, NLM_F_DUMP, NLM_F_REQUEST, Writer, be32};
+use crate::backend::netlink::{
+    Attrs, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, Writer, be32, be64, cstr,
+};
 use crate::model::IpFamily;
-use crate::plan::nft::TABLE;
+use crate::plan::nft::text::family_word;
+use nix::libc::{ENOENT, EPERM};
 
-/// `NF_INET_FORWARD` of `linux/netfilter.h`.
-const FORWARD: u32 = 2;
-/// `NF_DROP` of `linux/netfilter.h`.
-const DROP: u32 = 0;
-/// `NFT_TABLE_F_DORMANT`: the base chains of the table are not hooked.
-const DORMANT: u32 = 1;
-/// `struct nfgenmsg`, bytes; the first is the family.
-const NFGENMSG: usize = 4;
+/// What the kernel says to a batch that was made for an older generation (`linux/errno.h`).
+const ERESTART: i32 = 85;
 
-/// Family of a table that forwarded packets of IP meet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum TableFamily {
-    /// IPv4.
-    Ip,
-    /// IPv6.
-    Ip6,
-    /// Both.
-    Inet,
+/// A table of somebody else: its chains, and the rules of some of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::backend) struct ForeignTable {
+    pub(in crate::backend) family: IpFamily,
+    pub(in crate::backend) name: &'static str,
+    pub(in crate::backend) chains: Vec<ForeignChain>,
+    pub(in crate::backend) rules: Vec<ForeignRule>,
 }
 
-impl TableFamily {
-    fn from_number(number: u8) -> Option<Self> {
-        match i32::from(number) {
-            NFPROTO_IPV4 => Some(Self::Ip),
-            NFPROTO_IPV6 => Some(Self::Ip6),
-            NFPROTO_INET => Some(Self::Inet),
-            _ => None,
+/// A chain of somebody else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::backend) struct ForeignChain {
+    pub(in crate::backend) name: String,
+    /// Packets come here by a hook.
+    pub(in crate::backend) base: bool,
+    /// A base chain that drops what no rule decides.
+    pub(in crate::backend) drops: bool,
+}
+
+/// A rule of somebody else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::backend) struct ForeignRule {
+    pub(in crate::backend) chain: String,
+    /// The kernel's number for it, not used a second time.
+    pub(in crate::backend) handle: u64,
+    /// The chain that it jumps or goes to.
+    pub(in crate::backend) to: Option<String>,
+}
+
+/// Something to be deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::backend) enum Deletion {
+    /// A table with all that is in it.
+    Table(IpFamily, &'static str),
+    /// A rule by its chain and handle.
+    Rule(IpFamily, &'static str, String, u64),
+    /// All rules of a chain.
+    Rules(IpFamily, &'static str, String),
+    /// A chain, empty and with nothing leading to it.
+    Chain(IpFamily, &'static str, String),
+}
+
+impl Kernel {
+    /// Whether there is a table of this name.
+    pub(in crate::backend) fn has_foreign_table(
+        &mut self,
+        family: IpFamily,
+        name: &str,
+    ) -> Result<bool, Error> {
+        let body = |w: &mut Writer| w.attr_str(table::NAME, name);
+        self.is_there(family, msg::GETTABLE, name, body)
+    }
+
+    /// Whether a table has a chain of this name.
+    pub(in crate::backend) fn has_foreign_chain(
+        &mut self,
+        family: IpFamily,
+        table: &str,
+        name: &str,
+    ) -> Result<bool, Error> {
+        self.is_there(family, msg::GETCHAIN, table, |w: &mut Writer| {
+            w.attr_str(chain::TABLE, table);
+            w.attr_str(chain::NAME, name);
+        })
+    }
+
+    fn is_there(
+        &mut self,
+        family: IpFamily,
+        kind: u16,
+        table: &str,
+        body: impl FnOnce(&mut Writer),
+    ) -> Result<bool, Error> {
+        match self.request(Some(family), kind, NLM_F_ACK, body, |_, _| ()) {
+            Ok(()) => Ok(true),
+            Err(e) if e.errno() == Some(ENOENT) => Ok(false),
+            Err(e) => Err(e.about("read table", format!("{} {table}", family_word(family)))),
+        }
+    }
+
+    /// The chains of a table; none if it is not there.
+    pub(in crate::backend) fn foreign_chains(
+        &mut self,
+        family: IpFamily,
+        table: &str,
+    ) -> Result<Option<Vec<ForeignChain>>, Error> {
+        if !self.has_foreign_table(family, table)? {
+            return Ok(None);
+        }
+        let mut chains = Vec::new();
+        let filter = |w: &mut Writer| w.attr_str(chain::TABLE, table);
+        self.request(Some(family), msg::GETCHAIN, NLM_F_DUMP, filter, |_, a| {
+            if a.get(chain::TABLE).and_then(cstr) == Some(table) {
+                chains.push(foreign_chain(&a));
+            }
+        })
+        .map_err(|e| e.about("list chains of", format!("{} {table}", family_word(family))))?;
+        all(chains).map(Some)
+    }
+
+    /// The rules of a chain. A table is not read at once: the kernel finds its place anew for each
+    /// piece of the answer, which takes it a minute for 300,000 rules.
+    pub(in crate::backend) fn foreign_rules(
+        &mut self,
+        family: IpFamily,
+        table: &str,
+        name: &str,
+    ) -> Result<Vec<ForeignRule>, Error> {
+        let mut rules = Vec::new();
+        let filter = |w: &mut Writer| {
+            w.attr_str(rule::TABLE, table);
+            w.attr_str(rule::CHAIN, name);
+        };
+        let wanted = |a: &Attrs<'_>| {
+            let is = |kind, text| a.get(kind).and_then(cstr) == Some(text);
+            is(rule::TABLE, table) && is(rule::CHAIN, name)
+        };
+        self.request(Some(family), msg::GETRULE, NLM_F_DUMP, filter, |_, a| {
+            if wanted(&a) {
+                rules.push(foreign_rule(&a));
+            }
+        })
+        .map_err(|e| {
+            e.about(
+                "list rules of",
+                format!("{} {table} {name}", family_word(family)),
+            )
+        })?;
+        all(rules)
+    }
+
+    /// Deletes all of it in one transaction, if the ruleset is still of this generation; without
+    /// one, of whichever.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] if it is not: then nothing is deleted.
+    pub(in crate::backend) fn delete_foreign(
+        &mut self,
+        deletions: &[Deletion],
+        generation: Option<u32>,
+    ) -> Result<(), Error> {
+        let messages = encode(deletions, generation);
+        let failures = self.socket.acknowledged(messages.as_bytes())?;
+        let Some(failure) = failures.into_iter().next() else {
+            return Ok(());
+        };
+        match (failure.seq, failure.errno) {
+            (0, ERESTART) => return Err(Error::Interrupted),
+            (0, EPERM) => return Err(Error::Missing("needs CAP_NET_ADMIN".into())),
+            _ => {}
+        }
+        let subject = (failure.seq as usize)
+            .checked_sub(1)
+            .and_then(|index| deletions.get(index));
+        Err(Error::Refused {
+            operation: "delete",
+            object: subject.map_or_else(|| "kube-proxy's rules".into(), ToString::to_string),
+            errno: failure.errno,
+            message: failure.message,
+        })
+    }
+}
+
+/// One batch; the deletion at index `n` has sequence number `n + 1`.
+fn encode(deletions: &[Deletion], generation: Option<u32>) -> Writer {
+    let mut w = Writer::new();
+    w.message(msg::BATCH_BEGIN, NLM_F_REQUEST, 0, |w| {
+        w.nfgenmsg(0, SUBSYS_NFTABLES);
+        if let Some(generation) = generation {
+            w.attr_be32(batch::GENERATION, generation);
+        }
+    });
+    for (seq, deletion) in (1..).zip(deletions) {
+        // The last one is acknowledged: a proof that the whole batch was read.
+        let ack = if seq as usize == deletions.len() {
+            NLM_F_ACK
+        } else {
+            0
+        };
+        w.message(deletion.kind(), NLM_F_REQUEST | ack, seq, |w| {
+            deletion.encode(w)
+        });
+    }
+    let end = deletions.len() as u32 + 1;
+    w.message(msg::BATCH_END, NLM_F_REQUEST, end, |w| {
+        w.nfgenmsg(0, SUBSYS_NFTABLES);
+    });
+    w
+}
+
+impl Deletion {
+    fn kind(&self) -> u16 {
+        match self {
+            Deletion::Table(..) => msg::DELTABLE,
+            Deletion::Rule(..) | Deletion::Rules(..) => msg::DELRULE,
+            Deletion::Chain(..) => msg::DELCHAIN,
+        }
+    }
+
+    fn encode(&self, w: &mut Writer) {
+        match self {
+            Deletion::Table(family, name) => {
+                w.nfgenmsg(nfproto(*family), 0);
+                w.attr_str(table::NAME, name);
+            }
+            Deletion::Rule(family, table, chain, handle) => {
+                w.nfgenmsg(nfproto(*family), 0);
+                w.attr_str(rule::TABLE, table);
+                w.attr_str(rule::CHAIN, chain);
+                w.attr_be64(rule::HANDLE, *handle);
+            }
+            Deletion::Rules(family, table, chain) => {
+                w.nfgenmsg(nfproto(*family), 0);
+                w.attr_str(rule::TABLE, table);
+                w.attr_str(rule::CHAIN, chain);
+            }
+            Deletion::Chain(family, table, name) => {
+                w.nfgenmsg(nfproto(*family), 0);
+                w.attr_str(chain::TABLE, table);
+                w.attr_str(chain::NAME, name);
+            }
         }
     }
 }
 
-impl fmt::Display for TableFamily {
-    /// As nft writes it.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Ip => "ip",
-            Self::Ip6 => "ip6",
-            Self::Inet => "inet",
-        })
-    }
-}
-
-/// A base chain at the forward hook.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ForwardChain {
-    /// Family of its table.
-    pub family: TableFamily,
-    /// Name of its table.
-    pub table: String,
-    /// Its name.
-    pub name: String,
-    /// Where it comes among the chains of the hook; smaller is earlier.
-    pub priority: i32,
-    /// Policy drop: what none of its rules decides is dropped.
-    pub drops: bool,
-}
-
-impl ForwardChain {
-    /// Whether it is in one of our tables.
-    pub fn is_ours(&self) -> bool {
-        self.table == TABLE && self.family != TableFamily::Inet
-    }
-}
-
-impl Kernel {
-    /// All base chains at the forward hook that are in force, of whomever; no rules. One listing of
-    /// tables and one of chains.
-    ///
-    /// # Errors
-    /// If the kernel refuses, or the ruleset changes all the time.
-    pub fn forward_chains(&mut self) -> Result<Vec<ForwardChain>, Error> {
-        self.consistent(|kernel| {
-            let mut dormant = HashSet::new();
-            kernel.list(msg::GETTABLE, "tables", |family, attrs| {
-                let flags = attrs.get(table::FLAGS).and_then(be32).unwrap_or_default();
-                if flags & DORMANT != 0 {
-                    dormant.insert((family, lossy(attrs, table::NAME)));
-                }
-            })?;
-            let mut chains = Vec::new();
-            kernel.list(msg::GETCHAIN, "chains", |family, attrs| {
-                chains.extend(forward_chain(family, attrs));
-            })?;
-            chains.retain(|c: &ForwardChain| !dormant.contains(&(c.family, c.table.clone())));
-            chains.sort_unstable();
-            Ok(chains)
-        })
-    }
-
-    /// Passes on what there is of one kind in the tables of all families.
-    fn list(
-        &mut self,
-        kind: u16,
-        what: &'static str,
-        mut each: impl FnMut(TableFamily, &Attrs<'_>),
-    ) -> Result<(), Error> {
-        self.seq = self.seq.wrapping_add(1);
-        let mut w = Writer::new();
-        w.message(kind, NLM_F_REQUEST | NLM_F_DUMP, self.seq, |w| {
-            w.nfgenmsg(0, 0);
-        });
-        let listed = self.socket.dump(w.as_bytes(), |_, payload| {
-            let family = payload.first().and_then(|n| TableFamily::from_number(*n));
-            if let (Some(family), Some(attrs)) = (family, payload.get(NFGENMSG..)) {
-                each(family, &Attrs::new(attrs));
+impl std::fmt::Display for Deletion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Deletion::Table(family, name) => write!(f, "table {} {name}", family_word(*family)),
+            Deletion::Rule(family, table, chain, handle) => {
+                let family = family_word(*family);
+                write!(f, "rule {handle} of {family} {table} {chain}")
             }
-        });
-        listed.map_err(|e| e.about("list", what))
+            Deletion::Rules(family, table, chain) => {
+                write!(f, "rules of {} {table} {chain}", family_word(*family))
+            }
+            Deletion::Chain(family, table, name) => {
+                write!(f, "chain {} {table} {name}", family_word(*family))
+            }
+        }
     }
 }
 
-/// None for a chain at another hook or at none.
-fn forward_chain(family: TableFamily, attrs: &Attrs<'_>) -> Option<ForwardChain> {
-    let hook = Attrs::new(attrs.get(chain::HOOK)?);
-    if hook.get(chain::HOOK_HOOKNUM).and_then(be32) != Some(FORWARD) {
-        return None;
-    }
-    Some(ForwardChain {
-        family,
-        table: lossy(attrs, chain::TABLE),
-        name: lossy(attrs, chain::NAME),
-        priority: hook.get(chain::HOOK_PRIORITY).and_then(be32)? as i32,
-        drops: attrs.get(chain::POLICY).and_then(be32) == Some(DROP),
+fn all<T>(found: Vec<Option<T>>) -> Result<Vec<T>, Error> {
+    let found: Option<Vec<T>> = found.into_iter().collect();
+    found.ok_or_else(|| Error::Malformed("a chain or rule without a name".into()))
+}
+
+fn foreign_chain(attrs: &Attrs<'_>) -> Option<ForeignChain> {
+    Some(ForeignChain {
+        name: attrs.get(chain::NAME).and_then(cstr)?.to_owned(),
+        base: attrs.get(chain::HOOK).is_some(),
+        drops: attrs.get(chain::POLICY).and_then(be32) == Some(0),
     })
 }
 
-/// A name that others have chosen, to be shown.
-fn lossy(attrs: &Attrs<'_>, kind: u16) -> String {
-    let bytes = attrs.get(kind).unwrap_or_default();
-    let end = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
-    String::from_utf8_lossy(&bytes[..end]).into_owned()
+fn foreign_rule(attrs: &Attrs<'_>) -> Option<ForeignRule> {
+    let expressions = attrs.get(rule::EXPRESSIONS).unwrap_or_default();
+    let to = Attrs::new(expressions)
+        .filter(|(kind, _)| *kind == LIST_ELEM)
+        .find_map(|(_, payload)| target(payload));
+    Some(ForeignRule {
+        chain: attrs.get(rule::CHAIN).and_then(cstr)?.to_owned(),
+        handle: attrs.get(rule::HANDLE).and_then(be64)?,
+        to,
+    })
 }
 
-/// Whether the old iptables (`iptables-legacy`) has a table `filter` in this thread's network
-/// namespace. nf_tables shows nothing of it, and reading its policy takes the old interface.
-///
-/// # Errors
-/// If the list of its tables is there and cannot be read.
-pub fn has_legacy_filter(family: IpFamily) -> io::Result<bool> {
-    let file = match family {
-        IpFamily::V4 => "ip_tables_names",
-        IpFamily::V6 => "ip6_tables_names",
-    };
-    // Not /proc/net, which is that of the process' first thread.
-    match fs::read_to_string(format!("/proc/thread-self/net/{file}")) {
-        Ok(names) => Ok(names.lines().any(|name| name == "filter")),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(e) => Err(e),
+/// The chain that an expression leads to. iptables-nft, too, writes a jump as nftables' own
+/// `immediate`; only matches and other targets are xtables'.
+fn target(expression: &[u8]) -> Option<String> {
+    let expression = Attrs::new(expression);
+    if expression.get(expr::NAME).and_then(cstr) != Some("immediate") {
+        return None;
     }
+    let value = Attrs::new(expression.get(expr::DATA)?).get(immediate::DATA)?;
+    let verdict = Attrs::new(Attrs::new(value).get(data::VERDICT)?);
+    Some(verdict.get(data::VERDICT_CHAIN).and_then(cstr)?.to_owned())
 }

@@ -9,7 +9,8 @@
 //! | `userdata` | what nft and we keep beside rules and sets |
 //! | `batch` | operations as messages, failures as errors |
 //! | `read` | answers as our own types |
-//! | [`foreign`] | what chains of others there are |
+//! | `foreign` | chains of others: which there are, and their removal |
+//! | [`forward`] | chains of others that forwarded packets pass |
 //! | [`probe`] | names what a kernel lacks, before anything is written |
 //!
 //! Nothing here is copied from nft; what it sends was watched (`nft --debug=netlink,mnl`), and the
@@ -17,7 +18,8 @@
 
 mod batch;
 mod encode;
-pub mod foreign;
+pub(super) mod foreign;
+pub mod forward;
 pub mod probe;
 mod read;
 mod sets;

@@ -40,7 +40,7 @@ impl Kernel {
     }
 
     /// Sends one request and passes on the attributes of each object of the answer.
-    fn request(
+    pub(super) fn request(
         &mut self,
         family: Option<IpFamily>,
         kind: u16,
@@ -264,6 +264,7 @@ fn base_from(hook: &Attrs<'_>) -> Option<Base> {
     let hooks = [
         Hook::Prerouting,
         Hook::Input,
+        Hook::Forward,
         Hook::Output,
         Hook::Postrouting,
     ];

@@ -24,7 +24,7 @@ pub(in crate::backend) fn data_type(field: Field, family: IpFamily) -> u32 {
             }
         }
         Field::Protocol => 12,
-        Field::Port | Field::OriginalPort => 13,
+        Field::Port | Field::SourcePort | Field::OriginalPort => 13,
         Field::Random { .. } => 4,
     }
 }

@@ -36,6 +36,11 @@ pub(super) const SUBSYS_NFTABLES: u16 = 10;
 /// `NFTA_LIST_ELEM`: one entry of a nested list.
 pub(super) const LIST_ELEM: u16 = 1;
 
+pub(super) mod batch {
+    /// `NFNL_BATCH_GENID`: the batch is for this generation only.
+    pub(crate) const GENERATION: u16 = 1;
+}
+
 pub(super) mod gen_id {
     pub(crate) const ID: u16 = 1;
 }
@@ -58,6 +63,7 @@ pub(super) mod chain {
 pub(super) mod rule {
     pub(crate) const TABLE: u16 = 1;
     pub(crate) const CHAIN: u16 = 2;
+    pub(crate) const HANDLE: u16 = 3;
     pub(crate) const EXPRESSIONS: u16 = 4;
     pub(crate) const USERDATA: u16 = 7;
 }
@@ -143,6 +149,7 @@ pub(super) mod ct {
     pub(crate) const KEY: u16 = 2;
     pub(crate) const DIRECTION: u16 = 3;
     pub(crate) const ORIGINAL: u8 = 0;
+    pub(crate) const STATE: u32 = 0;
     pub(crate) const STATUS: u32 = 2;
     pub(crate) const PROTO_DST: u32 = 12;
     pub(crate) const SRC_IP: u32 = 19;
@@ -151,6 +158,8 @@ pub(super) mod ct {
     pub(crate) const DST_IP6: u32 = 22;
     /// `IPS_DST_NAT` of `nf_conntrack_common.h`.
     pub(crate) const DST_NAT: u32 = 0x20;
+    /// `NF_CT_STATE_INVALID_BIT` of `nf_conntrack_common.h`.
+    pub(crate) const INVALID: u32 = 1;
 }
 
 pub(super) mod fib {
@@ -225,6 +234,8 @@ pub(super) mod reject {
     pub(crate) const TYPE: u16 = 1;
     pub(crate) const ICMP_CODE: u16 = 2;
     pub(crate) const ICMP_UNREACH: u32 = 0;
+    /// `NFT_REJECT_TCP_RST` of `nf_tables.h`.
+    pub(crate) const TCP_RST: u32 = 1;
     /// `ICMP_PORT_UNREACH` of `linux/icmp.h`.
     pub(crate) const PORT_V4: u8 = 3;
     /// `ICMPV6_PORT_UNREACH` of `linux/icmpv6.h`.

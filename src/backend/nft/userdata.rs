@@ -39,6 +39,8 @@ const IP_HEADER: u32 = 12;
 const IP6_HEADER: u32 = 13;
 /// `THDR_DPORT`.
 const DESTINATION_PORT: u32 = 2;
+/// `THDR_SPORT`.
+const SOURCE_PORT: u32 = 1;
 /// `IPHDR_SADDR`, `IPHDR_DADDR`, `IP6HDR_SADDR`, `IP6HDR_DADDR`.
 const ADDRESSES: [u32; 4] = [11, 12, 8, 9];
 
@@ -162,6 +164,7 @@ fn type_of_field(field: Field, family: IpFamily) -> Vec<u8> {
             vec![header, if v6 { destination_v6 } else { destination_v4 }],
         ),
         Field::Port => (EXPR_PAYLOAD, vec![TRANSPORT_HEADER, DESTINATION_PORT]),
+        Field::SourcePort => (EXPR_PAYLOAD, vec![TRANSPORT_HEADER, SOURCE_PORT]),
         Field::Protocol => (EXPR_META, vec![super::uapi::meta::L4PROTO]),
         Field::Random { modulus, offset } => (EXPR_NUMGEN, vec![1, modulus, offset]),
         Field::OriginalSource => (EXPR_CT, vec![if v6 { 21 } else { 19 }, 0]),

@@ -2,7 +2,11 @@
 
 mod localhost;
 mod mistakes;
+mod pages;
 mod properties;
+mod recorded;
+mod recorder;
+mod reload;
 
 use ipnet::IpNet;
 
@@ -44,11 +48,10 @@ fn address(text: &str) -> Option<SocketAddr> {
 
 #[test]
 fn no_flags_are_kube_proxys_defaults() {
-    assert_eq!(
-        from_flags("--config= --kubeconfig=").unwrap(),
-        from_flags("").unwrap()
-    );
     let config = from_flags("").unwrap();
+    let empty = from_flags("--config= --kubeconfig=").unwrap();
+    assert_eq!(empty.effective(), config.effective());
+    assert_eq!(empty.source, config.source);
     assert_eq!(config.action, Action::Run);
     assert_eq!(config.node_name, "host-1");
     assert_eq!(config.node_ip, None);
@@ -69,6 +72,7 @@ fn no_flags_are_kube_proxys_defaults() {
     assert_eq!(config.rules.detector, Detector::None);
     assert_eq!(config.rules.node_port_addresses, NodePortAddresses::all());
     assert_eq!(config.rules.affinity_capacity, 1 << 20);
+    assert!(!config.rules.reset_stale_tcp && !config.rules.drop_invalid);
     assert_eq!(
         config.log,
         Log {
@@ -157,7 +161,8 @@ fn json_is_read_as_well_also_with_tabs() {
 fn the_file_goes_before_flags_but_for_a_few() {
     let line = "--config c --cluster-cidr 1.0.0.0/8 --proxy-mode=bad --masquerade-all \
                 --hostname-override Flag --logging-format json --master https://m \
-                --affinity-capacity 7 --admin-socket= -v 4 --vmodule a=1";
+                --affinity-capacity 7 --admin-socket= --reset-stale-tcp --drop-invalid -v 4 \
+                --log-flush-frequency 1s";
     let body = "mode: nftables\nclusterCIDR: 10.0.0.0/8\nhostnameOverride: file\n\
                 logging: {verbosity: 2, format: text}\n";
     let config = from_file(line, body).unwrap();
@@ -175,6 +180,7 @@ fn the_file_goes_before_flags_but_for_a_few() {
         }
     );
     assert_eq!(config.rules.affinity_capacity, 7);
+    assert!(config.rules.reset_stale_tcp && config.rules.drop_invalid);
     assert_eq!(config.listen.admin, None);
     let server = Some("https://m".to_owned());
     assert_eq!(
@@ -304,4 +310,19 @@ fn node_names_and_actions() {
     assert_eq!(config.source, Source::Manifests("d".into()));
     let blank = Config::resolve(&flags(""), None, " ");
     assert_eq!(errors(blank), ["--hostname-override: must not be blank"]);
+}
+
+#[test]
+fn kube_proxys_rules_stay_only_where_that_is_wanted() {
+    for (line, keep) in [
+        ("", false),
+        ("--cleanup", false),
+        ("--manifests=/m", true),
+        ("--manifests=/m --cleanup", false),
+        ("--manifests=/m --keep-leftovers=false", false),
+        ("--cleanup --keep-leftovers", true),
+        ("--keep-leftovers", true),
+    ] {
+        assert_eq!(from_flags(line).unwrap().keep_leftovers, keep, "{line}");
+    }
 }

@@ -58,10 +58,33 @@ proptest! {
         let body = if garbage { noise } else { text };
         for text in [body.clone(), format!("{HEAD}mode: {body}\nconntrack: {body}\n"),
                      format!("{HEAD}clusterCIDR: {body}"), format!("{HEAD}iptables: {body}")] {
-            if let Err(error) = Config::resolve(&flags("--config c"), Some(&text), "n") {
-                prop_assert!(!error.to_string().is_empty());
+            prop_assert_eq!(fuzzing::check(&text), Ok(()));
+        }
+    }
+
+    /// Nor does a file of the recording in which bytes are changed, moved or left out.
+    #[test]
+    fn no_damaged_file_panics(
+        seed in prop::sample::select(super::recorder::texts()),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..4u8), 1..6),
+    ) {
+        let mut bytes = seed.into_bytes();
+        for (index, byte, kind) in damage {
+            let at = index.index(bytes.len().max(1)).min(bytes.len().saturating_sub(1));
+            match kind {
+                _ if bytes.is_empty() => {}
+                0 => bytes[at] = byte % 128,
+                1 => bytes.insert(at, byte % 128),
+                2 => drop(bytes.remove(at)),
+                _ => {
+                    let (from, to) = (at.min(byte.into()), at.max(byte.into()).min(bytes.len()));
+                    let part = bytes[from..to].to_vec();
+                    bytes.splice(at..at, part);
+                }
             }
         }
+        let text = String::from_utf8_lossy(&bytes);
+        prop_assert_eq!(fuzzing::check(&text), Ok(()));
     }
 
     /// Any address text is parsed or refused.
@@ -69,7 +92,7 @@ proptest! {
     fn no_address_panics(text in "[0-9a-f:.\\[\\]/%x -]{0,24}") {
         let _ = address::ip(&text);
         let _ = address::cidr(&text);
-        let _ = address::socket(&text, 1);
+        let _ = address::socket(&text);
         let _ = crate::cli::parse_period(&text);
     }
 }

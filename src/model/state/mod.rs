@@ -16,6 +16,8 @@ use super::{EndpointSlice, Event, Node, Observed, Service, ServiceName, SliceNam
 pub struct State {
     services: HashMap<ServiceName, Arc<Service>>,
     slices: HashMap<SliceName, Arc<EndpointSlice>>,
+    /// Services' external IPs count for nothing.
+    no_external_ips: bool,
     /// In the order of their names.
     slices_of: HashMap<ServiceName, Vec<SliceName>>,
     claims: Claims,
@@ -83,6 +85,15 @@ impl State {
         self
     }
 
+    /// The same state, in which Services have no external IPs (gate `AllowServiceExternalIPs`,
+    /// KEP-5707). Only for an empty state.
+    pub fn without_external_ips(self) -> Self {
+        Self {
+            no_external_ips: true,
+            ..self
+        }
+    }
+
     /// Takes in one event and tells what it changes.
     pub fn apply(&mut self, event: Event) -> Changes {
         match event {
@@ -103,7 +114,10 @@ impl State {
         }
     }
 
-    fn apply_service(&mut self, name: ServiceName, service: Option<Service>) -> Changes {
+    fn apply_service(&mut self, name: ServiceName, mut service: Option<Service>) -> Changes {
+        if let Some(service) = service.as_mut().filter(|_| self.no_external_ips) {
+            service.external_ips.clear();
+        }
         let old = self.services.get(&name).cloned();
         if old.as_deref() == service.as_ref() {
             return Changes::default();
@@ -117,7 +131,12 @@ impl State {
         Changes::services(touched)
     }
 
-    fn apply_slice(&mut self, name: SliceName, slice: Option<EndpointSlice>) -> Changes {
+    /// The time of the change is for whoever sends the event: nothing depends on it, and a new
+    /// time alone is no change.
+    fn apply_slice(&mut self, name: SliceName, mut slice: Option<EndpointSlice>) -> Changes {
+        if let Some(slice) = &mut slice {
+            slice.triggered_at = None;
+        }
         let old = self.slices.get(&name).cloned();
         if old.as_deref() == slice.as_ref() {
             return Changes::default();
@@ -248,6 +267,11 @@ impl State {
         names
             .filter_map(|name| self.slices.get(name))
             .map(|slice| &**slice)
+    }
+
+    /// A slice.
+    pub fn slice(&self, name: &SliceName) -> Option<&EndpointSlice> {
+        self.slices.get(name).map(|slice| &**slice)
     }
 
     /// The own node.

@@ -166,3 +166,14 @@ fn a_given_node_address_goes_first_and_needs_no_node() {
     assert_eq!(s.node().addresses[0], ip("192.0.2.99"));
     assert_eq!(s.node().addresses.len(), 3);
 }
+
+#[test]
+fn without_external_ips_a_service_has_none() {
+    let mut s = State::new("n1").without_external_ips();
+    let mut edge = service("edge", "10.96.0.1");
+    edge.external_ips = vec![ip("203.0.113.9")];
+    put(&mut s, &edge);
+    let kept = s.service(&edge.name).unwrap();
+    assert!(kept.external_ips.is_empty());
+    assert_eq!(kept.cluster_ips, edge.cluster_ips);
+}

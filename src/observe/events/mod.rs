@@ -30,7 +30,7 @@ use crate::model::{ObjectRef, ServiceName};
 const WAITING: usize = 256;
 
 /// kube-proxy's action for everything that it does at the start.
-const START: &str = "StartKubeProxy";
+pub const START: &str = "StartKubeProxy";
 
 /// Reason: fields of an object cannot be used and are skipped.
 pub const FIELDS_SKIPPED: &str = "FieldsSkipped";

@@ -109,7 +109,7 @@ async fn start(answers: &[Answer]) -> Running {
             tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(connection), service));
         }
     });
-    let client = crate::watch::client(None, Some(&url)).await;
+    let client = crate::watch::client(None, Some(&url), &crate::watch::Meters::default()).await;
     let (recorder, inbox) = channel("n1");
     let task = tokio::spawn(send(client.expect("a client"), inbox));
     Running {

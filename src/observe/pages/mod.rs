@@ -20,7 +20,8 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use self::slis::Slis;
-use super::http::{JSON, OPEN_METRICS, Reply, TEXT, not_found, plain, reply};
+use super::http::{JSON, Reply, TEXT, not_found, plain, reply};
+use super::metrics;
 use super::status::Status;
 
 /// Where kube-proxy's `/configz` has the configuration.
@@ -82,7 +83,7 @@ impl Port {
             "/healthz" => self.slis.healthz(request.uri().query()),
             "/healthz/ping" => plain(StatusCode::OK, TEXT, "ok"),
             "/proxyMode" => reply(StatusCode::OK, TEXT, "nftables"),
-            "/metrics" => self.dated(plain(StatusCode::OK, OPEN_METRICS, self.status.metrics())),
+            "/metrics" => self.dated(plain(StatusCode::OK, metrics::TEXT, self.status.metrics())),
             "/metrics/slis" => match self.slis.answer(request.method()) {
                 slis::Answer::Metrics(reply) => self.dated(reply),
                 slis::Answer::Reset(reply) => reply,

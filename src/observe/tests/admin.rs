@@ -66,7 +66,7 @@ async fn admin_socket_asks_the_loop_and_cleans_up() {
         answer.json(),
         json!({"healthy": true, "failures": {"IPv4": "add chain: no"}})
     );
-    status.applied(IpFamily::V4, Duration::ZERO);
+    status.applied(IpFamily::V4);
     assert_eq!(
         get_unix(&path, "/status").await.json()["failures"],
         json!({})

@@ -39,7 +39,7 @@ async fn health_check_ports_open_answer_and_close() {
         assert_eq!(answer.json()["localEndpoints"], 1);
     }
 
-    status.applied(IpFamily::V4, Duration::ZERO);
+    status.applied(IpFamily::V4);
     on(vec![check("next", address.port(), 3)]);
     closed(other).await;
     assert_eq!(

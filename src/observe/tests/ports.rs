@@ -28,7 +28,7 @@ async fn healthz_and_livez_follow_updates_and_node() {
     status.node(Some(false));
     IpFamily::ALL
         .iter()
-        .for_each(|family| status.applied(*family, Duration::ZERO));
+        .for_each(|family| status.applied(*family));
     clock.set(100);
     status.queued(IpFamily::V6);
     clock.set(159);
@@ -52,7 +52,7 @@ async fn healthz_and_livez_follow_updates_and_node() {
         assert_eq!(answer.json()["status"]["IPv4"]["healthy"], true);
         assert_eq!(answer.json()["status"]["IPv6"]["healthy"], false);
     }
-    status.applied(IpFamily::V6, Duration::ZERO);
+    status.applied(IpFamily::V6);
     assert_eq!(get(address, "/healthz").await.code, 200);
 
     for leaving in [Some(true), None] {
@@ -98,17 +98,27 @@ async fn metrics_port_answers_as_kube_proxys() {
 
     status.queued(IpFamily::V4);
     clock.set(1);
-    status.applied(IpFamily::V4, Duration::from_millis(3));
+    status.applied(IpFamily::V4);
+    status
+        .meters()
+        .synced(IpFamily::V4, Duration::from_millis(3), true);
     status.failed(IpFamily::V6, "reason");
     let _ = status.healthz();
-    let text = get(address, "/metrics").await.body;
+    let answer = get(address, "/metrics").await;
+    // By version 0.0.4, what Prometheus and kube-proxy agree on.
+    assert!(
+        answer
+            .header("content-type")
+            .starts_with("text/plain; version=0.0.4")
+    );
+    let text = answer.body;
     for line in [
         "# TYPE kubeproxy_sync_proxy_rules_duration_seconds histogram",
-        "kubeproxy_sync_proxy_rules_duration_seconds_bucket{le=\"0.002\",ip_family=\"IPv4\"} 0",
-        "kubeproxy_sync_proxy_rules_duration_seconds_bucket{le=\"0.004\",ip_family=\"IPv4\"} 1",
-        "kubeproxy_sync_proxy_rules_duration_seconds_bucket{le=\"16.384\",ip_family=\"IPv4\"} 1",
-        "kubeproxy_sync_proxy_rules_last_timestamp_seconds{ip_family=\"IPv4\"} 1767225601.0",
-        "kubeproxy_sync_proxy_rules_last_queued_timestamp_seconds{ip_family=\"IPv4\"} 1767225600.0",
+        "kubeproxy_sync_proxy_rules_duration_seconds_bucket{ip_family=\"IPv4\",le=\"0.002\"} 0",
+        "kubeproxy_sync_proxy_rules_duration_seconds_bucket{ip_family=\"IPv4\",le=\"0.004\"} 1",
+        "kubeproxy_sync_proxy_rules_duration_seconds_bucket{ip_family=\"IPv4\",le=\"16.384\"} 1",
+        "kubeproxy_sync_proxy_rules_last_timestamp_seconds{ip_family=\"IPv4\"} 1767225601",
+        "kubeproxy_sync_proxy_rules_last_queued_timestamp_seconds{ip_family=\"IPv4\"} 1767225600",
         "kubeproxy_sync_proxy_rules_nftables_sync_failures_total{ip_family=\"IPv6\"} 1",
         "kubeproxy_proxy_healthz_total{code=\"503\"} 1",
     ] {

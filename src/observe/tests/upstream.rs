@@ -116,7 +116,7 @@ async fn test_server_unhealthy_proxy() {
     for service in services {
         all.expect(service, 503, false).await;
     }
-    all.status.applied(IpFamily::V4, Duration::ZERO);
+    all.status.applied(IpFamily::V4);
     for service in services {
         all.expect(service, if service.2 == 0 { 503 } else { 200 }, true)
             .await;
@@ -177,7 +177,7 @@ impl Proxy {
 
     fn updated(&self) {
         for family in IpFamily::ALL {
-            self.status.applied(family, Duration::ZERO);
+            self.status.applied(family);
         }
     }
 
@@ -243,7 +243,7 @@ async fn follow_updates(proxy: &mut Proxy) {
     proxy.status.queued(IpFamily::V4);
     proxy.status.queued(IpFamily::V6);
     proxy.step(25);
-    proxy.status.applied(IpFamily::V4, Duration::ZERO);
+    proxy.status.applied(IpFamily::V4);
     let updated = proxy.now;
     proxy
         .expect((503, updated, Some([(true, updated), (false, last)])), true)

@@ -45,6 +45,8 @@ pub enum Field {
     Protocol,
     /// `th dport`.
     Port,
+    /// `th sport`.
+    SourcePort,
     /// `numgen random mod MODULUS offset OFFSET`.
     Random {
         /// Exclusive upper bound, at least 1.
@@ -83,6 +85,11 @@ pub enum Match {
     PortIs(u16),
     /// `meta l4proto { tcp, udp, sctp }`.
     KnownProtocol,
+    /// `tcp flags ! syn`: a TCP packet that opens no connection.
+    MidStream,
+    /// `ct state invalid`: connection tracking can't tell which connection the packet belongs to,
+    /// so nothing translates it.
+    Invalid,
 }
 
 /// What a rule does when all its matches hold.
@@ -100,6 +107,8 @@ pub enum Action {
     Jump(ChainName),
     /// ICMP port unreachable, for TCP too (kube-proxy's choice).
     Reject,
+    /// TCP reset. Only in a rule that has [`Match::MidStream`].
+    Reset,
     /// Destination NAT to what the map holds for the key; next rule if it holds nothing.
     Dnat(Vec<Field>, SetName),
     /// Destination NAT to the address that the map holds for the key and to a given port; next
@@ -158,13 +167,16 @@ impl Rule {
     }
 }
 
-/// Netfilter hook of a base chain. All our base chains have type nat and policy accept.
+/// Netfilter hook of a base chain. All our base chains have policy accept, and type nat but for
+/// those that forward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Hook {
     /// Packets that come in.
     Prerouting,
     /// Packets for this host.
     Input,
+    /// Packets that pass through: no nat there, chains have type filter.
+    Forward,
     /// Packets of this host.
     Output,
     /// Packets that go out.
@@ -177,6 +189,7 @@ impl Hook {
         match self {
             Hook::Prerouting => 0,
             Hook::Input => 1,
+            Hook::Forward => 2,
             Hook::Output => 3,
             Hook::Postrouting => 4,
         }
@@ -187,8 +200,17 @@ impl Hook {
         match self {
             Hook::Prerouting => "prerouting",
             Hook::Input => "input",
+            Hook::Forward => "forward",
             Hook::Output => "output",
             Hook::Postrouting => "postrouting",
+        }
+    }
+
+    /// The type of our chains there.
+    pub fn chain_type(self) -> &'static str {
+        match self {
+            Hook::Forward => "filter",
+            _ => "nat",
         }
     }
 }

@@ -19,6 +19,9 @@ pub enum SetId {
     SourceRanges,
     /// Set: local endpoints, as a connection to itself looks after DNAT.
     Hairpin,
+    /// Set: endpoints, as a packet of theirs looks that has not been translated back. Filled only
+    /// if such packets are dropped.
+    Backends,
     /// Set: VIP frontends whose every source is masqueraded.
     MasqueradeServices,
     /// The same for NodePorts.
@@ -104,11 +107,12 @@ pub const INDEX: Field = Field::Random {
 
 impl SetId {
     /// All of them, in the order they are filled.
-    pub const ALL: [SetId; 21] = [
+    pub const ALL: [SetId; 22] = [
         SetId::Endpoints,
         SetId::NodeportEndpoints,
         SetId::SourceRanges,
         SetId::Hairpin,
+        SetId::Backends,
         SetId::MasqueradeServices,
         SetId::MasqueradeNodeports,
         SetId::LearnServices,
@@ -135,6 +139,7 @@ impl SetId {
             SetId::NodeportEndpoints => "nodeport-endpoints",
             SetId::SourceRanges => "source-ranges",
             SetId::Hairpin => "hairpin",
+            SetId::Backends => "backends",
             SetId::MasqueradeServices => "masquerade-services",
             SetId::MasqueradeNodeports => "masquerade-nodeports",
             SetId::LearnServices => "learn-services",
@@ -164,18 +169,19 @@ impl SetId {
     pub fn shared(self) -> bool {
         matches!(
             self,
-            SetId::ServiceAddresses | SetId::ClusterIps | SetId::Hairpin
+            SetId::ServiceAddresses | SetId::ClusterIps | SetId::Hairpin | SetId::Backends
         )
     }
 
     /// Its definition.
     pub fn spec(self) -> SetSpec {
-        use Field::{Destination, Port, Protocol, Source};
+        use Field::{Destination, Port, Protocol, Source, SourcePort};
         let key: Vec<Field> = match self {
             SetId::Endpoints => [VIP, &[INDEX]].concat(),
             SetId::NodeportEndpoints => [NODEPORT, &[INDEX]].concat(),
             SetId::SourceRanges => [VIP, &[Source]].concat(),
             SetId::Hairpin => vec![Source, Destination, Protocol, Port],
+            SetId::Backends => vec![Source, Protocol, SourcePort],
             SetId::ClusterIps | SetId::ServiceAddresses | SetId::NodeAddresses => vec![Destination],
             SetId::MasqueradeServices
             | SetId::LearnServices

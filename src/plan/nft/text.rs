@@ -26,6 +26,7 @@ fn field(field: Field, family: IpFamily) -> String {
         Field::Destination => format!("{ip} daddr"),
         Field::Protocol => "meta l4proto".into(),
         Field::Port => "th dport".into(),
+        Field::SourcePort => "th sport".into(),
         Field::Random { modulus, offset: 0 } => format!("numgen random mod {modulus}"),
         Field::Random { modulus, offset } => {
             format!("numgen random mod {modulus} offset {offset}")
@@ -56,6 +57,8 @@ fn condition(condition: &Match, family: IpFamily) -> String {
         Match::ProtocolIs(protocol) => format!("meta l4proto {protocol}"),
         Match::PortIs(port) => format!("th dport {port}"),
         Match::KnownProtocol => "meta l4proto { tcp, udp, sctp }".into(),
+        Match::MidStream => "tcp flags ! syn".into(),
+        Match::Invalid => "ct state invalid".into(),
     }
 }
 
@@ -67,6 +70,7 @@ fn action(action: &Action, family: IpFamily) -> String {
         Action::Goto(chain) => format!("goto {chain}"),
         Action::Jump(chain) => format!("jump {chain}"),
         Action::Reject => "reject".into(),
+        Action::Reset => "reject with tcp reset".into(),
         Action::Dnat(key, map) => {
             format!(
                 "dnat {} to {} map @{map}",
@@ -194,9 +198,9 @@ pub fn element(element: &Element, family: IpFamily) -> String {
 /// The head line of a base chain, if it is one.
 fn base(chain: &ChainSpec) -> Option<String> {
     let base = chain.base?;
-    let (hook, priority) = (base.hook.word(), base.priority);
+    let (kind, hook, priority) = (base.hook.chain_type(), base.hook.word(), base.priority);
     Some(format!(
-        "type nat hook {hook} priority {priority}; policy accept;"
+        "type {kind} hook {hook} priority {priority}; policy accept;"
     ))
 }
 

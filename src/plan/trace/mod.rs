@@ -140,7 +140,7 @@ impl Walk<'_> {
             Action::Accept => end(End::Accepted),
             Action::Drop => end(End::Dropped),
             Action::Return => end(End::Returned),
-            Action::Reject => end(End::Rejected),
+            Action::Reject | Action::Reset => end(End::Rejected),
             Action::Masquerade => end(End::Masqueraded),
             Action::Goto(chain) => self.chain(chain),
             Action::Jump(chain) => self.jump(chain, rest),
@@ -223,6 +223,8 @@ impl Walk<'_> {
                 Field::Destination => key.address(now.address),
                 Field::Protocol => key.protocol(p.protocol),
                 Field::Port => key.port(now.port),
+                // A new connection's source port is any; no rule for them asks.
+                Field::SourcePort => key.port(0),
                 Field::Random { .. } => key.index(index),
                 Field::OriginalSource => key.address(p.source),
                 Field::OriginalDestination => key.address(p.destination),
@@ -262,6 +264,8 @@ impl Walk<'_> {
             Match::ProtocolIs(protocol) => self.packet.protocol == *protocol,
             Match::PortIs(port) => self.now().port == *port,
             Match::KnownProtocol => true,
+            // It is about packets that open a connection.
+            Match::MidStream | Match::Invalid => false,
         }
     }
 

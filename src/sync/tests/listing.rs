@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Other people list our tables: what nft prints of a whole ruleset must load back.
 
-use super::start;
+use super::{Engine, commit, options};
 use crate::backend::nft::Kernel;
 use crate::backend::nft::tests::{has_nft, nft, nft_commands};
 use crate::backend::testing::in_namespace;
+use crate::model::IpFamily;
+use crate::plan::Options;
 use crate::plan::fixture::dual_stack;
 
 /// Something of each kind of Service that the showcase has.
@@ -18,13 +20,38 @@ const PRESENT: [&str; 7] = [
     "numgen random mod 3 map @endpoints",
 ];
 
+/// What the switches add.
+const SWITCHED: [&str; 5] = [
+    "tcp flags ! syn reject with tcp reset",
+    "goto no-local",
+    "type filter hook forward priority",
+    "ct state invalid jump invalid",
+    "@backends drop",
+];
+
 #[test]
 fn a_whole_ruleset_lists_and_loads_back() {
-    in_namespace(|| {
+    lists_and_loads(options(), &PRESENT);
+}
+
+#[test]
+fn so_it_does_with_every_switch() {
+    let options = Options {
+        reset_stale_tcp: true,
+        drop_invalid: true,
+        ..options()
+    };
+    lists_and_loads(options, &SWITCHED);
+}
+
+fn lists_and_loads(options: Options, present: &'static [&'static str]) {
+    in_namespace(move || {
         if !has_nft() {
             return;
         }
-        start(Kernel::open().expect("a socket"), dual_stack());
+        let kernel = Kernel::open().expect("a socket");
+        let mut engine = Engine::new(kernel, options, dual_stack(), &IpFamily::ALL);
+        commit(&mut engine);
         for (ip, client, endpoint) in [
             ("ip", "192.0.2.77", "10.244.1.5"),
             ("ip6", "2001:db8::77", "fd00::a:f4:1:5"),
@@ -43,7 +70,7 @@ fn a_whole_ruleset_lists_and_loads_back() {
         }
         for command in nft_commands() {
             let listing = nft(&command, &["list", "ruleset"], "");
-            for text in PRESENT {
+            for text in present {
                 assert_eq!(
                     listing.matches(text).count().min(2),
                     2,

@@ -4,8 +4,11 @@
 
 mod budget;
 mod clients;
+mod flows;
 mod listing;
 mod live;
+mod metrics;
+mod options;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -277,12 +280,26 @@ fn play<K: Nftables>(kernel: &mut K, history: Vec<Vec<Event>>) {
         commit(&mut engine);
         let state = engine.state().clone();
         let (mut scratch, _) = start(Fake::default(), state.clone());
+        check_counts(&engine, &scratch);
         for family in IpFamily::ALL {
             let expected = held(scratch.kernel(), family);
             held(*engine.kernel(), family).check(&expected, family);
         }
         let (_, sent) = start(&mut **engine.kernel(), state);
         assert_eq!(sent, Sent::default(), "a restart writes nothing");
+    }
+}
+
+/// What metrics read of the tables is kept up to date by each change; here it is counted.
+fn check_counts<K: Nftables>(engine: &Engine<K>, scratch: &Engine<Fake>) {
+    for (table, new) in engine.tables().iter().zip(scratch.tables()) {
+        let (ledger, family) = (table.ledger(), table.family());
+        for set in SetId::ALL {
+            let counted = ledger.elements_of(set).len();
+            assert_eq!(ledger.count(set), counted, "{family} {}", set.name());
+        }
+        let without = ledger.without_local();
+        assert_eq!(without, new.ledger().without_local(), "{family}");
     }
 }
 

@@ -18,6 +18,7 @@ use self::follow::{Follow, Strategy};
 use self::kind::Thin;
 use super::wire::{EndpointSlice, Node, Service, ServiceCidr};
 use crate::model::Event;
+use crate::watch::Meters;
 
 /// Since Kubernetes 1.34 a watch can begin with a list by default (KEP-3157): the server sends it
 /// from memory, object by object, and neither side ever holds all of it.
@@ -31,6 +32,7 @@ struct Shared {
     events: Sender<Event>,
     /// Kinds whose first list is not complete yet.
     unlisted: AtomicUsize,
+    meters: Meters,
 }
 
 /// Nobody receives events any more.
@@ -57,12 +59,13 @@ impl Shared {
 /// be reached is tried again for ever, with growing and random pauses of at most 30 s. It is enough
 /// if Services and EndpointSlices can be read: an unknown Node, and ServiceCIDRs that the server
 /// does not have or does not show, do not hold up anything.
-pub async fn run(client: Client, node_name: String, events: Sender<Event>) {
+pub async fn run(client: Client, node_name: String, events: Sender<Event>, meters: Meters) {
     let strategy = strategy(&client).await;
     debug!(?strategy, "watching the API server");
     let shared = &Shared {
         events,
         unlisted: AtomicUsize::new(4),
+        meters,
     };
     let api = Clients(client);
     let services = follow::follow::<Service>(

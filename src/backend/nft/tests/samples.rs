@@ -189,6 +189,24 @@ pub(super) fn rules(family: IpFamily) -> Vec<(Rule, String)> {
             when(Match::Translated, jump()),
             "ct status dnat jump other".into(),
         ),
+        (
+            when(Match::MidStream, Action::Reset),
+            "tcp flags ! syn reject with tcp reset".into(),
+        ),
+        (
+            when(Match::Invalid, Action::Drop),
+            "ct state invalid drop".into(),
+        ),
+        (
+            when(
+                Match::InSet(
+                    vec![Source, Field::Protocol, Field::SourcePort],
+                    SetId::Backends.into(),
+                ),
+                Action::Drop,
+            ),
+            format!("{ip} saddr . meta l4proto . th sport @backends drop"),
+        ),
     ];
     for (name, negated) in [
         ("cni0", false),
@@ -280,6 +298,7 @@ pub(super) fn base_chains() -> Vec<Arc<ChainSpec>> {
     let hooks = [
         ("prerouting", Hook::Prerouting, -100),
         ("input", Hook::Input, 100),
+        ("forward", Hook::Forward, 0),
         ("output", Hook::Output, -100),
         ("postrouting", Hook::Postrouting, 100),
     ];
@@ -328,7 +347,7 @@ pub(super) fn element(family: IpFamily, set: SetId, n: u32) -> Element {
             Field::Source if spec.interval => key.address(source),
             Field::Source | Field::Destination => key.address(address(family, n)),
             Field::Protocol => key.protocol(Protocol::ALL[n as usize % 3]),
-            Field::Port => key.port(n as u16),
+            Field::Port | Field::SourcePort => key.port(n as u16),
             f if *f == INDEX => key.index(n),
             other => panic!("no set has {other:?} in its key"),
         })

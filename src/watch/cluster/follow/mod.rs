@@ -130,7 +130,10 @@ impl<'a, K: Follow> Follower<'a, K> {
                     next => return Ok(next),
                 },
                 Ok(None) => return Ok(Next::NewList),
-                Err(_) if self.listing => return Ok(Next::InPages),
+                Err(_) if self.listing => {
+                    self.shared.meters.restarted(K::PLURAL);
+                    return Ok(Next::InPages);
+                }
                 Err(_) => self.recovered().await?,
             }
         }
@@ -198,6 +201,7 @@ impl<'a, K: Follow> Follower<'a, K> {
     }
 
     async fn failed(&mut self, error: &watcher::Error, strategy: Strategy) -> Result<Next, Closed> {
+        self.shared.meters.restarted(K::PLURAL);
         match severity(error, self.listing && strategy == Strategy::Streaming) {
             Severity::NoStreaming => {
                 debug!("{}: lists come in pages: {}", K::PLURAL, reason(error));

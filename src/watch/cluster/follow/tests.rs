@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::model::{Event, Observed};
+use crate::watch::Meters;
 use crate::watch::wire::{Node, Service, ServiceCidr};
 
 /// What a request must hold, and the status and lines of the answer. A watch whose answer ends in
@@ -78,6 +79,7 @@ async fn events<K: Follow>(answers: Vec<(&'static str, u16, String)>, count: usi
     let shared = Shared {
         events,
         unlisted: AtomicUsize::new(1),
+        meters: Meters::default(),
     };
     let answers = Arc::new(Mutex::new(VecDeque::from(answers)));
     let api = Api::all(client(answers));

@@ -26,7 +26,7 @@ impl Watching {
         let url = format!("http://{}", server.address).parse().expect("a URL");
         let client = Client::try_from(kube::Config::new(url)).expect("a client");
         let (sender, events) = channel(64);
-        let task = tokio::spawn(run(client, "n1".into(), sender));
+        let task = tokio::spawn(run(client, "n1".into(), sender, Meters::default()));
         Self {
             server,
             events,

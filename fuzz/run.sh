@@ -1,0 +1,31 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Fuzzes the decoder of configuration files with libFuzzer, on stable Rust: fuzz/run.sh [SECONDS].
+# Needs g++ or clang++. The corpus is kept in fuzz/corpus, findings are left in fuzz/artifacts.
+set -eu
+cd "$(dirname "$0")"
+
+SECONDS_TO_RUN=${1:-60}
+mkdir -p corpus/config artifacts/config
+
+# Each case of the recording is a seed.
+number=0
+grep '^file ' ../src/config/testdata/cases.txt | while IFS= read -r line; do
+    number=$((number + 1))
+    {
+        echo 'apiVersion: kubeproxy.config.k8s.io/v1alpha1'
+        echo 'kind: KubeProxyConfiguration'
+        printf '%s\n' "${line#file }" | sed 's/\\n/\n/g'
+    } >"corpus/config/seed-$number"
+done
+cp ../src/config/testdata/kubeadm.yaml corpus/config/seed-kubeadm
+
+# What `cargo fuzz --sanitizer none` sets: counters at each edge, and comparisons. Only crates that
+# read the text need them, but RUSTFLAGS hold for all.
+RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+-Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+-Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1" \
+    cargo build --release --target "$(rustc -vV | sed -n 's/host: //p')"
+
+exec target/*/release/config corpus/config -artifact_prefix=artifacts/config/ \
+    -max_total_time="$SECONDS_TO_RUN" -max_len=4096 -timeout=5 -print_final_stats=1

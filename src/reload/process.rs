@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the configuration decides about the process and the host, and its new start.
+
+use std::convert::Infallible;
+use std::env;
+use std::ffi::{CString, OsStr};
+use std::fs;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use tracing::{info, warn};
+
+use crate::backend::sysctl;
+use crate::config::Config;
+
+const OOM_SCORE_ADJ: &str = "/proc/self/oom_score_adj";
+/// The process's name, as `ps` and `pgrep` show it.
+const NAME: &str = "/proc/self/comm";
+/// The program that runs, also where its file has been replaced meanwhile.
+const PROGRAM: &str = "/proc/self/exe";
+
+/// Sets what connection tracking is to have. kube-proxy ends if it can't; the rules work without.
+pub fn connection_tracking(config: &Config) {
+    for setting in &config.conntrack {
+        if let Err(error) = sysctl::apply(setting) {
+            let (name, value) = (setting.name, setting.value);
+            warn!("{name} stays as it is, not {value}: {error}");
+        }
+    }
+}
+
+/// Sets what the kernel adds to this process's badness, -1000 to 1000. Less than it was takes
+/// CAP_SYS_RESOURCE; without, it stays.
+pub fn oom_score_adj(value: i32) {
+    let present = fs::read_to_string(OOM_SCORE_ADJ).unwrap_or_default();
+    if present.trim() == value.to_string() {
+        return;
+    }
+    if let Err(error) = fs::write(OOM_SCORE_ADJ, value.to_string()) {
+        let present = present.trim();
+        info!("oomScoreAdj stays {present}, not {value}: {error}");
+    }
+}
+
+/// Executes this program again in this process, with the same arguments and environment. Files
+/// and sockets that are open are closed by that; it returns only if it fails.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn start_anew() -> Result<Infallible> {
+    let program = CString::new(PROGRAM)?;
+    let argument = |argument: std::ffi::OsString| CString::new(argument.into_vec());
+    let arguments = env::args_os()
+        .map(argument)
+        .collect::<Result<Vec<_>, _>>()?;
+    nix::unistd::execv(&program, &arguments).context("starting anew")
+}
+
+/// A process that was started by [`start_anew`] has the name `exe`; this gives it its own again.
+pub fn restore_name() {
+    if !fs::read(NAME).is_ok_and(|name| name.trim_ascii_end() == b"exe") {
+        return;
+    }
+    let first = env::args_os().next().unwrap_or_default();
+    let name = Path::new(&first)
+        .file_name()
+        .unwrap_or(OsStr::new("ferrule"));
+    // For people only.
+    let _ = fs::write(NAME, name.as_bytes());
+}

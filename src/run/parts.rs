@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the loop and the listeners are made of.
+
+use std::convert::Infallible;
+use std::future::pending;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Result;
+use tokio::sync::watch as latest;
+
+use crate::backend::conntrack::Conntrack;
+use crate::backend::nft::{Kernel, probe::probe};
+use crate::cli;
+use crate::config::{Config, LocalhostNodePorts};
+use crate::localhost::NodePorts;
+use crate::model::{Event, IpFamily, State};
+use crate::observe::events::{Notice, Recorder, START};
+use crate::observe::{Pages, Status};
+use crate::sync::{Engine, flows::Flows};
+use crate::watch::{self, Meters};
+
+/// An engine that knows this host's addresses, on a kernel that can do what the rules need.
+pub(super) async fn engine(config: &Config) -> Result<Engine<Kernel>> {
+    let families = families();
+    let mut kernel = Kernel::open()?;
+    probe(&mut kernel, &families)?;
+    let mut state = State::new(config.node_name.as_str()).with_node_ip(config.node_ip);
+    if !config.features.allow_service_external_ips {
+        state = state.without_external_ips();
+    }
+    let addresses = watch::addresses::list().await?;
+    state.apply(Event::LocalAddresses(addresses));
+    Ok(Engine::new(kernel, config.rules.clone(), state, &families))
+}
+
+/// IPv4, and IPv6 where the kernel has it (kube-proxy runs dual-stack then too).
+fn families() -> Vec<IpFamily> {
+    let v6 = Path::new("/proc/net/if_inet6").exists();
+    IpFamily::ALL
+        .into_iter()
+        .filter(|f| *f == IpFamily::V4 || v6)
+        .collect()
+}
+
+/// What ends stale flows; without it, UDP clients of an endpoint that goes have to notice alone.
+pub(super) fn flows(status: &Status) -> Option<Flows> {
+    let start = || anyhow::Ok(Flows::start(Conntrack::new()?, status.meters().clone())?);
+    start()
+        .inspect_err(|e| tracing::warn!("stale flows will not be ended: {e:#}"))
+        .ok()
+}
+
+/// What serves NodePorts on loopback, if that is wanted.
+pub(super) fn localhost(
+    wanted: LocalhostNodePorts,
+    events: &Recorder,
+) -> io::Result<Option<NodePorts>> {
+    match wanted {
+        LocalhostNodePorts::On => return NodePorts::start().map(Some),
+        LocalhostNodePorts::Off => {}
+        LocalhostNodePorts::Missed => {
+            let note = "NodePorts are not served on 127.0.0.1, as kube-proxy's iptables mode does; \
+                        --localhost-nodeports, or iptables.localhostNodePorts set to true, \
+                        switches it on";
+            tracing::warn!("{note}");
+            let (node, reason) = (events.node(), "LocalhostNodePortsNotServed");
+            events.record(Notice::normal(node, reason, START, note));
+        }
+    }
+    Ok(None)
+}
+
+/// What the watches count, shown with all other metrics.
+pub(super) fn meters(status: &Status) -> Meters {
+    let meters = Meters::default();
+    for collector in meters.collectors() {
+        status.register(collector);
+    }
+    meters
+}
+
+/// What /configz and its like show.
+pub(super) fn pages(config: &Config) -> Pages {
+    Pages {
+        config: config.effective().clone(),
+        flags: cli::values(&config.cli),
+        profiling: config.profiling,
+        flagz: config.features.component_flagz,
+        statusz: config.features.component_statusz,
+    }
+}
+
+/// Keeps the pages at the configuration that holds.
+pub(super) async fn follow_pages(
+    mut current: latest::Receiver<Arc<Config>>,
+    shown: &latest::Sender<Arc<Pages>>,
+) -> Infallible {
+    while current.changed().await.is_ok() {
+        let config = current.borrow_and_update().clone();
+        shown.send_replace(Arc::new(pages(&config)));
+    }
+    pending().await
+}

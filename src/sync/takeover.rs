@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Takes over from kube-proxy: once our rules are in force, what it left goes. Beside the loop,
+//! which goes on meanwhile.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread;
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+use crate::backend::leftovers::{self, Swept};
+use crate::backend::nft::Kernel;
+
+/// How often to look whether kube-proxy is back. It writes its rules anew within 30 s of finding
+/// them gone (its canary, or the retry after a failed sync).
+const LOOK: Duration = Duration::from_secs(60);
+/// How long until a removal that failed is tried again.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// Hands the word that our rules are in force to the thread that removes theirs.
+#[derive(Debug)]
+pub struct Takeover {
+    /// None once the word is given. The thread ends with its sender.
+    begin: Option<Sender<()>>,
+    _running: Sender<()>,
+}
+
+impl Takeover {
+    /// Starts the thread. It waits for [`Takeover::rules_in_force`].
+    ///
+    /// # Errors
+    /// If there can be no further thread.
+    pub fn start(kernel: Kernel) -> std::io::Result<Self> {
+        let (begin, word) = channel();
+        let (running, stopped) = channel();
+        thread::Builder::new()
+            .name("takeover".into())
+            .spawn(move || {
+                if word.recv().is_ok() {
+                    work(kernel, &stopped, LOOK);
+                }
+            })?;
+        Ok(Self {
+            begin: Some(begin),
+            _running: running,
+        })
+    }
+
+    /// Our rules are in force, in all families. Only the first call does something.
+    pub fn rules_in_force(&mut self) {
+        if let Some(begin) = self.begin.take() {
+            // Without the thread there is nothing to be done.
+            let _ = begin.send(());
+        }
+    }
+}
+
+/// Removes, until that works; then looks, until kube-proxy is seen or the proxy stops.
+fn work(mut kernel: Kernel, stopped: &Receiver<()>, look: Duration) {
+    let mut warned = false;
+    loop {
+        match leftovers::sweep(&mut kernel) {
+            Ok(swept) => {
+                report(&swept);
+                break;
+            }
+            Err(error) if !warned => {
+                warn!("kube-proxy's rules stay for now: {error}");
+                warned = true;
+            }
+            Err(_) => {}
+        }
+        if !goes_on(stopped, RETRY) {
+            return;
+        }
+    }
+    while goes_on(stopped, look) {
+        if let Ok(Some(rules)) = leftovers::present(&mut kernel) {
+            // No removal again: two that write against each other are worse than two rulesets.
+            warn!(
+                "kube-proxy runs beside ferrule: {rules} has come back. Stop it; the next start of \
+                 ferrule removes what it leaves"
+            );
+            return;
+        }
+    }
+}
+
+/// Waits. False if the proxy has stopped meanwhile.
+fn goes_on(stopped: &Receiver<()>, time: Duration) -> bool {
+    stopped.recv_timeout(time) == Err(RecvTimeoutError::Timeout)
+}
+
+/// Tells what was removed and what was not.
+pub fn report(swept: &Swept) {
+    for removed in &swept.removed {
+        info!("removed what kube-proxy left: {removed}");
+    }
+    for left in &swept.left {
+        warn!("{left}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::backend::nft::tests::{has_nft, nft};
+    use crate::backend::testing::in_namespace;
+
+    fn there() -> bool {
+        nft("nft", &["list", "tables"], "").contains("kube-proxy")
+    }
+
+    fn appears() {
+        nft("nft", &["add", "table", "ip", "kube-proxy"], "");
+    }
+
+    #[test]
+    fn their_rules_go_only_after_the_word() {
+        in_namespace(|| {
+            if !has_nft() {
+                return;
+            }
+            appears();
+            let mut takeover = Takeover::start(Kernel::open().unwrap()).unwrap();
+            thread::sleep(Duration::from_millis(100));
+            assert!(there(), "our rules are not in force yet");
+            takeover.rules_in_force();
+            let begun = Instant::now();
+            while there() {
+                assert!(begun.elapsed() < Duration::from_secs(5));
+                thread::sleep(Duration::from_millis(5));
+            }
+            appears();
+            takeover.rules_in_force();
+            thread::sleep(Duration::from_millis(100));
+            assert!(there(), "once is enough");
+        });
+    }
+
+    #[test]
+    fn a_kube_proxy_that_runs_is_not_fought() {
+        in_namespace(|| {
+            if !has_nft() {
+                return;
+            }
+            appears();
+            let (running, stopped) = channel();
+            let kernel = Kernel::open().unwrap();
+            let look = Duration::from_millis(10);
+            let work = thread::spawn(move || work(kernel, &stopped, look));
+            while there() {
+                thread::sleep(Duration::from_millis(5));
+            }
+            thread::sleep(look * 5);
+            assert!(
+                !work.is_finished(),
+                "it looks for as long as the proxy runs"
+            );
+            appears();
+            work.join().unwrap();
+            assert!(there(), "seen, told, and left alone");
+            drop(running);
+        });
+    }
+
+    #[test]
+    fn ends_with_the_proxy() {
+        in_namespace(|| {
+            let (running, stopped) = channel();
+            let Ok(kernel) = Kernel::open() else { return };
+            let work = thread::spawn(move || work(kernel, &stopped, Duration::from_secs(600)));
+            drop(running);
+            work.join().unwrap();
+        });
+    }
+}
