@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Runs upstream's network specs from the client machine, against the proxy that runs now.
 #
-#   conformance.sh [FOCUS [SKIP]]    a list below, or regular expressions over full names
+#   conformance.sh [FOCUS [SKIP]]       a list below, or regular expressions over full names
+#   conformance.sh --results [FOCUS]    where these runs left what they wrote
 #
 # Lists: quick      five specs that fail without a proxy
 #        services   what a Service proxy answers for
@@ -11,8 +12,8 @@
 #        slow       the two slow specs about NodePorts
 #        all        network, slow and lb, one after another
 #
-# PROCS=4 specs at a time, TIMEOUT=2h. What it wrote is in $FERRULE_CLUSTER/results/FOCUS:
-# junit*.xml and log. OUT=FILE collects the results there (see the report program).
+# PROCS=4 specs at a time, TIMEOUT=2h. What it wrote is in $FERRULE_CLUSTER/results/PROXY/FOCUS:
+# junit*.xml, log and run.txt, for the program conformance-report.
 set -euo pipefail
 # shellcheck source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -34,7 +35,7 @@ choose() {
         network) FOCUS='\[sig-network\]' ;;
         lb) FOCUS='\[sig-network\] LoadBalancers' SKIP="$LACKING|$ALONE|rolling update" ;;
         slow) FOCUS='\[sig-network\] Networking Granular Checks: Services should update nodePort' SKIP="$LACKING|$ALONE" ;;
-        *) FOCUS=$1 NAME=chosen ;;
+        *) FOCUS=$1 ;;
     esac
     SKIP=${2:-$SKIP}
 }
@@ -50,27 +51,36 @@ run_specs() {
         --focus="$FOCUS" --skip="$SKIP" "$BIN/e2e.test" -- "${arguments[@]}" >"$1/log" 2>&1
 }
 
-# describe DIR: what ran, for the report.
+# describe DIR SECONDS: what ran, for the report.
 describe() {
     local name mode version
     IFS=$'\t' read -r name mode version <"$RUN/proxy"
-    case $name in kube-proxy) version=$(<"$BIN/kubernetes.version") ;; esac
     printf '%s\n' "proxy=$name" "mode=$mode" "version=$version" \
         "kubernetes=$(<"$BIN/kubernetes.version")" "kernel=$(uname -r)" "nodes=$(nodes)" \
-        "date=$(date -u +%F)" >"$1/run.txt"
+        "procs=${PROCS:-4}" "focus=$NAME" "date=$(date -u +%F)" "seconds=$2" >"$1/run.txt"
+}
+
+# The lists that "all" stands for; lb is last because it is the slowest.
+lists() {
+    if [ "$1" = all ]; then printf '%s\n' network slow lb; else echo "$1"; fi
+}
+
+directory() {
+    echo "$FERRULE_CLUSTER/results/$(cut -f 1 "$RUN/proxy")/${1//[^A-Za-z0-9_.-]/_}"
 }
 
 run() {
-    local dir started=$SECONDS failed=0
+    local dir started=$SECONDS failed=0 seconds
     choose "$@"
-    dir=$FERRULE_CLUSTER/results/$(cut -f 1 "$RUN/proxy")/$NAME
+    dir=$(directory "$NAME")
     rm -rf "$dir"
     mkdir -p "$dir"
-    describe "$dir"
     say "$NAME against $(cut -f 1 "$RUN/proxy"), ${PROCS:-4} at a time (log: $dir/log)"
     run_specs "$dir" || failed=1
     sed -n 's/^\(Ran [0-9]* of .*\)/\1/p; s/^\(.* Passed | .*\)/\1/p' "$dir/log" | tail -n 2
-    say "$NAME: $((SECONDS - started)) s"
+    seconds=$((SECONDS - started))
+    describe "$dir" "$seconds"
+    say "$NAME: $seconds s"
     compgen -G "$dir/junit*.xml" >/dev/null || {
         tail -n 5 "$dir/log" >&2
         die "no spec ran, see $dir/log"
@@ -81,11 +91,12 @@ run() {
 [ "$EUID" -eq 0 ] || die "not root"
 [ -s "$RUN/proxy" ] || die "no proxy runs: make cluster-up PROXY=ferrule|kube-proxy"
 NODES=$(<"$RUN/nodes")
-focus=${1:-network}
-status=0
-if [ "$focus" = all ]; then
-    for list in network slow lb; do run "$list" || status=1; done
-else
-    run "$@" || status=1
+if [ "${1:-}" = --results ]; then
+    lists "${2:-network}" | while read -r list; do directory "$list"; done
+    exit 0
 fi
+status=0
+while read -r list; do
+    run "$list" "${@:2}" </dev/null || status=1
+done < <(lists "${1:-network}")
 exit $status

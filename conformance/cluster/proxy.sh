@@ -46,6 +46,14 @@ conntrack: {maxPerCore: 0, min: 0}
 END
 }
 
+# version PROGRAM: its own word, and the commit where it was built here.
+version() {
+    local version
+    version=$("$1" --version | head -n 1)
+    version=${version#Kubernetes }
+    echo "$version${FERRULE_COMMIT:+, commit $FERRULE_COMMIT}"
+}
+
 # start NAME MODE PROGRAM [ARGUMENT...]
 start() {
     local name=$1 mode=$2 program=$3 node
@@ -64,7 +72,7 @@ start() {
         tail -n 3 "$LOG/$node-proxy.log" >&2
         die "$name ended on $node, see $LOG/$node-proxy.log"
     done
-    printf '%s\t%s\t%s\n' "$name" "$mode" "$("$program" --version | head -n 1)" >"$RUN/proxy"
+    printf '%s\t%s\t%s\n' "$name" "$mode" "$(version "$program")" >"$RUN/proxy"
     say "$name, mode $mode, on $(nodes) nodes"
 }
 
@@ -87,7 +95,7 @@ kind=${1:-}
 mode=${2:-nftables}
 case $kind in
     ferrule) start ferrule "$mode" "${FERRULE_BIN:-ferrule}" "${@:3}" ;;
-    kube-proxy) start kube-proxy "$mode" "$BIN/kube-proxy" -v "${VERBOSITY:-2}" "${@:3}" ;;
+    kube-proxy) FERRULE_COMMIT="" start kube-proxy "$mode" "$BIN/kube-proxy" -v "${VERBOSITY:-2}" "${@:3}" ;;
     stop) halt ;;
     status) status ;;
     *) die "usage: proxy.sh ferrule|kube-proxy|stop|status [MODE] [ARGUMENT...], not \"$kind\"" ;;

@@ -17,7 +17,9 @@ const REASON: usize = 300;
 /// If the text is no XML, or a case says neither how it ended nor how long it took.
 pub fn specs(xml: &str) -> Result<Vec<Spec>> {
     let document = Document::parse(xml)?;
-    let cases = document.descendants().filter(|n| n.has_tag_name("testcase"));
+    let cases = document
+        .descendants()
+        .filter(|n| n.has_tag_name("testcase"));
     cases.filter_map(|case| spec(case).transpose()).collect()
 }
 
@@ -26,7 +28,9 @@ fn spec(case: Node) -> Result<Option<Spec>> {
     let Some(name) = name.strip_prefix("[It] ") else {
         return Ok(None);
     };
-    let status = case.attribute("status").with_context(|| format!("{name}: no status"))?;
+    let status = case
+        .attribute("status")
+        .with_context(|| format!("{name}: no status"))?;
     let seconds: f64 = case
         .attribute("time")
         .and_then(|t| t.parse().ok())
@@ -46,7 +50,11 @@ fn spec(case: Node) -> Result<Option<Spec>> {
     Ok(Some(Spec {
         name: name.to_owned(),
         result,
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "rounded and clamped")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "rounded and clamped"
+        )]
         seconds: seconds.round().clamp(0.0, 1e9) as u64,
         reason,
     }))

@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+use std::path::Path;
 
+use anyhow::{Context, Result};
 use serde::Deserialize;
 
 use super::results::{Outcome, Results, Spec};
@@ -52,13 +54,37 @@ impl Pair<'_> {
 
     /// The words before the first that begins with a small letter.
     fn suite(&self) -> String {
-        let name = self.name.strip_prefix("[sig-network] ").unwrap_or(self.name);
+        let name = self
+            .name
+            .strip_prefix("[sig-network] ")
+            .unwrap_or(self.name);
         let words: Vec<&str> = name
             .split(' ')
             .take_while(|w| !w.starts_with(|c: char| c.is_ascii_lowercase()))
             .collect();
         words.join(" ")
     }
+}
+
+/// The page from the files in conformance/results, below the root of the source tree.
+///
+/// # Errors
+/// If a file that is there cannot be read.
+pub fn generate(root: &Path) -> Result<Page> {
+    let dir = root.join("conformance/results");
+    let results = |proxy: &str| {
+        let file = dir.join(format!("{proxy}.json"));
+        file.exists().then(|| Results::read(&file)).transpose()
+    };
+    let file = dir.join("environment.json");
+    let known = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+    let known: Vec<Known> =
+        serde_json::from_str(&known).with_context(|| file.display().to_string())?;
+    Ok(page(
+        results("kube-proxy")?.as_ref(),
+        results("ferrule")?.as_ref(),
+        &known,
+    ))
 }
 
 /// Lays the results of both side by side. Either may be missing yet.
@@ -89,7 +115,11 @@ fn pairs<'a>(judge: Option<&'a Results>, ferrule: Option<&'a Results>) -> Vec<Pa
     let find = |of: Option<&'a Results>, name: &str| of.and_then(|r| r.spec(name));
     names
         .into_iter()
-        .map(|name| Pair { name, judge: find(judge, name), ferrule: find(ferrule, name) })
+        .map(|name| Pair {
+            name,
+            judge: find(judge, name),
+            ferrule: find(ferrule, name),
+        })
         .collect()
 }
 
@@ -97,7 +127,11 @@ fn runs(text: &mut String, judge: Option<&Results>, ferrule: Option<&Results>) {
     text.push_str("\n## Runs\n\n| proxy | mode | Kubernetes | specs | date | kernel | nodes | at a time | minutes |\n|---|---|---|---|---|---|---|---|---|\n");
     for results in judge.into_iter().chain(ferrule) {
         for run in &results.runs {
-            let version = run.version.strip_prefix(&results.proxy).unwrap_or(&run.version).trim();
+            let version = run
+                .version
+                .strip_prefix(&results.proxy)
+                .unwrap_or(&run.version)
+                .trim();
             let _ = writeln!(
                 text,
                 "| {} {version} | {} | {} | {} | {} | {} | {} | {} | {} |",
@@ -123,11 +157,20 @@ fn summary(text: &mut String, ran: &[Pair]) {
     }
     text.push_str("\n## Passed\n\n| suite | kube-proxy | ferrule |\n|---|---|---|\n");
     for (suite, pairs) in &suites {
-        let _ = writeln!(text, "| {} | {} |", cell(suite), counts(pairs.iter().copied()));
+        let _ = writeln!(
+            text,
+            "| {} | {} |",
+            cell(suite),
+            counts(pairs.iter().copied())
+        );
     }
     let _ = writeln!(text, "| **all** | {} |", counts(ran.iter()));
     let conformance = || ran.iter().filter(|p| p.name.contains("[Conformance]"));
-    let _ = writeln!(text, "| **of these, \\[Conformance\\]** | {} |", counts(conformance()));
+    let _ = writeln!(
+        text,
+        "| **of these, \\[Conformance\\]** | {} |",
+        counts(conformance())
+    );
 }
 
 fn counts<'a>(pairs: impl Iterator<Item = &'a Pair<'a>> + Clone) -> String {
@@ -144,18 +187,27 @@ fn counts<'a>(pairs: impl Iterator<Item = &'a Pair<'a>> + Clone) -> String {
 }
 
 fn red(text: &mut String, ran: &[Pair]) {
-    for (title, pick) in [
-        ("Failed with ferrule only", (|p| p.ferrule) as fn(&Pair) -> Option<&Spec>),
-        ("Failed with kube-proxy only", |p| p.judge),
+    let ferrule: Vec<&Spec> = ran.iter().filter_map(|p| p.ferrule).collect();
+    let judge: Vec<&Spec> = ran.iter().filter_map(|p| p.judge).collect();
+    for (title, specs) in [
+        ("Failed with ferrule only", ferrule),
+        ("Failed with kube-proxy only", judge),
     ] {
-        let failed: Vec<&Spec> =
-            ran.iter().filter_map(pick).filter(|s| s.result == Outcome::Failed).collect();
+        let failed: Vec<&&Spec> = specs
+            .iter()
+            .filter(|s| s.result == Outcome::Failed)
+            .collect();
         if failed.is_empty() {
             continue;
         }
         let _ = writeln!(text, "\n## {title}\n");
         for spec in failed {
-            let _ = writeln!(text, "- {}: `{}`", short(&spec.name), spec.reason.replace('`', "'"));
+            let _ = writeln!(
+                text,
+                "- {}: `{}`",
+                short(&spec.name),
+                spec.reason.replace('`', "'")
+            );
         }
     }
 }
@@ -164,9 +216,14 @@ fn environment(text: &mut String, broken: &[Pair], known: &[Known], unexplained:
     if broken.is_empty() {
         return;
     }
-    text.push_str("\n## Failed with both\n\nThat is the environment or the spec, not the proxy.\n\n");
+    text.push_str(
+        "\n## Failed with both\n\nThat is the environment or the spec, not the proxy.\n\n",
+    );
     for pair in broken {
-        let reason = known.iter().find(|k| k.spec == pair.name).map(|k| k.reason.as_str());
+        let reason = known
+            .iter()
+            .find(|k| k.spec == pair.name)
+            .map(|k| k.reason.as_str());
         if reason.is_none() {
             unexplained.push(pair.name.to_owned());
         }
@@ -179,10 +236,17 @@ fn not_here(text: &mut String, skipped: &[Pair]) {
     if skipped.is_empty() {
         return;
     }
-    text.push_str("\n## Skipped by themselves\n\nWith both proxies, for what the cluster is or lacks.\n\n");
+    text.push_str(
+        "\n## Skipped by themselves\n\nWith both proxies, for what the cluster is or lacks.\n\n",
+    );
     for pair in skipped {
         let reason = pair.judge.map_or("", |s| s.reason.as_str());
-        let _ = writeln!(text, "- {}: `{}`", short(pair.name), reason.replace('`', "'"));
+        let _ = writeln!(
+            text,
+            "- {}: `{}`",
+            short(pair.name),
+            reason.replace('`', "'")
+        );
     }
 }
 

@@ -158,7 +158,11 @@ fn specs(dir: &Path) -> Result<Vec<Spec>> {
     let mut all = Vec::new();
     for entry in fs::read_dir(dir).with_context(|| dir.display().to_string())? {
         let path = entry?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         if name.starts_with("junit") && name.ends_with(".xml") {
             let specs = super::junit::specs(&read(&path)?);
             all.extend(specs.with_context(|| path.display().to_string())?);
