@@ -3,7 +3,6 @@
 # rest themselves (scripts/setup.sh).
 
 CARGO ?= cargo
-NODES ?= 3
 PROXY ?= ferrule
 MODE ?= nftables
 FOCUS ?= network

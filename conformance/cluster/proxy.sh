@@ -96,7 +96,10 @@ mode=${2:-nftables}
 case $kind in
     ferrule) start ferrule "$mode" "${FERRULE_BIN:-ferrule}" "${@:3}" ;;
     kube-proxy) FERRULE_COMMIT="" start kube-proxy "$mode" "$BIN/kube-proxy" -v "${VERBOSITY:-2}" "${@:3}" ;;
-    stop) halt ;;
+    stop)
+        halt
+        printf 'none\tnone\tnone\n' >"$RUN/proxy"
+        ;;
     status) status ;;
     *) die "usage: proxy.sh ferrule|kube-proxy|stop|status [MODE] [ARGUMENT...], not \"$kind\"" ;;
 esac
