@@ -56,7 +56,7 @@ describe() {
     local name mode version
     IFS=$'\t' read -r name mode version <"$RUN/proxy"
     printf '%s\n' "proxy=$name" "mode=$mode" "version=$version" \
-        "kubernetes=$(<"$BIN/kubernetes.version")" "kernel=$(uname -r)" "nodes=$(nodes)" \
+        "kubernetes=$(<"$BIN/kubernetes.version")" "kernel=$(uname -r | cut -d- -f1)" "nodes=$(nodes)" \
         "procs=${PROCS:-4}" "focus=$NAME" "date=$(date -u +%F)" "seconds=$2" >"$1/run.txt"
 }
 

@@ -52,7 +52,7 @@ impl Pair<'_> {
         is(self.judge) && is(self.ferrule)
     }
 
-    /// The words before the first that begins with a small letter.
+    /// The words before "should", or whatever else begins with a small letter.
     fn suite(&self) -> String {
         let name = self
             .name
@@ -60,7 +60,7 @@ impl Pair<'_> {
             .unwrap_or(self.name);
         let words: Vec<&str> = name
             .split(' ')
-            .take_while(|w| !w.starts_with(|c: char| c.is_ascii_lowercase()))
+            .take_while(|w| *w != "Should" && !w.starts_with(|c: char| c.is_ascii_lowercase()))
             .collect();
         words.join(" ")
     }
