@@ -73,14 +73,22 @@ fn why(case: Node, tag: &str) -> Option<String> {
 /// One line, at most [`REASON`] characters, and of paths the last part only: where a machine
 /// keeps its files concerns nobody.
 fn one_line(text: &str) -> String {
-    let words: Vec<&str> = text
-        .split_whitespace()
-        .map(|w| match w.starts_with('/') {
-            true => w.rsplit('/').find(|part| !part.is_empty()).unwrap_or(w),
-            false => w,
-        })
-        .collect();
+    let words: Vec<String> = text.split_whitespace().map(without_path).collect();
     words.join(" ").chars().take(REASON).collect()
+}
+
+/// A word that is an absolute path, or has one behind a quote or an equals sign.
+fn without_path(word: &str) -> String {
+    let start = word.find('/').filter(|at| {
+        word[..*at]
+            .chars()
+            .last()
+            .is_none_or(|c| "='\"(".contains(c))
+    });
+    match (start, word.trim_end_matches('/').rfind('/')) {
+        (Some(start), Some(last)) => format!("{}{}", &word[..start], &word[last + 1..]),
+        _ => word.to_owned(),
+    }
 }
 
 #[cfg(test)]

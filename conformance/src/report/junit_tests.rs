@@ -68,6 +68,23 @@ fn a_failure_is_one_line_without_paths() {
 }
 
 #[test]
+fn only_absolute_paths_are_shortened() {
+    for (word, short) in [
+        (
+            "--kubeconfig=/var/tmp/run/admin.kubeconfig",
+            "--kubeconfig=admin.kubeconfig",
+        ),
+        ("'/usr/bin/kubectl", "'kubectl"),
+        ("/healthz/", "healthz/"),
+        ("https://172.30.0.2:6443", "https://172.30.0.2:6443"),
+        ("172.30.0.13:32730/hostname:", "172.30.0.13:32730/hostname:"),
+        ("and/or", "and/or"),
+    ] {
+        assert_eq!(one_line(word), short);
+    }
+}
+
+#[test]
 fn other_ends_are_failures() {
     for (status, tag) in [
         ("timedout", "error"),
