@@ -3,6 +3,9 @@
 # rest themselves (scripts/setup.sh).
 
 CARGO ?= cargo
+PROXY ?= ferrule
+MODE ?= nftables
+FOCUS ?= network
 IMAGE ?= ferrule:dev
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 # Always the whole workspace's features, so that no target builds a dependency anew.
@@ -14,7 +17,7 @@ CONTAINER ?= $(firstword $(foreach c,docker podman buildah,$(if $(shell command 
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 build: ## build the release binary, target/release/ferrule
 	@scripts/setup.sh build
@@ -40,6 +43,36 @@ bench-sync: ## cold start, changes, memory at 1,000 to 30,000 Services (root); B
 
 fuzz: ## fuzz the decoder of configuration files, SECONDS=60 (g++ or clang++)
 	@fuzz/run.sh $(or $(SECONDS),60)
+
+cluster-setup: ## install the Debian packages that a cluster on this machine needs (root)
+	@conformance/cluster/setup.sh
+
+cluster-build: cluster-setup ## build Kubernetes, its specs, containerd, CoreDNS, images (15 min, once)
+	@conformance/cluster/build.sh
+
+cluster-up: cluster-build ## NODES=3 nodes in namespaces with PROXY=ferrule|kube-proxy (root)
+	@conformance/cluster/up.sh
+	@$(MAKE) --no-print-directory cluster-proxy
+
+# A program given as FERRULE_BIN is taken as it is.
+.PHONY: cluster-proxy
+cluster-proxy:
+ifeq ($(PROXY)$(FERRULE_BIN),ferrule)
+	$(BUILD)
+	@FERRULE_BIN="$(abspath $(TARGET_DIR))/release/ferrule" \
+		FERRULE_COMMIT="$$(git describe --always --dirty --exclude='*' 2>/dev/null)" \
+		conformance/cluster/proxy.sh ferrule $(MODE)
+else
+	@conformance/cluster/proxy.sh $(PROXY) $(MODE)
+endif
+
+cluster-down: ## take the cluster down (root)
+	@conformance/cluster/down.sh
+
+conformance: cluster-up ## upstream's specs: FOCUS=network|services|lb|slow|all|quick|REGEX, PROCS=4 (root)
+	@conformance/cluster/conformance.sh '$(FOCUS)'; status=$$?; \
+		$(CARGO) run --quiet --locked -p ferrule-conformance --bin conformance-report -- \
+			$$(conformance/cluster/conformance.sh --results '$(FOCUS)') && exit $$status
 
 layers: ## check which module may use which
 	$(CARGO) test --locked --test layers

@@ -11,6 +11,7 @@
 //! | [`interrupt`] | cleans up after SIGINT and SIGTERM |
 //! | [`judge`], [`stats`] | runs a row with real packets |
 //! | [`scenario`](mod@scenario) | what happens one after the other: affinity, stale flows, restarts |
+//! | [`report`] | what upstream's specs said about ferrule and kube-proxy |
 //! | [`tracer`] | runs a row through ferrule's packet tracer: both must agree |
 
 pub mod agent;
@@ -23,6 +24,7 @@ pub mod interrupt;
 pub mod judge;
 pub mod netns;
 pub mod object;
+pub mod report;
 pub mod scenario;
 pub mod sctp;
 pub mod server;
