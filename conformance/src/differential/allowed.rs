@@ -32,10 +32,10 @@ pub struct Allowed {
     /// Protocols.
     #[serde(default)]
     protocol: Vec<String>,
-    /// All that was seen in kube-proxy's world, one of these.
+    /// All that was seen in kube-proxy's world, one of these; `*` at the end stands for the rest.
     #[serde(default)]
     kube_proxy: Vec<String>,
-    /// All that was seen in ours, one of these.
+    /// All that was seen in ours, one of these; `*` at the end stands for the rest.
     #[serde(default)]
     ferrule: Vec<String>,
 }
@@ -61,7 +61,9 @@ impl Allowed {
             From::Node(_) => "node",
             From::Outside(_) => "outside",
         };
-        let one_of = |list: &[String], word: &String| list.is_empty() || list.contains(word);
+        let one_of = |list: &[String], word: &String| {
+            list.is_empty() || list.iter().any(|pattern| fits(pattern, word))
+        };
         self.from.as_deref().is_none_or(|f| f == from)
             && (self.frontend.is_empty() || self.frontend.contains(&probe.frontend))
             && one_of(&self.protocol, &probe.protocol)
@@ -75,6 +77,14 @@ impl Allowed {
                 .seen
                 .iter()
                 .all(|w| one_of(&self.ferrule, w))
+    }
+}
+
+/// Whether a word is the pattern, or begins as one that ends with a star.
+fn fits(pattern: &str, word: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(head) => word.starts_with(head),
+        None => word == pattern,
     }
 }
 
