@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use ferrule::model::IpFamily;
@@ -38,10 +39,29 @@ struct Tally {
     sticky: Option<bool>,
 }
 
+/// How hard it is tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effort {
+    /// Until neither chance nor a slow machine can be the reason for a difference.
+    Thorough,
+    /// Just enough to see that something is wrong.
+    Quick,
+}
+
+/// Times that lost answers are asked for again.
+const AGAIN: usize = 3;
+/// How long a client waits then: on a machine with too much to do, silence takes time to be sure of.
+const LONG: Duration = Duration::from_secs(5);
+const SILENCE: &str = "silence";
+
 /// Connections so that an endpoint more than those seen would be missed once in 500 times. So rare
-/// a miss hides a difference, and never makes one: where sets differ, more is asked.
-fn enough(seen: usize) -> usize {
-    [2, 9, 15, 21, 28, 34, 40][seen.min(6)]
+/// a miss hides a difference, and never makes one: where sets differ, more is asked. Silence may be
+/// that of one endpoint only.
+fn enough(seen: usize, silence: bool) -> usize {
+    match seen {
+        0 if silence => 20,
+        n => [2, 9, 15, 21, 28, 34, 40][n.min(6)],
+    }
 }
 
 /// Asks each probe in each world. `known` are the answers that count as seen beforehand, or nothing.
@@ -49,40 +69,29 @@ fn enough(seen: usize) -> usize {
 ///
 /// # Errors
 /// If a namespace cannot be entered.
-pub fn ask(worlds: &[&World], probes: &[Probe], known: &[Outcome]) -> Result<Vec<Vec<Outcome>>> {
+pub fn ask(
+    worlds: &[&World],
+    probes: &[Probe],
+    known: &[Outcome],
+    effort: Effort,
+) -> Result<Vec<Vec<Outcome>>> {
     let mut tallies = vec![vec![Tally::default(); probes.len()]; worlds.len()];
-    let sticky: Vec<usize> = (0..probes.len())
-        .filter(|i| probes[*i].sticky.is_some())
-        .collect();
-    let plain: Vec<usize> = (0..probes.len()).filter(|i| !sticky.contains(i)).collect();
+    let (sticky, plain): (Vec<_>, Vec<_>) =
+        (0..probes.len()).partition(|i| probes[*i].sticky.is_some());
     let mut jobs: Vec<(usize, usize)> = plain.iter().map(|i| (*i, 2)).collect();
-    for wave in 0..6 {
-        connect(worlds, probes, &jobs, &mut tallies)?;
-        jobs.clear();
-        for i in &plain {
-            let mut union: BTreeSet<&str> = known.get(*i).map(endpoints).unwrap_or_default();
-            tallies
-                .iter()
-                .for_each(|t| union.extend(endpoints_of(&t[*i].seen)));
-            let asked = tallies[0][*i].asked;
-            let differs = tallies.iter().any(|t| t[*i].seen != tallies[0][*i].seen)
-                || known.get(*i).is_some_and(|k| k.seen != tallies[0][*i].seen);
-            let mut more = match union.len() {
-                0 => 0,
-                n => enough(n).saturating_sub(asked),
-            };
-            if more == 0 && differs && wave < 5 && asked < 2 * SURE {
-                more = if union.is_empty() { 2 } else { SURE };
-            }
-            if more > 0 {
-                jobs.push((*i, more));
-            }
-        }
+    for _ in 0..6 {
+        connect(worlds, probes, &jobs, &mut tallies, PATIENCE)?;
+        let more =
+            |i: &usize| Some((*i, more(&tallies, known.get(*i), *i, effort))).filter(|m| m.1 > 0);
+        jobs = plain.iter().filter_map(more).collect();
         if jobs.is_empty() {
             break;
         }
     }
-    ask_sticky(worlds, probes, &sticky, &mut tallies)?;
+    ask_sticky(worlds, probes, &sticky, &mut tallies, PATIENCE)?;
+    if effort == Effort::Thorough {
+        find_lost(worlds, probes, &mut tallies)?;
+    }
     let outcome = |t: Tally| Outcome {
         seen: t.seen,
         sticky: t.sticky,
@@ -91,6 +100,56 @@ pub fn ask(worlds: &[&World], probes: &[Probe], known: &[Outcome]) -> Result<Vec
         .into_iter()
         .map(|w| w.into_iter().map(outcome).collect())
         .collect())
+}
+
+/// How many connections more a probe needs.
+fn more(tallies: &[Vec<Tally>], known: Option<&Outcome>, i: usize, effort: Effort) -> usize {
+    let mut union: BTreeSet<&str> = known.map(endpoints).unwrap_or_default();
+    tallies
+        .iter()
+        .for_each(|t| union.extend(endpoints_of(&t[i].seen)));
+    let first = &tallies[0][i];
+    let silence = effort == Effort::Thorough && tallies.iter().any(|t| t[i].seen.contains(SILENCE));
+    let missing = enough(union.len(), silence).saturating_sub(first.asked);
+    let differs = tallies.iter().any(|t| t[i].seen != first.seen)
+        || known.is_some_and(|k| k.seen != first.seen);
+    let limit = if union.is_empty() { 4 } else { 2 * SURE };
+    match missing {
+        0 if effort == Effort::Thorough && differs && first.asked < limit => {
+            if union.is_empty() {
+                2
+            } else {
+                SURE
+            }
+        }
+        n => n,
+    }
+}
+
+/// Where some connections were answered and some were not, the machine may just have been slow: all
+/// are made again, with more time. Whatever stays silent then is silent.
+fn find_lost(worlds: &[&World], probes: &[Probe], tallies: &mut [Vec<Tally>]) -> Result<()> {
+    for _ in 0..AGAIN {
+        let lost = |t: &Tally| t.seen.contains(SILENCE) && t.seen.len() > 1;
+        let some: Vec<usize> = (0..probes.len())
+            .filter(|i| tallies.iter().any(|t| lost(&t[*i])))
+            .collect();
+        if some.is_empty() {
+            break;
+        }
+        for of_world in tallies.iter_mut() {
+            some.iter().for_each(|i| {
+                of_world[*i].seen.remove(SILENCE);
+                of_world[*i].sticky = None;
+            });
+        }
+        let (sticky, plain): (Vec<_>, Vec<_>) =
+            some.into_iter().partition(|i| probes[*i].sticky.is_some());
+        let jobs: Vec<_> = plain.iter().map(|i| (*i, 2 * enough(0, true))).collect();
+        connect(worlds, probes, &jobs, tallies, LONG)?;
+        ask_sticky(worlds, probes, &sticky, tallies, LONG)?;
+    }
+    Ok(())
 }
 
 fn endpoints(outcome: &Outcome) -> BTreeSet<&str> {
@@ -126,7 +185,12 @@ fn attempt(probe: &Probe, source: Option<IpAddr>) -> (Attempt, Option<IpAddr>) {
 type Task = (usize, usize, usize, Attempt);
 
 /// Makes connections from all places of all worlds at the same time.
-fn dial_all(worlds: &[&World], probes: &[Probe], tasks: Vec<Task>) -> Result<Vec<(Task, Answer)>> {
+fn dial_all(
+    worlds: &[&World],
+    probes: &[Probe],
+    tasks: Vec<Task>,
+    limit: Duration,
+) -> Result<Vec<(Task, Answer)>> {
     let mut places: BTreeMap<(usize, String), Vec<Task>> = BTreeMap::new();
     for task in tasks {
         let place = match &probes[task.1].from {
@@ -143,7 +207,7 @@ fn dial_all(worlds: &[&World], probes: &[Probe], tasks: Vec<Task>) -> Result<Vec
                 let attempts: Vec<_> = tasks.iter().map(|t| t.3).collect();
                 let answers = worlds[tasks[0].0]
                     .namespace(&probes[tasks[0].1].from)
-                    .and_then(|n| dial_at_once(n, &attempts, PATIENCE, WINDOW));
+                    .and_then(|n| dial_at_once(n, &attempts, limit, WINDOW));
                 match answers {
                     Ok(answers) => {
                         let mut done = done.lock().unwrap_or_else(|e| e.into_inner());
@@ -165,6 +229,7 @@ fn connect(
     probes: &[Probe],
     jobs: &[(usize, usize)],
     tallies: &mut [Vec<Tally>],
+    limit: Duration,
 ) -> Result<()> {
     let mut tasks = Vec::new();
     for (world, of_world) in tallies.iter_mut().enumerate() {
@@ -183,7 +248,7 @@ fn connect(
             tasks.extend(std::iter::repeat_n((world, *probe, 0, attempt), *times));
         }
     }
-    for ((world, probe, _, attempt), answer) in dial_all(worlds, probes, tasks)? {
+    for ((world, probe, _, attempt), answer) in dial_all(worlds, probes, tasks, limit)? {
         tallies[world][probe]
             .seen
             .insert(word(&answer, attempt.source));
@@ -219,6 +284,7 @@ fn ask_sticky(
     probes: &[Probe],
     sticky: &[usize],
     tallies: &mut [Vec<Tally>],
+    limit: Duration,
 ) -> Result<()> {
     let all: Vec<(usize, Vec<Option<IpAddr>>)> =
         sticky.iter().map(|i| (*i, clients(&probes[*i]))).collect();
@@ -232,7 +298,7 @@ fn ask_sticky(
                 }
             }
         }
-        for ((world, probe, client, attempt), answer) in dial_all(worlds, probes, tasks)? {
+        for ((world, probe, client, attempt), answer) in dial_all(worlds, probes, tasks, limit)? {
             let word = word(&answer, attempt.source);
             answers
                 .entry((world, probe, client))

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::ask::ask;
+use super::ask::{Effort, ask};
 use super::outcome::Outcome;
 use super::probe::Probe;
 use super::render::Round;
@@ -158,18 +158,21 @@ impl Recording {
         self.cases.iter().map(|c| c.answers.len()).sum()
     }
 
-    /// Asks all probes, and tells which answers differ. With `patient`, differences are looked at
-    /// again before they count.
+    /// Asks all probes, and tells which answers differ. Those found with thorough effort are
+    /// looked at again before they count.
     ///
     /// # Errors
     /// If a namespace cannot be entered.
-    pub fn compare(&self, world: &World, patient: bool) -> Result<Vec<Difference>> {
+    pub fn compare(&self, world: &World, effort: Effort) -> Result<Vec<Difference>> {
         let mut left: Vec<&Answered> = self.cases.iter().flat_map(|c| &c.answers).collect();
         let mut differences = Vec::new();
-        for _ in 0..if patient { 1 + AGAIN } else { 1 } {
+        for _ in 0..match effort {
+            Effort::Thorough => 1 + AGAIN,
+            Effort::Quick => 1,
+        } {
             let probes: Vec<_> = left.iter().map(|a| a.probe.clone()).collect();
             let known: Vec<_> = left.iter().map(|a| a.kube_proxy.clone()).collect();
-            let outcomes = ask(&[world], &probes, &known)?.remove(0);
+            let outcomes = ask(&[world], &probes, &known, effort)?.remove(0);
             let differs = |(a, o): &(&Answered, Outcome)| a.kube_proxy != *o;
             let pairs: Vec<_> = left.into_iter().zip(outcomes).filter(differs).collect();
             left = pairs.iter().map(|(a, _)| *a).collect();

@@ -7,8 +7,9 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::allowed::Allowed;
 use super::api::Api;
-use super::ask::ask;
+use super::ask::{Effort, ask};
 use super::outcome::Outcome;
 use super::probe::{Probe, probes};
 use super::proxies::{Proxies, check_programs};
@@ -57,16 +58,17 @@ pub struct Rig {
     worlds: [World; 2],
     api: Api,
     directory: TempDir,
+    allowed: Vec<Allowed>,
     round: u32,
     next: u16,
 }
 
 impl Rig {
-    /// Starts it all.
+    /// Starts it all. Differences of the list are reported without being looked at again.
     ///
     /// # Errors
     /// If a program is missing or something does not come up.
-    pub fn start() -> Result<Self> {
+    pub fn start(allowed: Vec<Allowed>) -> Result<Self> {
         check_programs()?;
         let directory = tempfile::Builder::new()
             .prefix("ferrule-differential-")
@@ -86,6 +88,7 @@ impl Rig {
             worlds,
             api,
             directory,
+            allowed,
             round: 1,
             next: 1,
         })
@@ -188,16 +191,20 @@ impl Rig {
     fn compare(&self, asked: &[(usize, Probe)], reports: &mut [Report]) -> Result<()> {
         let worlds = [&self.worlds[0], &self.worlds[1]];
         let all: Vec<Probe> = asked.iter().map(|(_, p)| p.clone()).collect();
-        let mut outcomes = ask(&worlds, &all, &[])?;
+        let mut outcomes = ask(&worlds, &all, &[], Effort::Thorough)?;
         for _ in 0..AGAIN {
             let differ: Vec<usize> = (0..all.len())
                 .filter(|i| outcomes[0][*i] != outcomes[1][*i])
+                .filter(|i| {
+                    let outcomes = [outcomes[0][*i].clone(), outcomes[1][*i].clone()];
+                    self.intended(&difference(&all[*i], outcomes)).is_none()
+                })
                 .collect();
             if differ.is_empty() {
                 break;
             }
             let some: Vec<_> = differ.iter().map(|i| all[*i].clone()).collect();
-            let again = ask(&worlds, &some, &[])?;
+            let again = ask(&worlds, &some, &[], Effort::Thorough)?;
             for (n, i) in differ.into_iter().enumerate() {
                 outcomes[0][i] = again[0][n].clone();
                 outcomes[1][i] = again[1][n].clone();
@@ -207,13 +214,29 @@ impl Rig {
         for ((n, probe), (theirs, ours)) in asked.iter().zip(pairs) {
             reports[*n].answers.push((probe.clone(), theirs.clone()));
             if theirs != ours {
-                reports[*n].differences.push(Difference {
-                    probe: probe.clone(),
-                    kube_proxy: theirs.clone(),
-                    ferrule: ours.clone(),
-                });
+                let differs = difference(probe, [theirs.clone(), ours.clone()]);
+                reports[*n].differences.push(differs);
             }
         }
         Ok(())
+    }
+
+    /// The entry of the list that covers a difference.
+    pub fn intended(&self, difference: &Difference) -> Option<&Allowed> {
+        self.allowed.iter().find(|a| a.covers(difference))
+    }
+
+    /// The differences of a report that no entry of the list covers.
+    pub fn unexplained<'a>(&self, report: &'a Report) -> Vec<&'a Difference> {
+        let all = report.differences.iter();
+        all.filter(|d| self.intended(d).is_none()).collect()
+    }
+}
+
+fn difference(probe: &Probe, [kube_proxy, ferrule]: [Outcome; 2]) -> Difference {
+    Difference {
+        probe: probe.clone(),
+        kube_proxy,
+        ferrule,
     }
 }

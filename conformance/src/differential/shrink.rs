@@ -3,7 +3,6 @@
 
 use anyhow::Result;
 
-use super::allowed::Allowed;
 use super::rig::{Report, Rig};
 use super::spec::{Case, Endpoint, External, Kind, Service, Slice};
 
@@ -24,7 +23,6 @@ pub fn shrink(
     case: &Case,
     seed: u64,
     zones: [u8; 3],
-    allowed: &[Allowed],
 ) -> Result<Option<(Case, Report)>> {
     let seeds: Vec<u64> = (0..SEEDS).map(|n| seed.wrapping_add(n)).collect();
     let mut best = None;
@@ -34,11 +32,7 @@ pub fn shrink(
         for some in candidates.chunks(AT_ONCE) {
             let cases: Vec<_> = some.iter().map(|c| (c.clone(), seeds.clone())).collect();
             let (_, reports) = rig.round(&cases, zones, &|_| Ok(()))?;
-            let differs = |(_, r): &(&Case, Report)| {
-                r.differences
-                    .iter()
-                    .any(|d| !allowed.iter().any(|a| a.covers(d)))
-            };
+            let differs = |(_, r): &(&Case, Report)| !rig.unexplained(r).is_empty();
             found = some
                 .iter()
                 .zip(reports)

@@ -8,11 +8,11 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 use clap::{Parser, Subcommand};
 use fastrand::Rng;
-use ferrule_conformance::differential::allowed::{self, Allowed};
+use ferrule_conformance::differential::allowed;
 use ferrule_conformance::differential::fault::FAULTS;
 use ferrule_conformance::differential::generate;
 use ferrule_conformance::differential::record;
-use ferrule_conformance::differential::rig::{Difference, Report, Rig};
+use ferrule_conformance::differential::rig::{Report, Rig};
 use ferrule_conformance::differential::shrink::shrink;
 use ferrule_conformance::differential::spec::Case;
 
@@ -104,7 +104,6 @@ fn main() -> ExitCode {
 /// A rig, and what it has shown so far.
 struct Run {
     rig: Rig,
-    allowed: Vec<Allowed>,
     shrink: bool,
     begun: Instant,
     cases: usize,
@@ -129,7 +128,7 @@ impl Run {
         let begun = Instant::now();
         let mut allowed = allowed::list()?;
         allowed.retain(|_| !strict);
-        let rig = Rig::start()?;
+        let rig = Rig::start(allowed)?;
         println!(
             "up after {:.1} s, logs in {}",
             begun.elapsed().as_secs_f64(),
@@ -137,7 +136,6 @@ impl Run {
         );
         Ok(Self {
             rig,
-            allowed,
             shrink,
             begun,
             cases: 0,
@@ -172,17 +170,6 @@ impl Run {
         Ok(())
     }
 
-    fn unexplained<'a>(&mut self, report: &'a Report) -> Vec<&'a Difference> {
-        let mut left = Vec::new();
-        for difference in &report.differences {
-            match self.allowed.iter().find(|a| a.covers(difference)) {
-                Some(a) => *self.intended.entry(a.name.clone()).or_default() += 1,
-                None => left.push(difference),
-            }
-        }
-        left
-    }
-
     fn judge(
         &mut self,
         seed: u64,
@@ -196,7 +183,14 @@ impl Run {
             self.refused += 1;
             println!("seed {seed}: the API server refuses a case: {reason}");
         }
-        let unexplained = self.unexplained(&report);
+        for entry in report
+            .differences
+            .iter()
+            .filter_map(|d| self.rig.intended(d))
+        {
+            *self.intended.entry(entry.name.clone()).or_default() += 1;
+        }
+        let unexplained = self.rig.unexplained(&report);
         if unexplained.is_empty() {
             return Ok(());
         }
@@ -207,7 +201,7 @@ impl Run {
             print_objects(&report);
             return Ok(());
         }
-        match shrink(&mut self.rig, case, probes, zones, &self.allowed)? {
+        match shrink(&mut self.rig, case, probes, zones)? {
             Some((case, report)) => {
                 println!("smallest: {case:?}\nzones {zones:?}");
                 print_objects(&report);
@@ -247,7 +241,7 @@ fn print_objects(report: &Report) {
 /// Only rounds in which both proxies agree, or differ as intended, are recorded.
 fn write(seed: u64, files: usize, count: usize) -> Result<bool> {
     let allowed = allowed::list()?;
-    let mut rig = Rig::start()?;
+    let mut rig = Rig::start(allowed)?;
     let mut rng = Rng::with_seed(seed);
     for file in 1..=files {
         let (zones, cases) = (zones(&mut rng), cases(&mut rng, count));
@@ -256,11 +250,7 @@ fn write(seed: u64, files: usize, count: usize) -> Result<bool> {
             if let Some(reason) = &report.refused {
                 bail!("the API server refuses a case: {reason}");
             }
-            let other = report
-                .differences
-                .iter()
-                .find(|d| !allowed.iter().any(|a| a.covers(d)));
-            if let Some(difference) = other {
+            if let Some(difference) = rig.unexplained(report).first() {
                 bail!("not recorded, as the proxies differ: {difference}");
             }
         }
@@ -273,18 +263,14 @@ fn write(seed: u64, files: usize, count: usize) -> Result<bool> {
 
 fn faults(seed: u64, count: usize) -> Result<bool> {
     let allowed = allowed::list()?;
-    let mut rig = Rig::start()?;
+    let mut rig = Rig::start(allowed)?;
     let mut all = true;
     for fault in FAULTS {
         let mut rng = Rng::with_seed(seed);
         let (zones, cases) = (zones(&mut rng), cases(&mut rng, count));
         let (_, reports) = rig.round(&cases, zones, &|world| fault.apply(world))?;
         rig.restart_ours()?;
-        let found: Vec<_> = reports
-            .iter()
-            .flat_map(|r| &r.differences)
-            .filter(|d| !allowed.iter().any(|a| a.covers(d)))
-            .collect();
+        let found: Vec<_> = reports.iter().flat_map(|r| rig.unexplained(r)).collect();
         match found.first() {
             Some(first) => println!(
                 "{}: {} probes differ, as\n{first}\n",
