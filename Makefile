@@ -10,11 +10,12 @@ BUILD = $(CARGO) build --release --locked --workspace --bin ferrule
 # The one container builder that is there.
 CONTAINER ?= $(firstword $(foreach c,docker podman buildah,$(if $(shell command -v $(c)),$(c))))
 
-.PHONY: help build check test demo bench-sync layers deny image clean
+.PHONY: help build check test demo bench-sync differential differential-faults \
+	differential-record layers deny image clean
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' Makefile
 
 build: ## build the release binary, target/release/ferrule
 	@scripts/setup.sh build
@@ -37,6 +38,24 @@ demo: ## three nodes, pods and an outside client on this machine (root)
 bench-sync: ## cold start, changes, memory at 1,000 to 30,000 Services (root); BENCH_ARGS=--help
 	@scripts/setup.sh bench
 	$(CARGO) bench --locked --bench sync -- $(BENCH_ARGS)
+
+SEED ?= 1
+SEEDS ?= 1
+COUNT ?= 100
+DIFFERENTIAL = FERRULE_BIN="$${FERRULE_BIN:-$(abspath $(TARGET_DIR))/release/ferrule}" \
+	$(TARGET_DIR)/release/ferrule-differential
+
+differential: ## ferrule against kube-proxy on random Services: SEED=1 SEEDS=1 COUNT=100 (root)
+	$(BUILD) --bin ferrule-differential
+	@$(DIFFERENTIAL) run --seed $(SEED) --seeds $(SEEDS) --count $(COUNT)
+
+differential-faults: ## negative control: faults in ferrule's rules must be noticed (root)
+	$(BUILD) --bin ferrule-differential
+	@$(DIFFERENTIAL) faults --seed $(SEED)
+
+differential-record: ## write kube-proxy's answers to the recorded cases anew (root)
+	$(BUILD) --bin ferrule-differential
+	@$(DIFFERENTIAL) record
 
 layers: ## check which module may use which
 	$(CARGO) test --locked --test layers
