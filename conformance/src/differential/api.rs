@@ -22,7 +22,7 @@ use crate::netns::{Namespace, SERVICE_CIDRS};
 /// Where the API server is, as the nodes see it.
 const ADDRESS: &str = "198.18.0.1";
 /// How long it may take to start.
-const START: Duration = Duration::from_secs(90);
+const START: Duration = Duration::from_secs(300);
 /// Requests under way at a time.
 const AT_ONCE: usize = 16;
 

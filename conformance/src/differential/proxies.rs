@@ -23,7 +23,7 @@ use crate::object::{TARGETS, node_name, pod_address};
 /// The configuration file of all proxies.
 const CONFIG: &str = "kube-proxy.json";
 /// How long the proxies may take for a round.
-const APPLY: Duration = Duration::from_secs(60);
+const APPLY: Duration = Duration::from_secs(180);
 /// Number of the ClusterIP of the Service that tells how far a proxy has come.
 const SENTINEL: u16 = 60_000;
 /// Times that the sentinel must answer as it should: an endpoint of two is missed once in 4,000.
