@@ -13,11 +13,13 @@ BUILD = $(CARGO) build --release --locked --workspace --bin ferrule
 # The one container builder that is there.
 CONTAINER ?= $(firstword $(foreach c,docker podman buildah,$(if $(shell command -v $(c)),$(c))))
 
-.PHONY: help build check test demo bench-sync fuzz layers deny image clean
+.PHONY: help build check test demo bench-sync fuzz cluster-setup cluster-build cluster-up \
+	cluster-down conformance differential differential-faults differential-record differential-recorded \
+	layers deny image clean
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' Makefile
 
 build: ## build the release binary, target/release/ferrule
 	@scripts/setup.sh build
@@ -73,6 +75,29 @@ conformance: cluster-up ## upstream's specs: FOCUS=network|services|lb|slow|all|
 	@conformance/cluster/conformance.sh '$(FOCUS)'; status=$$?; \
 		$(CARGO) run --quiet --locked -p ferrule-conformance --bin conformance-report -- \
 			$$(conformance/cluster/conformance.sh --results '$(FOCUS)') && exit $$status
+
+SEED ?= 1
+SEEDS ?= 1
+COUNT ?= 100
+DIFFERENTIAL = FERRULE_BIN="$${FERRULE_BIN:-$(abspath $(TARGET_DIR))/release/ferrule}" \
+	$(TARGET_DIR)/release/ferrule-differential
+
+differential: ## ferrule against kube-proxy on random Services: SEED=1 SEEDS=1 COUNT=100 (root)
+	$(BUILD) --bin ferrule-differential
+	@$(DIFFERENTIAL) run --seed $(SEED) --seeds $(SEEDS) --count $(COUNT)
+
+differential-faults: ## negative control: faults in ferrule's rules must be noticed (root)
+	$(BUILD) --bin ferrule-differential
+	@$(DIFFERENTIAL) faults --seed $(SEED)
+
+differential-record: ## write kube-proxy's answers to the recorded cases anew (root)
+	$(BUILD) --bin ferrule-differential
+	@$(DIFFERENTIAL) record
+
+differential-recorded: ## ferrule against kube-proxy's recorded answers, without kube-proxy (root)
+	$(BUILD)
+	FERRULE_BIN="$${FERRULE_BIN:-$(abspath $(TARGET_DIR))/release/ferrule}" REQUIRE_ROOT=1 \
+		$(CARGO) test --locked -p ferrule-conformance --test differential
 
 layers: ## check which module may use which
 	$(CARGO) test --locked --test layers

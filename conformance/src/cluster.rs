@@ -135,6 +135,11 @@ impl Cluster {
         self.agents.remove(usize::from(n) - 1).stop()
     }
 
+    /// Ends all agents at once. Their rules stay.
+    pub fn stop_all(&mut self) {
+        self.agents.clear();
+    }
+
     /// Starts the agent of a node again.
     ///
     /// # Errors

@@ -162,7 +162,7 @@ impl Trial<'_> {
 }
 
 fn refused(answers: &[Answer]) -> Result<(), String> {
-    let others = answers.iter().find(|a| !matches!(a, Answer::Refused(_)));
+    let others = answers.iter().find(|a| !matches!(a, Answer::Refused(..)));
     match others {
         Some(other) => Err(format!("{other}, but should be refused")),
         None if answers.iter().any(Answer::refused_at_once) => Ok(()),
@@ -173,7 +173,7 @@ fn refused(answers: &[Answer]) -> Result<(), String> {
 fn unanswered(answers: &[Answer]) -> Result<(), String> {
     let answered = answers
         .iter()
-        .find(|a| !matches!(a, Answer::Refused(_) | Answer::Timeout));
+        .find(|a| !matches!(a, Answer::Refused(..) | Answer::Timeout));
     answered.map_or(Ok(()), |a| Err(format!("{a}, but nobody should answer")))
 }
 

@@ -8,6 +8,7 @@
 //! | [`object`] | Services and endpoints, and the manifests they become |
 //! | [`agent`], [`cluster`] | the program on every node, all reading one directory |
 //! | [`case`](mod@case), [`cases`] | the packet table: who connects where, and what must happen |
+//! | [`differential`] | ferrule and kube-proxy compared on random Services |
 //! | [`interrupt`] | cleans up after SIGINT and SIGTERM |
 //! | [`judge`], [`stats`] | runs a row with real packets |
 //! | [`scenario`](mod@scenario) | what happens one after the other: affinity, stale flows, restarts |
@@ -19,6 +20,7 @@ pub mod case;
 pub mod cases;
 pub mod client;
 pub mod cluster;
+pub mod differential;
 pub mod echo;
 pub mod interrupt;
 pub mod judge;

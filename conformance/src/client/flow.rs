@@ -17,7 +17,7 @@ use nix::sys::socket::{
     setsockopt, sockopt,
 };
 
-use super::{Answer, Attempt};
+use super::{Answer, Attempt, Refusal};
 use crate::netns::Namespace;
 use crate::sctp::Init;
 use crate::socket;
@@ -35,11 +35,13 @@ pub(super) struct Flow {
 
 /// Errors that mean: somebody said no. Port unreachable, a reset, and what a kernel without SCTP
 /// says to it (protocol unreachable; in ICMPv6 unknown next header).
-fn refusal(e: Errno) -> bool {
-    matches!(
-        e,
-        Errno::ECONNREFUSED | Errno::ECONNRESET | Errno::ENOPROTOOPT | Errno::EPROTO
-    )
+fn refusal(e: Errno) -> Option<Refusal> {
+    match e {
+        Errno::ECONNREFUSED => Some(Refusal::Port),
+        Errno::ECONNRESET => Some(Refusal::Reset),
+        Errno::ENOPROTOOPT | Errno::EPROTO => Some(Refusal::Protocol),
+        _ => None,
+    }
 }
 
 /// How many raw flows there have been. Ports come round after all others: the kernel remembers a
@@ -80,10 +82,10 @@ impl Flow {
             setsockopt(&fd, sockopt::Mark, &u32::from(attempt.via))?;
         }
         match attempt.to {
-            SocketAddr::V4(_) if attempt.protocol == Protocol::Sctp => {
+            SocketAddr::V4(_) if attempt.protocol != Protocol::Udp => {
                 setsockopt(&fd, sockopt::Ipv4RecvErr, &true)?;
             }
-            SocketAddr::V6(_) if attempt.protocol == Protocol::Sctp => {
+            SocketAddr::V6(_) if attempt.protocol != Protocol::Udp => {
                 setsockopt(&fd, sockopt::Ipv6RecvErr, &true)?;
             }
             _ => {}
@@ -140,12 +142,26 @@ impl Flow {
     fn failed(&self, e: Errno) -> Option<Answer> {
         match e {
             Errno::EAGAIN | Errno::EINTR | Errno::EPERM => None,
-            e if refusal(e) => Some(Answer::Refused(self.started.elapsed())),
-            e => Some(Answer::Broken(e.to_string())),
+            // To TCP, ICMP errors come by their queue as well: this one is a reset.
+            Errno::ECONNREFUSED if self.attempt.protocol == Protocol::Tcp => {
+                Some(self.refused_by(Refusal::Reset))
+            }
+            e => Some(match refusal(e) {
+                Some(how) => self.refused_by(how),
+                None => Answer::Broken(e.to_string()),
+            }),
         }
     }
 
+    fn refused_by(&self, how: Refusal) -> Answer {
+        Answer::Refused(self.started.elapsed(), how)
+    }
+
     fn advance_tcp(&mut self) -> Option<Answer> {
+        // It is there even if the socket was locked when the error came, see PATIENCE.
+        if let Some(how) = self.icmp_error(false) {
+            return Some(self.refused_by(how));
+        }
         match getsockopt(&self.fd, sockopt::SocketError).map(Errno::from_raw) {
             Ok(e) if e as i32 != 0 => return self.failed(e),
             _ => {}
@@ -189,18 +205,17 @@ impl Flow {
                 }
                 Ok(None) => break,
                 Err(_) => {
-                    if self.refused() {
-                        return Some(Answer::Refused(self.started.elapsed()));
+                    if let Some(how) = self.icmp_error(true) {
+                        return Some(self.refused_by(how));
                     }
                 }
             }
         }
-        self.refused()
-            .then(|| Answer::Refused(self.started.elapsed()))
+        self.icmp_error(true).map(|how| self.refused_by(how))
     }
 
-    /// Whether the queue of ICMP errors holds one for our INIT.
-    fn refused(&self) -> bool {
+    /// The refusal that the queue of ICMP errors holds; a raw socket gets others' errors, too.
+    fn icmp_error(&self, raw: bool) -> Option<Refusal> {
         let mut copy = [0; 256];
         let mut space = cmsg_space!(libc::sock_extended_err, libc::sockaddr_in6);
         loop {
@@ -208,7 +223,7 @@ impl Flow {
             let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
             let fd = self.fd.as_raw_fd();
             let Ok(message) = recvmsg::<()>(fd, &mut slices, Some(&mut space), flags) else {
-                return false;
+                return None;
             };
             let length = message.bytes;
             let errno = message.cmsgs().ok().and_then(|mut all| {
@@ -218,9 +233,9 @@ impl Flow {
                     _ => None,
                 })
             });
-            let said_no = errno.is_some_and(|e| refusal(Errno::from_raw(e as i32)));
-            if said_no && self.init.begins_like(&copy[..length]) {
-                return true;
+            let said_no = errno.and_then(|e| refusal(Errno::from_raw(e as i32)));
+            if said_no.is_some() && (!raw || self.init.begins_like(&copy[..length])) {
+                return said_no;
             }
         }
     }

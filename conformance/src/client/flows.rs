@@ -20,12 +20,25 @@ const WINDOW: usize = 64;
 /// # Errors
 /// If the namespace cannot be entered.
 pub fn dial(namespace: &Namespace, attempts: &[Attempt], limit: Duration) -> Result<Vec<Answer>> {
+    dial_at_once(namespace, attempts, limit, WINDOW)
+}
+
+/// The same with so many connections under way at a time: more, where many may time out.
+///
+/// # Errors
+/// If the namespace cannot be entered.
+pub fn dial_at_once(
+    namespace: &Namespace,
+    attempts: &[Attempt],
+    limit: Duration,
+    window: usize,
+) -> Result<Vec<Answer>> {
     namespace.enter(|| {
         let mut answers = vec![Answer::Timeout; attempts.len()];
         let mut waiting = attempts.iter().copied().enumerate();
-        let mut flows: Vec<(usize, Flow)> = Vec::with_capacity(WINDOW);
+        let mut flows: Vec<(usize, Flow)> = Vec::with_capacity(window);
         loop {
-            while flows.len() < WINDOW {
+            while flows.len() < window {
                 let Some((index, attempt)) = waiting.next() else {
                     break;
                 };

@@ -10,7 +10,7 @@ use std::time::Duration;
 use ferrule::model::Protocol;
 
 pub use flow::UdpFlow;
-pub use flows::dial;
+pub use flows::{dial, dial_at_once};
 
 /// How long a client waits for an answer before it says time-out.
 ///
@@ -34,6 +34,28 @@ pub struct Attempt {
     pub via: u16,
 }
 
+/// How somebody said no.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// TCP reset.
+    Reset,
+    /// ICMP port unreachable.
+    Port,
+    /// What a kernel without SCTP says to it: ICMP protocol unreachable, ICMPv6 unknown next header.
+    Protocol,
+}
+
+impl Refusal {
+    /// In words, for reports and data files.
+    pub fn word(self) -> &'static str {
+        match self {
+            Refusal::Reset => "reset",
+            Refusal::Port => "port unreachable",
+            Refusal::Protocol => "protocol unreachable",
+        }
+    }
+}
+
 /// What became of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
@@ -47,7 +69,7 @@ pub enum Answer {
         source: IpAddr,
     },
     /// An ICMP error or a TCP reset, after this time.
-    Refused(Duration),
+    Refused(Duration, Refusal),
     /// Nothing in time.
     Timeout,
     /// Something that no rule explains, such as a local error.
@@ -59,7 +81,7 @@ impl Answer {
     /// second (see [`PATIENCE`]).
     pub fn refused_at_once(&self) -> bool {
         match self {
-            Answer::Refused(after) => matches!(after.as_millis(), 0..200 | 1_000..1_300),
+            Answer::Refused(after, _) => matches!(after.as_millis(), 0..200 | 1_000..1_300),
             _ => false,
         }
     }
@@ -87,7 +109,7 @@ impl std::fmt::Display for Answer {
             Answer::From {
                 endpoint, source, ..
             } => write!(f, "{endpoint} saw {source}"),
-            Answer::Refused(_) => write!(f, "refused"),
+            Answer::Refused(..) => write!(f, "refused"),
             Answer::Timeout => write!(f, "time-out"),
             Answer::Broken(reason) => write!(f, "{reason}"),
         }
