@@ -112,6 +112,7 @@ impl Flow {
     pub(super) fn greet(&mut self) -> nix::Result<()> {
         self.connected = true;
         let packet = match self.attempt.protocol {
+            protocol if socket::is_stream(protocol) => return Ok(()),
             Protocol::Tcp => return Ok(()),
             Protocol::Udp => b"who?".to_vec(),
             Protocol::Sctp => self.init.encode(),
@@ -131,7 +132,8 @@ impl Flow {
     /// Looks at a socket with something to tell. None if it is not the end yet.
     pub(super) fn advance(&mut self) -> Option<Answer> {
         match self.attempt.protocol {
-            Protocol::Tcp => self.advance_tcp(),
+            protocol if socket::is_stream(protocol) => self.advance_stream(),
+            Protocol::Tcp => self.advance_stream(),
             Protocol::Udp => self.advance_udp(),
             Protocol::Sctp => self.advance_sctp(),
         }
@@ -145,7 +147,7 @@ impl Flow {
         }
     }
 
-    fn advance_tcp(&mut self) -> Option<Answer> {
+    fn advance_stream(&mut self) -> Option<Answer> {
         match getsockopt(&self.fd, sockopt::SocketError).map(Errno::from_raw) {
             Ok(e) if e as i32 != 0 => return self.failed(e),
             _ => {}
