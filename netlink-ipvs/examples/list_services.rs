@@ -25,7 +25,7 @@ fn main() -> Result<()> {
     socket.bind_auto()?;
     socket.connect(&SocketAddr::new(0, 0))?;
     let family = find_family(&mut socket)?;
-    let mut print = |title: &str, bytes: &[u8]| {
+    let print = |title: &str, bytes: &[u8]| {
         if raw {
             println!("# {title}\n{}", hex(bytes));
         }

@@ -18,7 +18,15 @@ fn at(text: &str) -> SocketAddr {
 /// Runs a body in a new network namespace with IPVS. `REQUIRE_IPVS=1` forbids to skip it.
 fn with_ipvs(body: impl FnOnce(&mut Ipvs) + Send + 'static) {
     in_namespace(|| match Ipvs::open() {
-        Ok(mut ipvs) => body(&mut ipvs),
+        Ok(mut ipvs) => {
+            // Before the first address there is no table of local routes, and without that table
+            // the kernel takes every IPv4 address for a broadcast one: EINVAL for real servers.
+            let up = Command::new("ip")
+                .args(["link", "set", "lo", "up"])
+                .status();
+            assert!(up.expect("ip").success());
+            body(&mut ipvs);
+        }
         Err(Error::Missing(reason)) => {
             assert!(std::env::var_os("REQUIRE_IPVS").is_none(), "{reason}");
             eprintln!("SKIP: {reason}");
