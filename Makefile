@@ -13,7 +13,7 @@ BUILD = $(CARGO) build --release --locked --workspace --bin ferrule
 # The one container builder that is there.
 CONTAINER ?= $(firstword $(foreach c,docker podman buildah,$(if $(shell command -v $(c)),$(c))))
 
-.PHONY: help build check test demo bench-sync fuzz cluster-setup cluster-build cluster-up \
+.PHONY: help build check test test-ipvs demo bench-sync fuzz cluster-setup cluster-build cluster-up \
 	cluster-down conformance differential differential-faults differential-record differential-recorded \
 	layers deny image clean
 .DEFAULT_GOAL := help
@@ -33,6 +33,12 @@ check: ## format, lints, module layers, licences and sources of dependencies
 test: ## all tests that need no cluster (root)
 	@scripts/setup.sh test
 	@scripts/test.sh
+
+test-ipvs: ## tests that need IPVS and SCTP, in a virtual machine (qemu, no KVM)
+	@scripts/setup.sh test-ipvs
+	$(BUILD)
+	@conformance/guest/test.sh units
+	@conformance/guest/test.sh packets
 
 demo: ## three nodes, pods and an outside client on this machine (root)
 	@scripts/setup.sh demo

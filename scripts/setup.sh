@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Makes a Debian or Ubuntu machine fit for `make demo` and `make test`, given cargo and make.
 # Installs Debian packages for commands that are missing, and touches nothing else.
-# Usage: scripts/setup.sh build|demo|test|bench
+# Usage: scripts/setup.sh build|demo|test|test-ipvs|bench
 set -eu
 
 MINIMUM=1.89
@@ -48,8 +48,10 @@ note_packages() {
     needs ip iproute2
     needs nft nftables
     needs setpriv util-linux
-    [ "$PURPOSE" = test ] || return 0
-    needs conntrack conntrack
+    case $PURPOSE in test*) needs conntrack conntrack ;; esac
+    [ "$PURPOSE" = test-ipvs ] || return 0
+    needs qemu-system-x86_64 qemu-system-x86
+    needs strip binutils
 }
 
 install_packages() {
@@ -65,8 +67,8 @@ install_packages() {
 
 case $PURPOSE in
     build) ;;
-    demo | test | bench) check_root ;;
-    *) die "unknown purpose: build, demo, test or bench" ;;
+    demo | test | test-ipvs | bench) check_root ;;
+    *) die "unknown purpose: build, demo, test, test-ipvs or bench" ;;
 esac
 check_rust
 note_packages

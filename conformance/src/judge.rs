@@ -11,6 +11,7 @@ use crate::case::{Case, Expect, Reach, Row, Seen};
 use crate::client::{Answer, Attempt, PATIENCE, dial};
 use crate::netns::{Place, Topology};
 use crate::object::node_of;
+use crate::socket;
 use crate::stats;
 
 /// Connections of a row that asks for an even spread.
@@ -75,7 +76,7 @@ impl Trial<'_> {
         };
         let own = topology.addresses_of_node(self.family, n);
         let to = attempt.to.ip();
-        self.protocol == Protocol::Sctp && (to.is_loopback() || own.contains(&to))
+        socket::is_raw(self.protocol) && (to.is_loopback() || own.contains(&to))
     }
 
     fn reaches(

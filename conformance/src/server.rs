@@ -26,9 +26,10 @@ pub struct Server {
 
 /// A listening socket of one protocol.
 enum Listener {
+    /// TCP, or the kernel's own SCTP.
     Tcp(TcpListener, u16),
     Udp(OwnedFd, u16),
-    /// All ports at once.
+    /// Played SCTP, all ports at once.
     Sctp(OwnedFd),
 }
 
@@ -77,12 +78,24 @@ fn listeners(addresses: &[IpAddr], ports: &[u16]) -> Result<Vec<Listener>> {
             let udp = socket::bound(Protocol::Udp, at).with_context(|| format!("udp {at}"))?;
             listeners.push(Listener::Udp(udp, *port));
         }
-        let sctp = socket::bound(Protocol::Sctp, SocketAddr::new(*address, 0));
-        listeners.push(Listener::Sctp(
-            sctp.with_context(|| format!("sctp {address}"))?,
-        ));
+        listeners
+            .extend(sctp_listeners(*address, ports).with_context(|| format!("sctp {address}"))?);
     }
     Ok(listeners)
+}
+
+fn sctp_listeners(address: IpAddr, ports: &[u16]) -> Result<Vec<Listener>> {
+    if socket::is_raw(Protocol::Sctp) {
+        let fd = socket::bound(Protocol::Sctp, SocketAddr::new(address, 0))?;
+        return Ok(vec![Listener::Sctp(fd)]);
+    }
+    let open = |port: &u16| {
+        let fd = socket::bound(Protocol::Sctp, SocketAddr::new(address, *port))?;
+        nix::sys::socket::listen(&fd, Backlog::new(128)?)?;
+        // Only its name is TCP's: accepting and writing are the same.
+        Ok(Listener::Tcp(fd.into(), *port))
+    };
+    ports.iter().map(open).collect()
 }
 
 fn serve(name: &str, ports: &[u16], listeners: &[Listener], stop: &AtomicBool) {

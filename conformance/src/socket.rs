@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::LazyLock;
 
 use ferrule::model::Protocol;
 use nix::Result;
@@ -12,7 +13,22 @@ use nix::sys::socket::{
     setsockopt, socket, sockopt,
 };
 
-/// A non-blocking socket; for SCTP a raw one, whatever the kernel could do.
+/// Whether SCTP is the kernel's own, as `REAL_SCTP=1` in the environment asks for. Otherwise raw
+/// sockets play it, which works on kernels without SCTP only: others answer by themselves.
+static REAL_SCTP: LazyLock<bool> =
+    LazyLock::new(|| std::env::var_os("REAL_SCTP").is_some_and(|v| v == "1"));
+
+/// Whether a protocol's sockets are raw ones.
+pub(crate) fn is_raw(protocol: Protocol) -> bool {
+    protocol == Protocol::Sctp && !*REAL_SCTP
+}
+
+/// Whether a protocol's sockets listen, accept and are read to the end.
+pub(crate) fn is_stream(protocol: Protocol) -> bool {
+    protocol == Protocol::Tcp || protocol == Protocol::Sctp && *REAL_SCTP
+}
+
+/// A non-blocking socket; for SCTP a raw one unless `REAL_SCTP=1`.
 ///
 /// # Errors
 /// The kernel's.
@@ -25,7 +41,8 @@ pub fn open(protocol: Protocol, address: IpAddr) -> Result<OwnedFd> {
     let (kind, number) = match protocol {
         Protocol::Tcp => (SockType::Stream, SockProtocol::Tcp),
         Protocol::Udp => (SockType::Datagram, SockProtocol::Udp),
-        Protocol::Sctp => (SockType::Raw, SockProtocol::Sctp),
+        Protocol::Sctp if is_raw(protocol) => (SockType::Raw, SockProtocol::Sctp),
+        Protocol::Sctp => (SockType::Stream, SockProtocol::Sctp),
     };
     let fd = socket(
         domain,
@@ -34,7 +51,7 @@ pub fn open(protocol: Protocol, address: IpAddr) -> Result<OwnedFd> {
         number,
     )?;
     // Raw sockets are of one family anyway, and refuse the option.
-    if domain == AddressFamily::Inet6 && protocol != Protocol::Sctp {
+    if domain == AddressFamily::Inet6 && !is_raw(protocol) {
         setsockopt(&fd, sockopt::Ipv6V6Only, &true)?;
     }
     Ok(fd)
@@ -46,10 +63,9 @@ pub fn open(protocol: Protocol, address: IpAddr) -> Result<OwnedFd> {
 /// The kernel's.
 pub fn bound(protocol: Protocol, address: SocketAddr) -> Result<OwnedFd> {
     let fd = open(protocol, address.ip())?;
-    if protocol == Protocol::Tcp {
+    if is_stream(protocol) {
         setsockopt(&fd, sockopt::ReuseAddr, &true)?;
-    }
-    if protocol != Protocol::Tcp {
+    } else {
         // Room for all that many clients send at once. Only root may have so much.
         let _ = setsockopt(&fd, sockopt::RcvBufForce, &(16 << 20));
     }
@@ -59,7 +75,7 @@ pub fn bound(protocol: Protocol, address: SocketAddr) -> Result<OwnedFd> {
 
 /// Raw sockets have no ports: IPv6 ones refuse any but 0.
 pub(crate) fn raw_port(protocol: Protocol, mut address: SocketAddr) -> SockaddrStorage {
-    if protocol == Protocol::Sctp {
+    if is_raw(protocol) {
         address.set_port(0);
     }
     SockaddrStorage::from(address)

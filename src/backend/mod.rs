@@ -3,6 +3,7 @@
 
 pub mod conntrack;
 pub mod fake;
+pub mod ipvs;
 pub mod leftovers;
 pub mod netlink;
 pub mod nft;

@@ -114,6 +114,7 @@ impl Flow {
     pub(super) fn greet(&mut self) -> nix::Result<()> {
         self.connected = true;
         let packet = match self.attempt.protocol {
+            protocol if socket::is_stream(protocol) => return Ok(()),
             Protocol::Tcp => return Ok(()),
             Protocol::Udp => b"who?".to_vec(),
             Protocol::Sctp => self.init.encode(),
@@ -133,7 +134,8 @@ impl Flow {
     /// Looks at a socket with something to tell. None if it is not the end yet.
     pub(super) fn advance(&mut self) -> Option<Answer> {
         match self.attempt.protocol {
-            Protocol::Tcp => self.advance_tcp(),
+            protocol if socket::is_stream(protocol) => self.advance_stream(),
+            Protocol::Tcp => self.advance_stream(),
             Protocol::Udp => self.advance_udp(),
             Protocol::Sctp => self.advance_sctp(),
         }
@@ -157,7 +159,7 @@ impl Flow {
         Answer::Refused(self.started.elapsed(), how)
     }
 
-    fn advance_tcp(&mut self) -> Option<Answer> {
+    fn advance_stream(&mut self) -> Option<Answer> {
         // It is there even if the socket was locked when the error came, see PATIENCE.
         if let Some(how) = self.icmp_error(false) {
             return Some(self.refused_by(how));

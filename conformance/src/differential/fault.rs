@@ -25,7 +25,7 @@ const fn fault(name: &'static str, edit: &'static str) -> Fault {
 }
 
 /// All faults.
-pub const FAULTS: [Fault; 14] = [
+pub const FAULTS: [Fault; 13] = [
     fault(
         "a pod that reaches itself is not masqueraded",
         "flush set hairpin",
@@ -97,10 +97,11 @@ impl Fault {
             let Some(rest) = name.strip_prefix(chain) else {
                 continue;
             };
-            if rest.parse::<u32>().is_err() && !rest.is_empty() {
+            let number = rest.parse::<u32>().ok();
+            if number.is_none() && !rest.is_empty() {
                 continue;
             }
-            let rule = rule.replace("FAMILY", family);
+            let rule = rule.replace('N', &number.unwrap_or(0).to_string());
             script += &format!(
                 "flush chain {family} ferrule {name}\nadd rule {family} ferrule {name} {rule}\n"
             );

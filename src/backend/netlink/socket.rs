@@ -4,7 +4,7 @@
 use std::io;
 
 use netlink_sys::SocketAddr;
-use netlink_sys::protocols::{NETLINK_NETFILTER, NETLINK_SOCK_DIAG};
+use netlink_sys::protocols::{NETLINK_GENERIC, NETLINK_NETFILTER, NETLINK_SOCK_DIAG};
 use nix::libc;
 use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 
@@ -52,6 +52,11 @@ impl Socket {
     /// Opens a socket to the kernel's table of sockets, likewise.
     pub fn diagnostics() -> Result<Socket, Error> {
         Self::open(NETLINK_SOCK_DIAG)
+    }
+
+    /// Opens a socket to the generic netlink families, likewise.
+    pub fn generic() -> Result<Socket, Error> {
+        Self::open(NETLINK_GENERIC)
     }
 
     fn open(protocol: isize) -> Result<Socket, Error> {

@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Tests that need a kernel with IPVS and SCTP, in the guest (run.sh). `make test-ipvs` runs both:
+#   conformance/guest/test.sh units           the IPVS backend, with ipvsadm as second opinion
+#   conformance/guest/test.sh packets [WORD]  the packet table, with the kernel's own SCTP sockets;
+#                                             WORD chooses profiles, cases and scenarios
+# FERRULE_BIN names the program that the packet table tests, else the release build is used.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+TARGET=$(realpath -m "${CARGO_TARGET_DIR:-target}")
+
+# executable NAME ARGUMENT...: builds a test program and prints its path.
+executable() {
+    local name=$1
+    shift
+    cargo test --workspace --locked --no-run --message-format=json-render-diagnostics "$@" |
+        grep "\"name\":\"$name\"" | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -n 1
+}
+
+# in_guest ARGUMENT...: as run.sh, but a guest that cannot be had is no failure outside CI.
+in_guest() {
+    local status=0
+    conformance/guest/run.sh "$@" || status=$?
+    if [ "$status" -eq 3 ] && [ "${CI:-}" != true ]; then
+        echo "SKIP: no guest here, see above"
+        status=0
+    fi
+    return "$status"
+}
+
+units() {
+    local program
+    program=${GUEST_UNITS:-$(executable ferrule --lib)}
+    in_guest --timeout 600 --env REQUIRE_ROOT=1 --env REQUIRE_IPVS=1 -- \
+        "$program" --test-threads 1 backend::ipvs
+    # The same without the module: a clear message, and a skipped test.
+    in_guest --timeout 600 --without ip_vs --env REQUIRE_ROOT=1 -- \
+        "$program" --test-threads 1 --show-output backend::ipvs | tee "$TARGET/guest/without.log"
+    grep -q -e "SKIP: the kernel lacks IPVS (CONFIG_IP_VS; module ip_vs)" -e "SKIP: no guest" \
+        "$TARGET/guest/without.log"
+}
+
+packets() {
+    local program binary=${FERRULE_BIN:-$TARGET/release/ferrule}
+    program=${GUEST_PACKETS:-$(executable netns --test netns)}
+    [ -x "$binary" ] || cargo build --release --locked --workspace --bin ferrule
+    in_guest --timeout "${GUEST_TIMEOUT:-1800}" --memory 3072 \
+        --with ip --with nft --with setpriv --with nsenter --with conntrack \
+        --with "$binary" --with "$PWD/conformance/testdata" \
+        --env REQUIRE_ROOT=1 --env REAL_SCTP=1 --env "FERRULE_BIN=$binary" -- "$program" "$@"
+}
+
+what=${1:-}
+[ $# -eq 0 ] || shift
+case $what in
+    units) units ;;
+    packets) packets "$@" ;;
+    *) echo "usage: $0 units | packets [WORD...]" >&2; exit 2 ;;
+esac
