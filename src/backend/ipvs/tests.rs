@@ -62,6 +62,7 @@ fn errnos(ipvs: &mut Ipvs, changes: &[Change]) -> Vec<(usize, i32)> {
 }
 
 #[test]
+#[ignore = "needs a kernel with IPVS: make test-ipvs"]
 fn what_is_written_is_read_back() {
     with_ipvs(|ipvs| {
         assert_eq!(ipvs.services().unwrap(), []);
@@ -111,6 +112,7 @@ fn what_is_written_is_read_back() {
 }
 
 #[test]
+#[ignore = "needs a kernel with IPVS: make test-ipvs"]
 fn changes_are_applied_one_by_one() {
     with_ipvs(|ipvs| {
         let key = ServiceKey::sctp(at("192.0.2.1:80"));
@@ -162,6 +164,7 @@ fn changes_are_applied_one_by_one() {
 }
 
 #[test]
+#[ignore = "needs a kernel with IPVS: make test-ipvs"]
 fn every_scheduler_is_there_and_no_other() {
     with_ipvs(|ipvs| {
         for scheduler in Scheduler::ALL {
@@ -177,6 +180,7 @@ fn every_scheduler_is_there_and_no_other() {
 }
 
 #[test]
+#[ignore = "needs a kernel with IPVS: make test-ipvs"]
 fn timeouts_of_nought_stay() {
     with_ipvs(|ipvs| {
         let before = ipvs.timeouts().unwrap();
@@ -197,6 +201,7 @@ fn timeouts_of_nought_stay() {
 }
 
 #[test]
+#[ignore = "needs a kernel with IPVS: make test-ipvs"]
 fn virtual_servers_of_others_are_read() {
     with_ipvs(|ipvs| {
         let run = |line: &str| Command::new("ipvsadm").args(line.split(' ')).status();
@@ -223,6 +228,7 @@ fn virtual_servers_of_others_are_read() {
 }
 
 #[test]
+#[ignore = "needs a kernel with IPVS: make test-ipvs"]
 fn thousands_of_changes_go_through() {
     with_ipvs(|ipvs| {
         let key = |n: u16| ServiceKey::tcp(SocketAddr::new([192, 0, 2, 1].into(), n));
