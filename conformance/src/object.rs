@@ -416,23 +416,28 @@ fn policy(policy: TrafficPolicy) -> &'static str {
     }
 }
 
+/// The Node object of node `n`, counted from 1, in a zone.
+pub fn node(n: u16, zone: &str) -> Value {
+    let addresses = IpFamily::ALL
+        .map(|f| json!({ "type": "InternalIP", "address": netns::node_address(f, n) }));
+    json!({
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {
+            "name": node_name(n),
+            "labels": { "topology.kubernetes.io/zone": zone },
+        },
+        "spec": {
+            "podCIDR": netns::pod_cidr(IpFamily::V4, n),
+            "podCIDRs": IpFamily::ALL.map(|f| netns::pod_cidr(f, n)),
+        },
+        "status": { "addresses": addresses },
+    })
+}
+
 /// The Node objects and the ServiceCIDR of a cluster with so many nodes.
 pub fn cluster(nodes: u16) -> Vec<Value> {
-    let node = |n| {
-        let addresses = IpFamily::ALL
-            .map(|f| json!({ "type": "InternalIP", "address": netns::node_address(f, n) }));
-        json!({
-            "apiVersion": "v1",
-            "kind": "Node",
-            "metadata": {
-                "name": node_name(n),
-                "labels": { "topology.kubernetes.io/zone": zone_of(n) },
-            },
-            "spec": { "podCIDRs": IpFamily::ALL.map(|f| netns::pod_cidr(f, n)) },
-            "status": { "addresses": addresses },
-        })
-    };
-    let mut objects: Vec<_> = (1..=nodes).map(node).collect();
+    let mut objects: Vec<_> = (1..=nodes).map(|n| node(n, zone_of(n))).collect();
     objects.push(json!({
         "apiVersion": "networking.k8s.io/v1",
         "kind": "ServiceCIDR",

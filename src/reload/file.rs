@@ -3,16 +3,15 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use inotify::{EventMask, EventStream, Inotify, WatchMask};
+use inotify::{EventMask, EventStream};
 use tokio::time::{sleep, timeout};
 
-/// The link that a mounted ConfigMap swaps (Kubernetes: `pkg/volume/util/atomic_writer.go`).
-const CONFIG_MAP_LINK: &str = "..data";
+use crate::watch::directories::{CONFIG_MAP_LINK, events};
+
 /// An editor or `cp` makes several events; what it leaves is read once.
 const SETTLE: Duration = Duration::from_millis(50);
 /// What no event tells of, as a link further up that is swapped, is seen this much later.
@@ -32,7 +31,7 @@ impl FileWatch {
     /// Begins to watch.
     pub(super) fn open(path: &Path) -> Self {
         let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        let events = watch([path, &target].map(directory)).ok();
+        let events = events(&[path, &target].map(directory), BUFFER).ok();
         let names = [path, &target].into_iter().filter_map(Path::file_name);
         Self {
             names: names.map(PathBuf::from).collect(),
@@ -71,21 +70,6 @@ fn directory(path: &Path) -> &Path {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     }
-}
-
-fn watch(directories: [&Path; 2]) -> io::Result<EventStream<Vec<u8>>> {
-    let inotify = Inotify::init()?;
-    let mask = WatchMask::CLOSE_WRITE
-        | WatchMask::CREATE
-        | WatchMask::DELETE
-        | WatchMask::MOVE
-        | WatchMask::DELETE_SELF
-        | WatchMask::MOVE_SELF
-        | WatchMask::ONLYDIR;
-    for directory in directories {
-        inotify.watches().add(directory, mask)?;
-    }
-    inotify.into_event_stream(vec![0; BUFFER])
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //! | [`cluster`] | watches an API server |
 //! | [`client`] | finds and authenticates to that API server |
 //! | [`manifests`] | reads a directory of YAML and JSON files, and again when they change |
+//! | `directories` | events of directories whose files are read |
 //! | [`addresses`] | reads the addresses of this network namespace, and again when they change |
 //! | [`wire`] | the shape of the objects, as far as they matter |
 //! | [`convert`] | judges an object field by field: what is unusable is skipped, with the reason |
@@ -16,6 +17,7 @@ pub mod addresses;
 pub mod client;
 pub mod cluster;
 pub mod convert;
+pub(crate) mod directories;
 pub mod known;
 pub mod manifests;
 pub mod meters;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::spec::{Balancer, Case, Endpoint, External, Ingress, Kind, Service, Slice};
 use crate::netns;
-use crate::object::{TARGETS, node_name, pod_address};
+use crate::object::{self, TARGETS, node_name, pod_address};
 
 /// The namespace of all Services of this kind.
 pub const NAMESPACE: &str = "differential";
@@ -33,23 +33,7 @@ impl Round {
 
     /// The Node objects.
     pub fn nodes(&self) -> Vec<Value> {
-        let node = |(n, zone): (u16, &u8)| {
-            let addresses = IpFamily::ALL
-                .map(|f| json!({ "type": "InternalIP", "address": netns::node_address(f, n) }));
-            json!({
-                "apiVersion": "v1",
-                "kind": "Node",
-                "metadata": {
-                    "name": node_name(n),
-                    "labels": { "topology.kubernetes.io/zone": self.zone(*zone) },
-                },
-                "spec": {
-                    "podCIDR": netns::pod_cidr(IpFamily::V4, n),
-                    "podCIDRs": IpFamily::ALL.map(|f| netns::pod_cidr(f, n)),
-                },
-                "status": { "addresses": addresses },
-            })
-        };
+        let node = |(n, zone): (u16, &u8)| object::node(n, &self.zone(*zone));
         (1..).zip(&self.zones).map(node).collect()
     }
 }

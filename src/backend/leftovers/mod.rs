@@ -27,6 +27,7 @@ pub use self::report::{Left, Removed, Swept};
 use super::Error;
 use super::nft::Kernel;
 use super::nft::foreign::{Deletion, ForeignTable};
+use super::nft::forward::legacy_tables;
 use crate::model::IpFamily;
 
 /// Name of kube-proxy's own tables in nftables mode.
@@ -201,9 +202,8 @@ fn legacy(kernel: &mut Kernel) -> Result<Option<Left>, Error> {
     if kernel.has_foreign_chain(IpFamily::V4, "mangle", HINT)? {
         return Ok(None);
     }
-    let loaded = ["ip_tables_names", "ip6_tables_names"]
-        .map(|file| fs::read_to_string(format!("/proc/thread-self/net/{file}")));
-    let loaded = loaded.map(Result::unwrap_or_default).concat();
+    let loaded = IpFamily::ALL.map(|family| legacy_tables(family).unwrap_or_default());
+    let loaded = loaded.concat();
     let has = |table: &str| loaded.lines().any(|line| line == table);
     Ok((has("nat") && has("filter")).then_some(Left::Legacy))
 }

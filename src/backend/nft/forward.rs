@@ -7,9 +7,10 @@ use std::{fmt, fs, io};
 use nix::libc::{NFPROTO_INET, NFPROTO_IPV4, NFPROTO_IPV6};
 
 use super::Kernel;
+use super::read::NFGENMSG;
 use super::uapi::{chain, msg, table};
 use crate::backend::Error;
-use crate::backend::netlink::{Attrs, NLM_F_DUMP, NLM_F_REQUEST, Writer, be32};
+use crate::backend::netlink::{Attrs, NLM_F_DUMP, be32};
 use crate::model::IpFamily;
 use crate::plan::nft::TABLE;
 
@@ -19,8 +20,6 @@ const FORWARD: u32 = 2;
 const DROP: u32 = 0;
 /// `NFT_TABLE_F_DORMANT`: the base chains of the table are not hooked.
 const DORMANT: u32 = 1;
-/// `struct nfgenmsg`, bytes; the first is the family.
-const NFGENMSG: usize = 4;
 
 /// Family of a table that forwarded packets of IP meet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -109,17 +108,18 @@ impl Kernel {
         what: &'static str,
         mut each: impl FnMut(TableFamily, &Attrs<'_>),
     ) -> Result<(), Error> {
-        self.seq = self.seq.wrapping_add(1);
-        let mut w = Writer::new();
-        w.message(kind, NLM_F_REQUEST | NLM_F_DUMP, self.seq, |w| {
-            w.nfgenmsg(0, 0);
-        });
-        let listed = self.socket.dump(w.as_bytes(), |_, payload| {
-            let family = payload.first().and_then(|n| TableFamily::from_number(*n));
-            if let (Some(family), Some(attrs)) = (family, payload.get(NFGENMSG..)) {
-                each(family, &Attrs::new(attrs));
-            }
-        });
+        let listed = self.exchange(
+            None,
+            kind,
+            NLM_F_DUMP,
+            |_| (),
+            |_, payload| {
+                let family = payload.first().and_then(|n| TableFamily::from_number(*n));
+                if let (Some(family), Some(attrs)) = (family, payload.get(NFGENMSG..)) {
+                    each(family, &Attrs::new(attrs));
+                }
+            },
+        );
         listed.map_err(|e| e.about("list", what))
     }
 }
@@ -152,14 +152,21 @@ fn lossy(attrs: &Attrs<'_>, kind: u16) -> String {
 /// # Errors
 /// If the list of its tables is there and cannot be read.
 pub fn has_legacy_filter(family: IpFamily) -> io::Result<bool> {
+    Ok(legacy_tables(family)?.lines().any(|name| name == "filter"))
+}
+
+/// The old iptables' tables of this thread's network namespace, one a line.
+///
+/// # Errors
+/// If the list is there and cannot be read.
+pub(in crate::backend) fn legacy_tables(family: IpFamily) -> io::Result<String> {
     let file = match family {
         IpFamily::V4 => "ip_tables_names",
         IpFamily::V6 => "ip6_tables_names",
     };
     // Not /proc/net, which is that of the process' first thread.
     match fs::read_to_string(format!("/proc/thread-self/net/{file}")) {
-        Ok(names) => Ok(names.lines().any(|name| name == "filter")),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(e) => Err(e),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        names => names,
     }
 }

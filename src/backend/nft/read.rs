@@ -13,8 +13,8 @@ use crate::plan::nft::{Base, ChainName, Data, Element, Hook, Key, SetId, SetName
 
 /// How often a reading that a change interrupts is tried in all.
 const ATTEMPTS: usize = 10;
-/// `struct nfgenmsg`, bytes.
-const NFGENMSG: usize = 4;
+/// `struct nfgenmsg`, bytes; the first is the family.
+pub(super) const NFGENMSG: usize = 4;
 
 impl Kernel {
     /// The generation of the whole ruleset of this network namespace; each commit of anybody
@@ -48,18 +48,28 @@ impl Kernel {
         body: impl FnOnce(&mut Writer),
         mut each: impl FnMut(u16, Attrs<'_>),
     ) -> Result<(), Error> {
+        self.exchange(family, kind, flags, body, |kind, payload| {
+            let attrs = payload.get(NFGENMSG..).unwrap_or_default();
+            each(kind, Attrs::new(attrs));
+        })
+    }
+
+    /// Sends one request and passes on each object of the answer, with its header.
+    pub(super) fn exchange(
+        &mut self,
+        family: Option<IpFamily>,
+        kind: u16,
+        flags: u16,
+        body: impl FnOnce(&mut Writer),
+        each: impl FnMut(u16, &[u8]),
+    ) -> Result<(), Error> {
         self.seq = self.seq.wrapping_add(1);
         let mut w = Writer::new();
         w.message(kind, NLM_F_REQUEST | flags, self.seq, |w| {
             w.nfgenmsg(family.map_or(0, nfproto), 0);
             body(w);
         });
-        self.socket.dump(w.as_bytes(), |kind, payload| {
-            each(
-                kind,
-                Attrs::new(payload.get(NFGENMSG..).unwrap_or_default()),
-            );
-        })
+        self.socket.dump(w.as_bytes(), each)
     }
 
     /// Reads what one commit left: starts over if another one comes in between.

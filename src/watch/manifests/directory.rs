@@ -9,13 +9,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
-use inotify::{EventMask, EventOwned, EventStream, Inotify, WatchMask};
+use inotify::{EventMask, EventOwned, EventStream};
 
 use super::store::FileName;
-
-/// The link that a mounted ConfigMap swaps to change all its files at once (Kubernetes:
-/// `pkg/volume/util/atomic_writer.go`).
-const CONFIG_MAP_LINK: &str = "..data";
+use crate::watch::directories::{CONFIG_MAP_LINK, events};
 
 /// An editor may move a file away just before it writes the new one, so what vanishes is believed
 /// a moment later. What is written is read at once.
@@ -53,18 +50,9 @@ struct Gathered {
 impl Directory {
     /// Begins to watch. Files that are there already make no event.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        let inotify = Inotify::init()?;
-        let mask = WatchMask::CLOSE_WRITE
-            | WatchMask::CREATE
-            | WatchMask::DELETE
-            | WatchMask::MOVE
-            | WatchMask::DELETE_SELF
-            | WatchMask::MOVE_SELF
-            | WatchMask::ONLYDIR;
-        inotify.watches().add(path, mask)?;
         Ok(Self {
             path: path.to_owned(),
-            events: inotify.into_event_stream(vec![0; BUFFER])?,
+            events: events(&[path], BUFFER)?,
         })
     }
 
