@@ -12,6 +12,7 @@
 //! | [`interrupt`] | cleans up after SIGINT and SIGTERM |
 //! | [`judge`], [`stats`] | runs a row with real packets |
 //! | [`scenario`](mod@scenario) | what happens one after the other: affinity, stale flows, restarts |
+//! | [`scale`] | ferrule and kube-proxy measured with many Services |
 //! | [`report`] | what upstream's specs said about ferrule and kube-proxy |
 //! | [`tracer`] | runs a row through ferrule's packet tracer: both must agree |
 
@@ -27,6 +28,7 @@ pub mod judge;
 pub mod netns;
 pub mod object;
 pub mod report;
+pub mod scale;
 pub mod scenario;
 pub mod sctp;
 pub mod server;

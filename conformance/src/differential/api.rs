@@ -28,7 +28,7 @@ const AT_ONCE: usize = 16;
 
 /// A child process that is killed when this is dropped.
 #[derive(Debug)]
-pub(super) struct Daemon(pub(super) Child);
+pub(crate) struct Daemon(pub(crate) Child);
 
 impl Drop for Daemon {
     fn drop(&mut self) {
@@ -38,7 +38,7 @@ impl Drop for Daemon {
 }
 
 /// Starts a program in a namespace; what it writes goes to `LOGS/NAME.log`.
-pub(super) fn daemon(
+pub(crate) fn daemon(
     namespace: &Namespace,
     name: &str,
     program: &Path,

@@ -42,14 +42,16 @@ impl Proxy {
     /// Both. Worlds are in this order everywhere.
     pub const BOTH: [Proxy; 2] = [Proxy::KubeProxy, Proxy::Ferrule];
 
-    fn name(self) -> &'static str {
+    /// For people and for files.
+    #[must_use]
+    pub fn name(self) -> &'static str {
         match self {
             Proxy::KubeProxy => "kube-proxy",
             Proxy::Ferrule => "ferrule",
         }
     }
 
-    fn binary(self) -> Result<PathBuf> {
+    pub(crate) fn binary(self) -> Result<PathBuf> {
         match self {
             Proxy::KubeProxy => program("kube-proxy"),
             Proxy::Ferrule => agent::binary(),
