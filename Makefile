@@ -105,6 +105,16 @@ differential-recorded: ## ferrule against kube-proxy's recorded answers, without
 	FERRULE_BIN="$${FERRULE_BIN:-$(abspath $(TARGET_DIR))/release/ferrule}" REQUIRE_ROOT=1 \
 		$(CARGO) test --locked -p ferrule-conformance --test differential
 
+SERVICES ?= 1000
+ENDPOINTS ?= 10
+
+.PHONY: scale
+scale: ## both proxies with SERVICES=1000 ENDPOINTS=10 from a real API server (root)
+	$(BUILD) --bin ferrule-scale
+	@FERRULE_BIN="$${FERRULE_BIN:-$(abspath $(TARGET_DIR))/release/ferrule}" \
+		$(TARGET_DIR)/release/ferrule-scale run --services $(SERVICES) --endpoints $(ENDPOINTS) \
+		$(SCALE_ARGS)
+
 layers: ## check which module may use which
 	$(CARGO) test --locked --test layers
 

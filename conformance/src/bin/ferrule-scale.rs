@@ -49,10 +49,10 @@ struct Amount {
     #[arg(long, default_value_t = 100)]
     changes: u32,
     /// New Services, at most
-    #[arg(long, default_value_t = 50)]
+    #[arg(long, default_value_t = 30)]
     added: u32,
     /// Seconds after which no further change of a kind is begun
-    #[arg(long, default_value_t = 240)]
+    #[arg(long, default_value_t = 180)]
     limit: u64,
     /// Milliseconds between two changes; with more than a second, kube-proxy's least time between
     /// two updates plays no part

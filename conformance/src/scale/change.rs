@@ -15,6 +15,9 @@ use super::results::Changes;
 /// How long one change may take.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// How long a connection may take: a twentieth of the time that has passed, but no less and no more.
+const LIMITS: (Duration, Duration) = (Duration::from_millis(3), Duration::from_millis(100));
+
 /// How much to measure.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
@@ -56,22 +59,25 @@ impl Kind {
 pub fn changes(cluster: &Cluster, proxy: &Running, kind: Kind, plan: Plan) -> Result<Changes> {
     let process = proxy.process();
     let before = process.cpu()?;
-    let mut millis = Vec::new();
+    let (mut millis, mut writes) = (Vec::new(), Vec::new());
     let mut progress = Progress::new(format!("{}: {}", proxy.name(), kind.name()));
     while millis.len() < plan.count as usize && progress.elapsed() < plan.limit {
         let n = millis.len() as u32;
+        let begun = Instant::now();
         let (i, written) = write(cluster, kind, n, plan.count)?;
         let took = proxy
             .machine
             .node
             .enter(|| follow(cluster, proxy, i, written))?;
+        let write = written - begun;
+        writes.push(write.as_secs_f64() * 1e3);
         millis.push(took.as_secs_f64() * 1e3);
         progress.at(|| format!("{} of {}, the last took {took:.1?}", n + 1, plan.count));
         std::thread::sleep(plan.pause);
     }
     process.settle(proxy.name())?;
     let cpu = process.cpu()?.saturating_sub(before);
-    Ok(Changes::new(kind.name(), millis, cpu))
+    Ok(Changes::new(kind.name(), millis, writes, cpu))
 }
 
 /// Makes change number `n` of `count`. Which Service, and when the server has acknowledged it.
@@ -102,7 +108,8 @@ pub fn measured(services: u32, n: u32, count: u32) -> u32 {
 pub fn follow(cluster: &Cluster, proxy: &Running, i: u32, written: Instant) -> Result<Duration> {
     let generation = cluster.generation(i);
     loop {
-        let reached = dial(cluster_ip(i));
+        let limit = written.elapsed() / 20;
+        let reached = dial(cluster_ip(i), limit.clamp(LIMITS.0, LIMITS.1));
         let elapsed = written.elapsed();
         if reached.is_some_and(|a| cluster.size.owns(i, generation, a)) {
             return Ok(elapsed);
@@ -130,6 +137,6 @@ mod tests {
         let all: Vec<u32> = (0..100).map(|n| measured(10_000, n, 100)).collect();
         assert_eq!((all[0], all[1], all[99]), (0, 100, 9_900));
         assert_eq!(measured(1, 7, 100), 0);
-        assert!((0..100).all(|n| measured(7, n, 100) < 7 && measured(7, n, 100) % 2 == 0));
+        assert!((0..100).all(|n| measured(7, n, 100) < 7 && measured(7, n, 100).is_multiple_of(2)));
     }
 }

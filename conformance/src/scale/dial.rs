@@ -14,14 +14,17 @@ use nix::sys::socket::{setsockopt, shutdown, sockopt};
 use super::objects::TARGET;
 use crate::netns::Namespace;
 
-/// How long a connection may take.
+/// How long the server may take, once it is connected.
 const LIMIT: Duration = Duration::from_millis(500);
 
 /// Connects from the namespace that this thread is in. The endpoint's address, or None if nobody
-/// answers.
+/// takes the connection within the limit.
+///
+/// The kernels of both ends are one, so taking it is a matter of microseconds. The limit should be
+/// low nevertheless: an ICMP error that comes while `connect` still sends the SYN is lost.
 #[must_use]
-pub fn dial(to: SocketAddrV4) -> Option<Ipv4Addr> {
-    let mut stream = TcpStream::connect_timeout(&to.into(), LIMIT).ok()?;
+pub fn dial(to: SocketAddrV4, limit: Duration) -> Option<Ipv4Addr> {
+    let mut stream = TcpStream::connect_timeout(&to.into(), limit).ok()?;
     // A reset at the end: no port of ours stays in TIME_WAIT, however many connections we make.
     let now = linger {
         l_onoff: 1,

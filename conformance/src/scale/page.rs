@@ -7,7 +7,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use comfy_table::{CellAlignment, Table, TableStyle};
 
-use super::results::{Latency, Measured, Results, Run};
+use super::change::Kind;
+use super::results::{Changes, Latency, Measured, Results, Run};
 use crate::differential::proxies::Proxy;
 
 const HEAD: &str = include_str!("head.md");
@@ -83,12 +84,21 @@ struct Value {
     text: String,
 }
 
-fn rows(run: &Run) -> Vec<Row> {
-    let mut rows = Vec::new();
-    let mut add = |what: &str, of: &dyn Fn(&Measured) -> Option<Value>| {
+/// How to get a line's value.
+type Of<'a> = &'a dyn Fn(&Measured) -> Option<Value>;
+
+/// The lines of a table so far.
+struct Rows<'a> {
+    run: &'a Run,
+    rows: Vec<Row>,
+}
+
+impl Rows<'_> {
+    /// Adds a line, unless neither proxy has the value.
+    fn add(&mut self, what: &str, of: Of) {
         let [theirs, ours] = Proxy::BOTH.map(|proxy| {
-            let measured = run.proxies.iter().find(|m| m.proxy == proxy.name());
-            measured.and_then(of)
+            let mut all = self.run.proxies.iter();
+            all.find(|m| m.proxy == proxy.name()).and_then(of)
         });
         if theirs.is_none() && ours.is_none() {
             return;
@@ -98,66 +108,73 @@ fn rows(run: &Run) -> Vec<Row> {
             _ => String::new(),
         };
         let text = |v: Option<Value>| v.map_or_else(|| "-".to_owned(), |v| v.text);
-        rows.push([what.to_owned(), text(theirs), text(ours), ratio]);
+        self.rows
+            .push([what.to_owned(), text(theirs), text(ours), ratio]);
+    }
+
+    fn latencies(&mut self, name: &str, of: &dyn Fn(&Measured) -> Option<&Latency>) {
+        self.add(&format!("{name}: p50"), &|m| {
+            of(m).map(|l| millis(l.p50_ms))
+        });
+        self.add(&format!("{name}: p90"), &|m| {
+            of(m).map(|l| millis(l.p90_ms))
+        });
+        self.add(&format!("{name}: p99"), &|m| {
+            of(m).map(|l| millis(l.p99_ms))
+        });
+        // How many there were is no result: it has no ratio.
+        self.add(&format!("{name}: measured"), &|m| {
+            of(m).map(|l| Value {
+                value: 0.0,
+                text: l.count.to_string(),
+            })
+        });
+    }
+}
+
+fn rows(run: &Run) -> Vec<Row> {
+    let mut rows = Rows {
+        run,
+        rows: Vec::new(),
     };
-    add("start until every Service answers", &|m| {
+    rows.add("start until every Service answers", &|m| {
         m.start().map(|s| seconds(s.seconds))
     });
-    add("processor time of the start", &|m| {
+    rows.add("start: processor time", &|m| {
         m.start().map(|s| seconds(s.cpu_seconds))
     });
-    for kind in super::change::Kind::ALL {
-        latencies(kind.name(), &mut add, &|m| {
-            Some(&change(m, kind.name())?.latency)
+    for kind in Kind::ALL {
+        let name = kind.name();
+        rows.latencies(name, &|m| Some(&change(m, name)?.latency));
+        rows.add(&format!("{name}: the write itself, p50"), &|m| {
+            change(m, name).map(|c| millis(c.write.p50_ms))
         });
-        let what = format!("{}: processor time of one", kind.name());
-        add(&what, &|m| change(m, kind.name()).map(|c| millis(c.cpu_ms)));
+        rows.add(&format!("{name}: processor time of one"), &|m| {
+            change(m, name).map(|c| millis(c.cpu_ms))
+        });
     }
-    latencies("amid other changes", &mut add, &|m| {
+    rows.latencies("amid other changes", &|m| {
         m.churn.as_ref().map(|c| &c.latency)
     });
-    add("amid other changes: all changes per second", &|m| {
+    rows.add("amid other changes: changes per second", &|m| {
         m.churn.as_ref().map(|c| plain(c.per_second))
     });
-    add("amid other changes: processors in use", &|m| {
+    rows.add("amid other changes: processors in use", &|m| {
         m.churn.as_ref().map(|c| plain(c.cpus))
     });
-    add("peak memory of the process", &|m| {
+    rows.add("peak memory of the process", &|m| {
         memory(m.memory.process_kb)
     });
-    add("peak memory of a program that it runs", &|m| {
+    rows.add("peak memory of a program that it runs", &|m| {
         memory(m.memory.child_kb)
     });
-    add("peak memory of both together", &|m| {
+    rows.add("peak memory of both together", &|m| {
         memory(m.memory.together_kb)
     });
-    rows
+    rows.rows
 }
 
-fn latencies(
-    name: &str,
-    add: &mut dyn FnMut(&str, &dyn Fn(&Measured) -> Option<Value>),
-    of: &dyn Fn(&Measured) -> Option<&Latency>,
-) {
-    add(&format!("{name}: p50"), &|m| {
-        of(m).map(|l| millis(l.p50_ms))
-    });
-    add(&format!("{name}: p90"), &|m| {
-        of(m).map(|l| millis(l.p90_ms))
-    });
-    add(&format!("{name}: p99"), &|m| {
-        of(m).map(|l| millis(l.p99_ms))
-    });
-    // How many there were is no result: it has no ratio.
-    add(&format!("{name}: measured"), &|m| {
-        of(m).map(|l| Value {
-            value: 0.0,
-            text: l.count.to_string(),
-        })
-    });
-}
-
-fn change<'a>(measured: &'a Measured, kind: &str) -> Option<&'a super::results::Changes> {
+fn change<'a>(measured: &'a Measured, kind: &str) -> Option<&'a Changes> {
     measured.changes.iter().find(|c| c.kind == kind)
 }
 

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::time::Duration;
 
-use super::super::change::Kind;
-use super::super::results::{Changes, Churn, Fill, Start};
+use super::super::results::{Churn, Fill, Start};
 use super::super::usage::Memory;
 use super::*;
 
@@ -61,6 +60,7 @@ fn both_are_side_by_side_with_their_ratio() {
         "| endpoints replaced: p50 | 24 ms | 2.0 ms | 12x |",
         "| endpoints replaced: p99 | 48 ms | 4.0 ms | 12x |",
         "| endpoints replaced: measured | 2 | 2 |  |",
+        "| endpoints replaced: the write itself, p50 | 5.0 ms | 5.0 ms | 1.0x |",
         "| endpoints replaced: processor time of one | 3.0 ms | 3.0 ms | 1.0x |",
         "| amid other changes: processors in use | 0.48 | 0.040 | 12x |",
         "| peak memory of a program that it runs | 40 MiB | - |  |",

@@ -57,6 +57,8 @@ pub struct Changes {
     pub kind: String,
     /// From the acknowledged write until traffic followed.
     pub latency: Latency,
+    /// From the request until the API server acknowledged it: not part of the latency.
+    pub write: Latency,
     /// Processor time of one change, children included, milliseconds.
     pub cpu_ms: f64,
 }
@@ -144,13 +146,14 @@ impl Latency {
 }
 
 impl Changes {
-    /// Sums up changes that took so much processor time together.
+    /// Sums up changes that took so much processor time together. What the writes took is apart.
     #[must_use]
-    pub fn new(kind: &str, millis: Vec<f64>, cpu: Duration) -> Self {
+    pub fn new(kind: &str, millis: Vec<f64>, writes: Vec<f64>, cpu: Duration) -> Self {
         let cpu_ms = rounded(cpu.as_secs_f64() * 1e3 / millis.len().max(1) as f64);
         Self {
             kind: kind.to_owned(),
             latency: Latency::new(millis),
+            write: Latency::new(writes),
             cpu_ms,
         }
     }

@@ -14,6 +14,8 @@ use super::results::Start;
 
 /// Between two looks.
 const EVERY: Duration = Duration::from_millis(5);
+/// How long a connection may take.
+const LIMIT: Duration = Duration::from_millis(20);
 /// How long a start may take.
 const PATIENCE: Duration = Duration::from_secs(900);
 /// Services that have to answer before all are asked.
@@ -84,5 +86,5 @@ fn wait(
 
 fn answers(cluster: &Cluster, i: u32) -> bool {
     let generation = cluster.generation(i);
-    dial(cluster_ip(i)).is_some_and(|a| cluster.size.owns(i, generation, a))
+    dial(cluster_ip(i), LIMIT).is_some_and(|a| cluster.size.owns(i, generation, a))
 }

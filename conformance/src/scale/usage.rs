@@ -7,6 +7,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use nix::time::{clock_getcpuclockid, clock_gettime};
+use nix::unistd::Pid;
 use procfs::process::Status;
 use serde::{Deserialize, Serialize};
 
@@ -29,11 +31,12 @@ impl Process {
     /// # Errors
     /// If it is gone.
     pub fn cpu(self) -> Result<Duration> {
+        let clock = clock_getcpuclockid(Pid::from_raw(i32::try_from(self.0)?))?;
+        let own = Duration::from(clock_gettime(clock)?);
+        // /proc knows the children in ticks only, and the process itself not better.
         let stat = self.open()?.stat()?;
-        let children = u64::try_from(stat.cutime + stat.cstime)?;
-        let ticks = stat.utime + stat.stime + children;
-        let per_second = procfs::ticks_per_second();
-        Ok(Duration::from_secs_f64(ticks as f64 / per_second as f64))
+        let ticks = (stat.cutime + stat.cstime) as f64;
+        Ok(own + Duration::from_secs_f64(ticks / procfs::ticks_per_second() as f64))
     }
 
     /// `VmHWM`: the highest `VmRSS` so far, kB.
