@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::objects::{SPARE, Size};
 use super::progress::Progress;
-use super::results::Fill;
+use super::results::{Fill, rounded};
 use crate::agent;
 use crate::differential::api::{Api, program};
 use crate::interrupt;
@@ -92,8 +92,8 @@ impl Cluster {
         let objects = 2 * size.services;
         Ok(Fill {
             objects,
-            seconds,
-            per_second: f64::from(objects) / seconds,
+            seconds: rounded(seconds),
+            per_second: rounded(f64::from(objects) / seconds),
         })
     }
 

@@ -10,7 +10,7 @@ use super::dial::dial;
 use super::objects::cluster_ip;
 use super::progress::Progress;
 use super::proxy::Running;
-use super::results::Start;
+use super::results::{Start, rounded};
 
 /// Between two looks.
 const EVERY: Duration = Duration::from_millis(5);
@@ -33,8 +33,8 @@ pub fn start(cluster: &Cluster, proxy: &Running) -> Result<Start> {
     let process = proxy.process();
     process.settle(proxy.name())?;
     Ok(Start {
-        seconds,
-        cpu_seconds: process.cpu()?.as_secs_f64(),
+        seconds: rounded(seconds),
+        cpu_seconds: rounded(process.cpu()?.as_secs_f64()),
     })
 }
 
