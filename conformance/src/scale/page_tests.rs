@@ -19,6 +19,7 @@ fn measured(proxy: &str, factor: f64, child_kb: u64) -> Measured {
         changes: vec![Changes::new(
             Kind::Replaced.name(),
             millis.clone(),
+            vec![5.0],
             Duration::from_millis(6),
         )],
         churn: Some(Churn::new(millis, 10.0, 0.04 * factor)),
