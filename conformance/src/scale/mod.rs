@@ -10,6 +10,7 @@
 //! | [`cluster`] | the API server, filled |
 //! | [`proxy`] | one proxy on a node |
 //! | [`start`], [`change`], [`churn`] | what is measured |
+//! | [`progress`] | a line now and then |
 //! | [`results`], [`page`] | numbers, and docs/scale.md |
 
 pub mod change;
