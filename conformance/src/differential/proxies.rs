@@ -49,7 +49,7 @@ impl Proxy {
         }
     }
 
-    fn binary(self) -> Result<PathBuf> {
+    pub(super) fn binary(self) -> Result<PathBuf> {
         match self {
             Proxy::KubeProxy => program("kube-proxy"),
             Proxy::Ferrule => agent::binary(),

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use super::allowed::Allowed;
 use super::api::Api;
 use super::ask::{Effort, ask};
+use super::fault::{Fault, remove_tables};
 use super::outcome::Outcome;
 use super::probe::{Probe, probes};
 use super::proxies::{Proxies, check_programs};
@@ -59,6 +60,7 @@ pub struct Rig {
     api: Api,
     directory: TempDir,
     allowed: Vec<Allowed>,
+    fault: Option<Fault>,
     round: u32,
     next: u16,
 }
@@ -89,6 +91,7 @@ impl Rig {
             api,
             directory,
             allowed,
+            fault: None,
             round: 1,
             next: 1,
         })
@@ -99,13 +102,15 @@ impl Rig {
         self.directory.path()
     }
 
+    /// Puts this fault into ferrule's rules in each round from now on, or none.
+    pub fn set_fault(&mut self, fault: Option<Fault>) {
+        self.fault = fault;
+    }
+
     /// Starts ferrule again, on nodes without rules of its own.
-    ///
-    /// # Errors
-    /// If it does not start.
-    pub fn restart_ours(&mut self) -> Result<()> {
+    fn restart_ours(&mut self) -> Result<()> {
         self.proxies.stop_ours();
-        super::fault::remove_tables(&self.worlds[1])?;
+        remove_tables(&self.worlds[1])?;
         self.proxies
             .start_ours(&self.worlds[1], self.directory.path())
     }
@@ -117,7 +122,7 @@ impl Rig {
     }
 
     /// Runs cases at the same time, each with the probes of its seeds, and tells what came of each.
-    /// `before` runs when the proxies have applied all of it.
+    /// A fault is put into the rules when the proxies have applied all of it.
     ///
     /// # Errors
     /// If something breaks. Differences are no errors.
@@ -125,7 +130,6 @@ impl Rig {
         &mut self,
         cases: &[(Case, Vec<u64>)],
         zones: [u8; 3],
-        before: &dyn Fn(&World) -> Result<()>,
     ) -> Result<(Round, Vec<Report>)> {
         self.round += 1;
         let round = Round {
@@ -156,8 +160,13 @@ impl Rig {
         self.create(&mut reports)?;
         asked.retain(|(n, _)| reports[*n].refused.is_none());
         self.proxies.settle(&self.api, &self.worlds, &round)?;
-        before(&self.worlds[1])?;
+        if let Some(fault) = self.fault {
+            fault.apply(&self.worlds[1])?;
+        }
         self.compare(&asked, &mut reports)?;
+        if self.fault.is_some() {
+            self.restart_ours()?;
+        }
         self.api.remove_round(round.number)?;
         Ok((round, reports))
     }
@@ -197,7 +206,9 @@ impl Rig {
                 .filter(|i| outcomes[0][*i] != outcomes[1][*i])
                 .filter(|i| {
                     let outcomes = [outcomes[0][*i].clone(), outcomes[1][*i].clone()];
-                    self.intended(&difference(&all[*i], outcomes)).is_none()
+                    let difference = difference(&all[*i], outcomes);
+                    let objects = &reports[asked[*i].0].objects;
+                    self.intended(&difference, objects).is_none()
                 })
                 .collect();
             if differ.is_empty() {
@@ -221,15 +232,31 @@ impl Rig {
         Ok(())
     }
 
-    /// The entry of the list that covers a difference.
-    pub fn intended(&self, difference: &Difference) -> Option<&Allowed> {
-        self.allowed.iter().find(|a| a.covers(difference))
+    /// The entry of the list that covers a difference between such objects.
+    pub fn intended(&self, difference: &Difference, objects: &[Value]) -> Option<&Allowed> {
+        self.allowed.iter().find(|a| a.covers(difference, objects))
     }
 
     /// The differences of a report that no entry of the list covers.
     pub fn unexplained<'a>(&self, report: &'a Report) -> Vec<&'a Difference> {
         let all = report.differences.iter();
-        all.filter(|d| self.intended(d).is_none()).collect()
+        all.filter(|d| self.intended(d, &report.objects).is_none())
+            .collect()
+    }
+
+    /// Creates what [`manifest`](super::render::manifest) printed once more, and removes it.
+    ///
+    /// # Errors
+    /// If it is no JSON, or the API server refuses an object, naming it.
+    pub fn apply(&self, manifest: &str, round: &Round) -> Result<()> {
+        let list: Value = serde_json::from_str(manifest)?;
+        let items = list["items"].as_array().context("no list")?;
+        let own = |o: &&Value| o["kind"] != "Node" && o["kind"] != "Namespace";
+        let objects: Vec<Value> = items.iter().filter(own).cloned().collect();
+        for (answer, object) in self.api.create(&objects)?.into_iter().zip(&objects) {
+            answer.with_context(|| format!("{} {}", object["kind"], object["metadata"]["name"]))?;
+        }
+        self.api.remove_round(round.number)
     }
 }
 
