@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 use std::process::ExitCode;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 use std::time::Instant;
 
 use anyhow::{Result, anyhow};
@@ -56,8 +56,12 @@ fn run() -> Result<Vec<bool>> {
     }
     let (recordings, allowed) = (load(&directory())?, allowed::list()?);
     let compare = (0..recordings.len()).map(Job::Compare);
-    let jobs: VecDeque<Job> = compare.chain(FAULTS.map(Job::Notice)).collect();
+    let mut jobs: VecDeque<Job> = compare.chain(FAULTS.map(Job::Notice)).collect();
+    jobs.retain(wanted);
     let jobs = Mutex::new(jobs);
+    if lock(&jobs).is_empty() {
+        return Ok(Vec::new());
+    }
     let work = || work(&jobs, &recordings, &allowed);
     let all = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..WORLDS).map(|_| scope.spawn(work)).collect();
@@ -69,6 +73,17 @@ fn run() -> Result<Vec<bool>> {
     Ok(all.concat())
 }
 
+/// Whether a part has one of the command line's words in its name, if there are any, as tests have.
+fn wanted(job: &Job) -> bool {
+    let name = match job {
+        Job::Compare(n) => format!("differential recorded {:02}", n + 1),
+        Job::Notice(fault) => format!("differential fault {}", fault.name),
+    };
+    let words = std::env::args().skip(1).filter(|a| !a.starts_with('-'));
+    let words: Vec<String> = words.collect();
+    words.is_empty() || words.iter().any(|w| name.contains(w))
+}
+
 /// Does what there is to do, in a world of its own.
 fn work(
     jobs: &Mutex<VecDeque<Job>>,
@@ -78,7 +93,7 @@ fn work(
     let mut world = World::build()?;
     world.cluster.start_agents(&cluster_cidr_flags())?;
     let mut results = Vec::new();
-    let next = || jobs.lock().unwrap_or_else(|e| e.into_inner()).pop_front();
+    let next = || lock(jobs).pop_front();
     while let Some(job) = next() {
         results.push(match job {
             Job::Compare(n) => compare(&mut world, &recordings[n], allowed)?,
@@ -86,6 +101,10 @@ fn work(
         });
     }
     Ok(results)
+}
+
+fn lock(jobs: &Mutex<VecDeque<Job>>) -> MutexGuard<'_, VecDeque<Job>> {
+    jobs.lock().unwrap_or_else(|e| e.into_inner())
 }
 
 fn compare(

@@ -83,9 +83,8 @@ impl Rig {
             zones: [0, 1, 1],
         };
         round.nodes().iter().try_for_each(|node| api.update(node))?;
-        let mut proxies = Proxies::start(&api, &worlds, directory.path())?;
-        proxies.settle(&api, &worlds, &round).context("start")?;
-        Ok(Self {
+        let proxies = Proxies::start(&api, &worlds, directory.path())?;
+        let mut rig = Self {
             proxies,
             worlds,
             api,
@@ -94,7 +93,18 @@ impl Rig {
             fault: None,
             round: 1,
             next: 1,
-        })
+        };
+        rig.settle(&round).context("start")?;
+        Ok(rig)
+    }
+
+    /// Waits until both proxies have applied everything. If they don't, logs stay.
+    fn settle(&mut self, round: &Round) -> Result<()> {
+        let settled = self.proxies.settle(&self.api, &self.worlds, round);
+        if settled.is_err() {
+            self.keep();
+        }
+        settled
     }
 
     /// Where logs are.
@@ -159,7 +169,7 @@ impl Rig {
         }
         self.create(&mut reports)?;
         asked.retain(|(n, _)| reports[*n].refused.is_none());
-        self.proxies.settle(&self.api, &self.worlds, &round)?;
+        self.settle(&round)?;
         if let Some(fault) = self.fault {
             fault.apply(&self.worlds[1])?;
         }
