@@ -107,7 +107,7 @@ differential-record: ## write kube-proxy's answers to the recorded cases anew (r
 differential-recorded: ## ferrule against kube-proxy's recorded answers, without kube-proxy (root)
 	$(BUILD)
 	FERRULE_BIN="$${FERRULE_BIN:-$(abspath $(TARGET_DIR))/release/ferrule}" REQUIRE_ROOT=1 \
-		$(CARGO) test --locked -p ferrule-conformance --test differential
+		$(CARGO) test --locked --workspace --test differential
 
 layers: ## check which module may use which
 	$(CARGO) test --locked --test layers
