@@ -2,6 +2,7 @@
 //! The API server, both worlds and both proxies; rounds of cases in them.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -20,6 +21,11 @@ use super::world::World;
 
 /// Times that a difference is looked at again before it counts.
 const AGAIN: usize = 2;
+/// How long the proxies may take for a round.
+const APPLY: Duration = Duration::from_secs(180);
+/// The same when they have just been started, and how often that is tried with other zones.
+const BEGIN: Duration = Duration::from_secs(30);
+const BEGINNINGS: u32 = 4;
 
 /// Where the two proxies do not do the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,14 +100,40 @@ impl Rig {
             round: 1,
             next: 1,
         };
-        rig.settle(&round).context("start")?;
+        rig.begin(round).context("start")?;
         Ok(rig)
     }
 
-    /// Waits until both proxies have applied everything. If they don't, logs stay.
-    fn settle(&mut self, round: &Round) -> Result<()> {
-        let settled = self.proxies.settle(&self.api, &self.worlds, round);
-        if settled.is_err() {
+    /// Waits for the proxies that were started. kube-proxy reads its Node before it looks after the
+    /// zone (`NewNodeTopologyConfig`, then `RegisterEventHandler`), and may so miss it until it
+    /// changes: hence the further rounds.
+    fn begin(&mut self, mut round: Round) -> Result<()> {
+        for _ in 1..BEGINNINGS {
+            if self.settle(&round, BEGIN).is_ok() {
+                return Ok(());
+            }
+            round = self.next_round(round.zones)?;
+        }
+        self.settle(&round, APPLY)
+    }
+
+    /// Gives the Nodes the zones of a new round.
+    fn next_round(&mut self, zones: [u8; 3]) -> Result<Round> {
+        self.round += 1;
+        let round = Round {
+            number: self.round,
+            zones,
+        };
+        let nodes = round.nodes();
+        nodes.iter().try_for_each(|node| self.api.update(node))?;
+        Ok(round)
+    }
+
+    /// Waits until both proxies have applied everything. If they take too long, logs stay.
+    fn settle(&mut self, round: &Round, limit: Duration) -> Result<()> {
+        let (api, worlds) = (&self.api, &self.worlds);
+        let settled = self.proxies.settle(api, worlds, round, limit);
+        if settled.is_err() && limit == APPLY {
             self.keep();
         }
         settled
@@ -141,15 +173,7 @@ impl Rig {
         cases: &[(Case, Vec<u64>)],
         zones: [u8; 3],
     ) -> Result<(Round, Vec<Report>)> {
-        self.round += 1;
-        let round = Round {
-            number: self.round,
-            zones,
-        };
-        round
-            .nodes()
-            .iter()
-            .try_for_each(|node| self.api.update(node))?;
+        let round = self.next_round(zones)?;
         let mut reports: Vec<Report> = Vec::new();
         let mut asked: Vec<(usize, Probe)> = Vec::new();
         for (n, (case, seeds)) in cases.iter().enumerate() {
@@ -169,7 +193,7 @@ impl Rig {
         }
         self.create(&mut reports)?;
         asked.retain(|(n, _)| reports[*n].refused.is_none());
-        self.settle(&round)?;
+        self.settle(&round, APPLY)?;
         if let Some(fault) = self.fault {
             fault.apply(&self.worlds[1])?;
         }
