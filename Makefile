@@ -85,12 +85,16 @@ conformance: cluster-up ## upstream's specs: FOCUS=network|services|lb|slow|all|
 SEED ?= 1
 SEEDS ?= 1
 COUNT ?= 100
-DIFFERENTIAL = FERRULE_BIN="$${FERRULE_BIN:-$(abspath $(TARGET_DIR))/release/ferrule}" \
+# Where a run's summary goes, if anywhere: conformance/results/differential.json is the one kept here.
+SUMMARY ?=
+DIFFERENTIAL = FERRULE_COMMIT="$$(git describe --always --dirty --exclude='*' 2>/dev/null)" \
+	FERRULE_BIN="$${FERRULE_BIN:-$(abspath $(TARGET_DIR))/release/ferrule}" \
 	$(TARGET_DIR)/release/ferrule-differential
 
 differential: ## ferrule against kube-proxy on random Services: SEED=1 SEEDS=1 COUNT=100 (root)
 	$(BUILD) --bin ferrule-differential
-	@$(DIFFERENTIAL) run --seed $(SEED) --seeds $(SEEDS) --count $(COUNT)
+	@$(DIFFERENTIAL) run --seed $(SEED) --seeds $(SEEDS) --count $(COUNT) \
+		$(if $(SUMMARY),--summary $(SUMMARY))
 
 differential-faults: ## negative control: faults in ferrule's rules must be noticed (root)
 	$(BUILD) --bin ferrule-differential
@@ -103,7 +107,7 @@ differential-record: ## write kube-proxy's answers to the recorded cases anew (r
 differential-recorded: ## ferrule against kube-proxy's recorded answers, without kube-proxy (root)
 	$(BUILD)
 	FERRULE_BIN="$${FERRULE_BIN:-$(abspath $(TARGET_DIR))/release/ferrule}" REQUIRE_ROOT=1 \
-		$(CARGO) test --locked -p ferrule-conformance --test differential
+		$(CARGO) test --locked --workspace --test differential
 
 SERVICES ?= 1000
 ENDPOINTS ?= 10

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Everything that needs no cluster: format, lints, unit, property, layer and packet tests.
+# Everything that needs no cluster: format, lints, unit, property, layer and packet tests, and
+# ferrule against the recorded answers of kube-proxy.
 # Run as root by `make test`, after scripts/setup.sh. Extra arguments go to `cargo test`.
 set -euo pipefail
 cd "$(dirname "$0")/.."

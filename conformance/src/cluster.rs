@@ -20,7 +20,7 @@ use crate::server::Server;
 /// Number of the Service that tells whether an agent has come so far.
 const SENTINEL: u16 = 60_000;
 /// How long the agents may take for a change.
-const APPLY: Duration = Duration::from_secs(15);
+const APPLY: Duration = Duration::from_secs(60);
 
 /// A running cluster. Dropping it removes all of it.
 #[derive(Debug)]

@@ -162,13 +162,11 @@ impl<K: Nftables> Engine<K> {
             false => changes.services.iter().cloned().collect(),
         };
         for name in names {
-            let port = self
-                .state
-                .service(&name)
-                .and_then(|s| s.health_check_node_port);
-            match port {
-                Some(port) => {
-                    let ready = select::local_ready(self.state.slices(&name), self.state.node());
+            let service = self.state.service(&name);
+            match service.and_then(|s| s.health_check_node_port.map(|port| (s, port))) {
+                Some((service, port)) => {
+                    let slices = self.state.slices(&name);
+                    let ready = select::local_ready(service, slices, self.state.node());
                     changed |=
                         self.health_checks.insert(name, (port, ready)) != Some((port, ready));
                 }

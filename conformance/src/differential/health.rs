@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Asks a health check, and says what counts of the answer.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use anyhow::Result;
+use ferrule::model::IpFamily;
 use serde_json::Value;
 
+use super::probe::{From, Probe};
 use crate::netns::Namespace;
+use crate::object::node_name;
 
 /// Status, weight and number of local endpoints in words; or why there was no answer.
 ///
@@ -53,6 +57,42 @@ fn words(text: &str) -> String {
     )
 }
 
+/// What a healthy proxy answers, in the same words, that has so many local endpoints.
+pub(super) fn expected(count: usize) -> String {
+    let status = if count > 0 { 200 } else { 503 };
+    format!("health: {status}, weight \"{count}\", {count} local, proxy healthy true")
+}
+
+/// How many ready endpoints the Service of a health check has on the node that asks: in the family
+/// that is asked, and in the one of its families that has most. None if there is no such Service.
+pub(super) fn local_endpoints(objects: &[Value], probe: &Probe) -> Option<(usize, usize)> {
+    let From::Node(node) = probe.from else {
+        return None;
+    };
+    let service = objects
+        .iter()
+        .find(|o| o["kind"] == "Service" && o["spec"]["healthCheckNodePort"] == probe.to.port())?;
+    let count = |family: &str| -> usize {
+        let own = |o: &&Value| {
+            o["kind"] == "EndpointSlice"
+                && o["metadata"]["labels"]["kubernetes.io/service-name"]
+                    == service["metadata"]["name"]
+                && o["addressType"] == family
+        };
+        let ready = |e: &&Value| {
+            e["nodeName"] == node_name(node).as_str() && e["conditions"]["ready"] != false
+        };
+        let slices = objects.iter().filter(own);
+        let endpoints = slices.flat_map(|o| o["endpoints"].as_array().into_iter().flatten());
+        let addresses = endpoints.filter(ready).map(|e| e["addresses"][0].as_str());
+        addresses.collect::<BTreeSet<_>>().len()
+    };
+    let families = service["spec"]["ipFamilies"].as_array()?;
+    let larger = families.iter().filter_map(Value::as_str).map(count).max()?;
+    let asked = IpFamily::of(probe.to.ip()).to_string();
+    Some((count(&asked), larger))
+}
+
 #[cfg(test)]
 mod tests {
     #[test]
@@ -63,5 +103,6 @@ mod tests {
             super::words(text),
             "health: 200, weight \"2\", 2 local, proxy healthy true"
         );
+        assert_eq!(super::words(text), super::expected(2));
     }
 }

@@ -11,12 +11,14 @@
 //! | [`api`], [`proxies`] | a real API server, and who watches it |
 //! | [`rig`] | rounds of cases in both worlds |
 //! | [`shrink`](mod@shrink), [`allowed`] | what to make of a difference |
+//! | [`summary`] | what came of a run, as a file |
 //! | [`record`] | kube-proxy's answers as files |
 //! | [`fault`] | whether a fault would be noticed |
 
 pub mod allowed;
 pub mod api;
 pub mod ask;
+mod dial;
 pub mod fault;
 pub mod generate;
 pub mod health;
@@ -28,4 +30,5 @@ pub mod render;
 pub mod rig;
 pub mod shrink;
 pub mod spec;
+pub mod summary;
 pub mod world;

@@ -5,7 +5,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -22,8 +22,6 @@ use crate::object::{TARGETS, node_name, pod_address};
 
 /// The configuration file of all proxies.
 const CONFIG: &str = "kube-proxy.json";
-/// How long the proxies may take for a round.
-const APPLY: Duration = Duration::from_secs(180);
 /// Number of the ClusterIP of the Service that tells how far a proxy has come.
 const SENTINEL: u16 = 60_000;
 /// Times that the sentinel must answer as it should: an endpoint of two is missed once in 4,000.
@@ -116,7 +114,7 @@ impl Proxies {
         self.start_all(Proxy::Ferrule, world, directory)
     }
 
-    /// Waits until every proxy has applied all that was written before.
+    /// Waits until every proxy has applied all that was written before, for so long.
     ///
     /// A Service gets a new port, in its own object and in its slice: so everything that came
     /// before in either watch is known. One of its two endpoints is only for the zones of this
@@ -124,31 +122,38 @@ impl Proxies {
     ///
     /// # Errors
     /// If a proxy ends or takes too long, with the end of its log.
-    pub fn settle(&mut self, api: &Api, worlds: &[World; 2], round: &Round) -> Result<()> {
+    pub fn settle(
+        &mut self,
+        api: &Api,
+        worlds: &[World; 2],
+        round: &Round,
+        limit: Duration,
+    ) -> Result<()> {
         let port = 1_000 + (round.number % 60_000) as u16;
         for object in sentinel(round, port) {
             api.update(&object)?;
         }
-        let late = AtomicBool::new(false);
-        let begun = Instant::now();
+        let late = Mutex::new(Vec::new());
         std::thread::scope(|scope| {
-            for world in worlds {
+            for (proxy, world) in Proxy::BOTH.into_iter().zip(worlds) {
                 for node in &world.cluster.topology.nodes {
                     let late = &late;
                     scope.spawn(move || {
-                        while !late.load(Ordering::Relaxed) && !answers(node, port) {
-                            late.fetch_or(begun.elapsed() > APPLY, Ordering::Relaxed);
-                            std::thread::sleep(Duration::from_millis(20));
+                        if !applies(node, port, limit) {
+                            let name = format!("{} on {}", proxy.name(), node.name());
+                            late.lock().unwrap_or_else(|e| e.into_inner()).push(name);
                         }
                     });
                 }
             }
         });
         self.check()?;
-        if late.into_inner() {
+        let late = late.into_inner().unwrap_or_else(|e| e.into_inner());
+        if !late.is_empty() {
             bail!(
-                "round {} is not applied after {APPLY:?}; logs: {}",
+                "round {} is not applied after {limit:?} by {}; logs: {}",
                 round.number,
+                late.join(", "),
                 self.logs.display()
             );
         }
@@ -171,8 +176,23 @@ impl Proxies {
     }
 }
 
+/// Whether the node's proxy comes so far in time. Where it takes long, the machine may be so slow that
+/// answers do, too.
+fn applies(node: &Namespace, port: u16, limit: Duration) -> bool {
+    let begun = Instant::now();
+    while begun.elapsed() < limit {
+        let slow = begun.elapsed() > limit / 10;
+        let patience = Duration::from_millis(if slow { 2_000 } else { 100 });
+        if answers(node, port, patience) {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    false
+}
+
 /// Whether both families answer from the one endpoint, each time.
-fn answers(node: &Namespace, port: u16) -> bool {
+fn answers(node: &Namespace, port: u16, limit: Duration) -> bool {
     IpFamily::ALL.into_iter().all(|family| {
         let to = SocketAddr::new(cluster_ip(family, SENTINEL), port);
         let ask = Attempt {
@@ -184,7 +204,7 @@ fn answers(node: &Namespace, port: u16) -> bool {
         let is_right = |a: &Answer| matches!(a, Answer::From { endpoint, .. } if endpoint == "1a");
         // One first: whatever does not answer need not be asked twelve times.
         [1, TIMES].into_iter().all(|times| {
-            let answers = dial(node, &vec![ask; times], Duration::from_millis(100));
+            let answers = dial(node, &vec![ask; times], limit);
             answers.is_ok_and(|all| all.iter().all(is_right))
         })
     })

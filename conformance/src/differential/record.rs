@@ -11,9 +11,10 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::allowed::Allowed;
 use super::ask::{Effort, ask};
 use super::outcome::Outcome;
-use super::probe::Probe;
+use super::probe::{Frontend, Probe};
 use super::render::Round;
 use super::rig::{Difference, Report};
 use super::world::World;
@@ -148,8 +149,7 @@ impl Recording {
             "spec": { "cidrs": SERVICE_CIDRS },
         }));
         world.cluster.write("cluster", &nodes)?;
-        let objects: Vec<Value> = self.cases.iter().flat_map(|c| c.objects.clone()).collect();
-        world.cluster.write("recorded", &objects)?;
+        world.cluster.write("recorded", &self.objects())?;
         world.cluster.settle().map(drop)
     }
 
@@ -158,34 +158,84 @@ impl Recording {
         self.cases.iter().map(|c| c.answers.len()).sum()
     }
 
-    /// Asks all probes, and tells which answers differ. Those found with thorough effort are
-    /// looked at again before they count.
+    /// Asks all probes, and tells which answers differ and are not intended to. They were looked at
+    /// several times.
     ///
     /// # Errors
     /// If a namespace cannot be entered.
-    pub fn compare(&self, world: &World, effort: Effort) -> Result<Vec<Difference>> {
+    pub fn compare(&self, world: &World, allowed: &[Allowed]) -> Result<Vec<Difference>> {
+        let objects = self.objects();
         let mut left: Vec<&Answered> = self.cases.iter().flat_map(|c| &c.answers).collect();
         let mut differences = Vec::new();
-        for _ in 0..match effort {
-            Effort::Thorough => 1 + AGAIN,
-            Effort::Quick => 1,
-        } {
-            let probes: Vec<_> = left.iter().map(|a| a.probe.clone()).collect();
-            let known: Vec<_> = left.iter().map(|a| a.kube_proxy.clone()).collect();
-            let outcomes = ask(&[world], &probes, &known, effort)?.remove(0);
-            let differs = |(a, o): &(&Answered, Outcome)| a.kube_proxy != *o;
-            let pairs: Vec<_> = left.into_iter().zip(outcomes).filter(differs).collect();
-            left = pairs.iter().map(|(a, _)| *a).collect();
-            let difference = |(a, ferrule): (&Answered, Outcome)| Difference {
-                probe: a.probe.clone(),
-                kube_proxy: a.kube_proxy.clone(),
-                ferrule,
-            };
-            differences = pairs.into_iter().map(difference).collect();
+        for _ in 0..=AGAIN {
+            let outcomes = answers(world, &left, Effort::Thorough)?;
+            let pairs = left
+                .into_iter()
+                .zip(outcomes)
+                .filter_map(|(asked, ferrule)| {
+                    let differs = asked.kube_proxy != ferrule;
+                    let difference = asked.difference(ferrule);
+                    let intended = allowed.iter().any(|a| a.covers(&difference, &objects));
+                    (differs && !intended).then_some((asked, difference))
+                });
+            (left, differences) = pairs.unzip();
             if left.is_empty() {
                 break;
             }
         }
         Ok(differences)
     }
+
+    /// How many probes show at once that something is wrong, and show it again: so it is not the
+    /// machine that is slow. Health checks are not asked, as there may be no agents.
+    ///
+    /// # Errors
+    /// If a namespace cannot be entered.
+    pub fn alarms(&self, world: &World, allowed: &[Allowed]) -> Result<usize> {
+        let objects = self.objects();
+        let all = self.cases.iter().flat_map(|c| &c.answers);
+        let mut left: Vec<&Answered> = all
+            .filter(|a| a.probe.frontend != Frontend::HealthCheck)
+            .collect();
+        for _ in 0..2 {
+            let outcomes = answers(world, &left, Effort::Quick)?;
+            let wrong = |(asked, ferrule): (&Answered, Outcome)| {
+                let wrong = is_wrong(&asked.kube_proxy, &ferrule);
+                let difference = asked.difference(ferrule);
+                wrong && !allowed.iter().any(|a| a.covers(&difference, &objects))
+            };
+            let pairs = left.iter().copied().zip(outcomes);
+            left = pairs
+                .filter(|(a, o)| wrong((a, o.clone())))
+                .map(|(a, _)| a)
+                .collect();
+        }
+        Ok(left.len())
+    }
+
+    fn objects(&self) -> Vec<Value> {
+        self.cases.iter().flat_map(|c| c.objects.clone()).collect()
+    }
+}
+
+impl Answered {
+    fn difference(&self, ferrule: Outcome) -> Difference {
+        Difference {
+            probe: self.probe.clone(),
+            kube_proxy: self.kube_proxy.clone(),
+            ferrule,
+        }
+    }
+}
+
+fn answers(world: &World, some: &[&Answered], effort: Effort) -> Result<Vec<Outcome>> {
+    let probes: Vec<_> = some.iter().map(|a| a.probe.clone()).collect();
+    let known: Vec<_> = some.iter().map(|a| a.kube_proxy.clone()).collect();
+    Ok(ask(&[world], &probes, &known, effort)?.remove(0))
+}
+
+/// Whether something was seen that kube-proxy does not show, as far as few connections tell.
+fn is_wrong(kube_proxy: &Outcome, ferrule: &Outcome) -> bool {
+    let stays = matches!((kube_proxy.sticky, ferrule.sticky), (Some(a), Some(b)) if a != b);
+    stays || !ferrule.seen.is_subset(&kube_proxy.seen)
 }

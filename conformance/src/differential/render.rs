@@ -38,6 +38,18 @@ impl Round {
     }
 }
 
+/// Everything that a case needs, as one JSON list for `kubectl apply -f` or ferrule's `--manifests`.
+/// `kubectl apply` leaves out `status`, so load balancers' addresses.
+pub fn manifest(round: &Round, objects: &[Value]) -> String {
+    let mut items = vec![json!({
+        "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": NAMESPACE },
+    })];
+    items.extend(round.nodes());
+    items.extend_from_slice(objects);
+    let list = json!({ "apiVersion": "v1", "kind": "List", "items": items });
+    format!("{list:#}")
+}
+
 /// A case and the number of its first Service.
 #[derive(Debug, Clone)]
 pub struct Placed {

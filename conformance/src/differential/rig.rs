@@ -2,6 +2,7 @@
 //! The API server, both worlds and both proxies; rounds of cases in them.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -10,6 +11,7 @@ use tempfile::TempDir;
 use super::allowed::Allowed;
 use super::api::Api;
 use super::ask::{Effort, ask};
+use super::fault::{Fault, remove_tables};
 use super::outcome::Outcome;
 use super::probe::{Probe, probes};
 use super::proxies::{Proxies, check_programs};
@@ -19,6 +21,11 @@ use super::world::World;
 
 /// Times that a difference is looked at again before it counts.
 const AGAIN: usize = 2;
+/// How long the proxies may take for a round.
+const APPLY: Duration = Duration::from_secs(180);
+/// The same when they have just been started, and how often that is tried with other zones.
+const BEGIN: Duration = Duration::from_secs(30);
+const BEGINNINGS: u32 = 4;
 
 /// Where the two proxies do not do the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +66,7 @@ pub struct Rig {
     api: Api,
     directory: TempDir,
     allowed: Vec<Allowed>,
+    fault: Option<Fault>,
     round: u32,
     next: u16,
 }
@@ -81,17 +89,54 @@ impl Rig {
             zones: [0, 1, 1],
         };
         round.nodes().iter().try_for_each(|node| api.update(node))?;
-        let mut proxies = Proxies::start(&api, &worlds, directory.path())?;
-        proxies.settle(&api, &worlds, &round).context("start")?;
-        Ok(Self {
+        let proxies = Proxies::start(&api, &worlds, directory.path())?;
+        let mut rig = Self {
             proxies,
             worlds,
             api,
             directory,
             allowed,
+            fault: None,
             round: 1,
             next: 1,
-        })
+        };
+        rig.begin(round).context("start")?;
+        Ok(rig)
+    }
+
+    /// Waits for the proxies that were started. kube-proxy reads its Node before it looks after the
+    /// zone (`NewNodeTopologyConfig`, then `RegisterEventHandler`), and may so miss it until it
+    /// changes: hence the further rounds.
+    fn begin(&mut self, mut round: Round) -> Result<()> {
+        for _ in 1..BEGINNINGS {
+            if self.settle(&round, BEGIN).is_ok() {
+                return Ok(());
+            }
+            round = self.next_round(round.zones)?;
+        }
+        self.settle(&round, APPLY)
+    }
+
+    /// Gives the Nodes the zones of a new round.
+    fn next_round(&mut self, zones: [u8; 3]) -> Result<Round> {
+        self.round += 1;
+        let round = Round {
+            number: self.round,
+            zones,
+        };
+        let nodes = round.nodes();
+        nodes.iter().try_for_each(|node| self.api.update(node))?;
+        Ok(round)
+    }
+
+    /// Waits until both proxies have applied everything. If they take too long, logs stay.
+    fn settle(&mut self, round: &Round, limit: Duration) -> Result<()> {
+        let (api, worlds) = (&self.api, &self.worlds);
+        let settled = self.proxies.settle(api, worlds, round, limit);
+        if settled.is_err() && limit == APPLY {
+            self.keep();
+        }
+        settled
     }
 
     /// Where logs are.
@@ -99,13 +144,15 @@ impl Rig {
         self.directory.path()
     }
 
+    /// Puts this fault into ferrule's rules in each round from now on, or none.
+    pub fn set_fault(&mut self, fault: Option<Fault>) {
+        self.fault = fault;
+    }
+
     /// Starts ferrule again, on nodes without rules of its own.
-    ///
-    /// # Errors
-    /// If it does not start.
-    pub fn restart_ours(&mut self) -> Result<()> {
+    fn restart_ours(&mut self) -> Result<()> {
         self.proxies.stop_ours();
-        super::fault::remove_tables(&self.worlds[1])?;
+        remove_tables(&self.worlds[1])?;
         self.proxies
             .start_ours(&self.worlds[1], self.directory.path())
     }
@@ -117,7 +164,7 @@ impl Rig {
     }
 
     /// Runs cases at the same time, each with the probes of its seeds, and tells what came of each.
-    /// `before` runs when the proxies have applied all of it.
+    /// A fault is put into the rules when the proxies have applied all of it.
     ///
     /// # Errors
     /// If something breaks. Differences are no errors.
@@ -125,17 +172,8 @@ impl Rig {
         &mut self,
         cases: &[(Case, Vec<u64>)],
         zones: [u8; 3],
-        before: &dyn Fn(&World) -> Result<()>,
     ) -> Result<(Round, Vec<Report>)> {
-        self.round += 1;
-        let round = Round {
-            number: self.round,
-            zones,
-        };
-        round
-            .nodes()
-            .iter()
-            .try_for_each(|node| self.api.update(node))?;
+        let round = self.next_round(zones)?;
         let mut reports: Vec<Report> = Vec::new();
         let mut asked: Vec<(usize, Probe)> = Vec::new();
         for (n, (case, seeds)) in cases.iter().enumerate() {
@@ -155,9 +193,14 @@ impl Rig {
         }
         self.create(&mut reports)?;
         asked.retain(|(n, _)| reports[*n].refused.is_none());
-        self.proxies.settle(&self.api, &self.worlds, &round)?;
-        before(&self.worlds[1])?;
+        self.settle(&round, APPLY)?;
+        if let Some(fault) = self.fault {
+            fault.apply(&self.worlds[1])?;
+        }
         self.compare(&asked, &mut reports)?;
+        if self.fault.is_some() {
+            self.restart_ours()?;
+        }
         self.api.remove_round(round.number)?;
         Ok((round, reports))
     }
@@ -197,7 +240,9 @@ impl Rig {
                 .filter(|i| outcomes[0][*i] != outcomes[1][*i])
                 .filter(|i| {
                     let outcomes = [outcomes[0][*i].clone(), outcomes[1][*i].clone()];
-                    self.intended(&difference(&all[*i], outcomes)).is_none()
+                    let difference = difference(&all[*i], outcomes);
+                    let objects = &reports[asked[*i].0].objects;
+                    self.intended(&difference, objects).is_none()
                 })
                 .collect();
             if differ.is_empty() {
@@ -221,15 +266,31 @@ impl Rig {
         Ok(())
     }
 
-    /// The entry of the list that covers a difference.
-    pub fn intended(&self, difference: &Difference) -> Option<&Allowed> {
-        self.allowed.iter().find(|a| a.covers(difference))
+    /// The entry of the list that covers a difference between such objects.
+    pub fn intended(&self, difference: &Difference, objects: &[Value]) -> Option<&Allowed> {
+        self.allowed.iter().find(|a| a.covers(difference, objects))
     }
 
     /// The differences of a report that no entry of the list covers.
     pub fn unexplained<'a>(&self, report: &'a Report) -> Vec<&'a Difference> {
         let all = report.differences.iter();
-        all.filter(|d| self.intended(d).is_none()).collect()
+        all.filter(|d| self.intended(d, &report.objects).is_none())
+            .collect()
+    }
+
+    /// Creates what [`manifest`](super::render::manifest) printed once more, and removes it.
+    ///
+    /// # Errors
+    /// If it is no JSON, or the API server refuses an object, naming it.
+    pub fn apply(&self, manifest: &str, round: &Round) -> Result<()> {
+        let list: Value = serde_json::from_str(manifest)?;
+        let items = list["items"].as_array().context("no list")?;
+        let own = |o: &&Value| o["kind"] != "Node" && o["kind"] != "Namespace";
+        let objects: Vec<Value> = items.iter().filter(own).cloned().collect();
+        for (answer, object) in self.api.create(&objects)?.into_iter().zip(&objects) {
+            answer.with_context(|| format!("{} {}", object["kind"], object["metadata"]["name"]))?;
+        }
+        self.api.remove_round(round.number)
     }
 }
 

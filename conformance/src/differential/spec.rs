@@ -123,7 +123,48 @@ pub struct Endpoint {
     pub node_name: bool,
 }
 
+impl Case {
+    /// How many objects and fields it has beyond one Service of type ClusterIP with one port.
+    pub fn extras(&self) -> usize {
+        let of_service: usize = self.services.iter().map(Service::extras).sum();
+        self.services.len() - 1 + of_service
+    }
+}
+
+impl Endpoint {
+    fn extras(&self) -> usize {
+        let odd = |yes: bool| usize::from(yes);
+        let ready = (Some(true), Some(true), Some(false));
+        odd((self.ready, self.serving, self.terminating) != ready)
+            + self.zones.len()
+            + self.nodes.len()
+            + odd(!self.node_name)
+    }
+}
+
 impl Service {
+    fn extras(&self) -> usize {
+        let switches = [
+            self.kind != Kind::ClusterIp,
+            self.families.len() > 1,
+            self.internal_local,
+            self.external_local,
+            self.affinity.is_some(),
+            self.publish_not_ready,
+            self.external != External::No,
+            !self.node_ports,
+            self.others,
+        ];
+        let slice = |s: &Slice| {
+            let endpoints: usize = s.endpoints.iter().map(|e| 1 + e.extras()).sum();
+            1 + usize::from(s.second_target) + usize::from(s.first_port_only) + endpoints
+        };
+        let protocols: usize = self.ports.iter().map(|p| p.protocols.len()).sum();
+        let slices: usize = self.slices.iter().map(slice).sum();
+        let lists = protocols - 1 + self.ingress.len() + self.ranges.len();
+        switches.iter().filter(|s| **s).count() + lists + slices
+    }
+
     /// Whether clients can come from outside at all.
     pub fn has_external(&self) -> bool {
         self.kind != Kind::ClusterIp || self.external != External::No

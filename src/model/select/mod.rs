@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::{EndpointSlice, Hints, IpFamily, Node, Protocol, SliceEndpoint};
+use super::{EndpointSlice, Hints, IpFamily, Node, Protocol, Service, SliceEndpoint};
 
 /// Where a packet may be sent: an endpoint's address and target port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -214,15 +214,25 @@ pub fn explain(candidates: &[Candidate<'_>], node: &Node) -> Vec<Option<Unused>>
 
 /// How many endpoints of any port are ready on the own node, by address: what a
 /// healthCheckNodePort reports. Terminating ones do not count. A dual-stack Service has the same
-/// endpoints in both families, so the larger number of the two counts.
-pub fn local_ready<'a>(slices: impl IntoIterator<Item = &'a EndpointSlice>, node: &Node) -> usize {
+/// endpoints in both families, so the larger number of the two counts; slices of a family that the
+/// Service does not have are none of its own.
+pub fn local_ready<'a>(
+    service: &Service,
+    slices: impl IntoIterator<Item = &'a EndpointSlice>,
+    node: &Node,
+) -> usize {
     let local = |e: &&SliceEndpoint| e.conditions.ready && e.node.as_ref() == Some(&node.name);
     let endpoints = slices
         .into_iter()
         .flat_map(|s| s.endpoints.iter().filter(local));
     let addresses: BTreeSet<IpAddr> = endpoints.map(|e| e.address).collect();
-    let v4 = addresses.iter().filter(|a| a.is_ipv4()).count();
-    v4.max(addresses.len() - v4)
+    let families = service.cluster_ips.iter().map(|ip| IpFamily::of(*ip));
+    let count = |family| {
+        addresses
+            .iter()
+            .filter(move |a| IpFamily::of(**a) == family)
+    };
+    families.map(|f| count(f).count()).max().unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! Cases after kube-proxy's `TestCategorizeEndpoints`.
 
 use super::*;
-use crate::model::fixture::{node, slice};
+use crate::model::fixture::{ip, node, service, slice};
 
 /// Endpoints, then the last bytes of the addresses that each policy uses.
 fn check(name: &str, endpoints: &[&str], cluster: &[u8], local: &[u8]) {
@@ -166,5 +166,16 @@ fn a_health_check_counts_ready_local_addresses_once() {
         &["10.0.0.1@n1", "10.0.0.2@n2", "10.0.0.3@n1!t"],
     );
     let b = slice("b", "web", 81, &["10.0.0.1@n1", "10.0.0.4@n1!u"]);
-    assert_eq!(local_ready([&a, &b], &node()), 1);
+    let web = service("web", "10.96.0.1");
+    assert_eq!(local_ready(&web, [&a, &b], &node()), 1);
+}
+
+#[test]
+fn a_health_check_counts_the_larger_of_the_families_that_the_service_has() {
+    let four = slice("a", "web", 80, &["10.0.0.1@n1"]);
+    let six = slice("b", "web", 80, &["fd00::1@n1", "fd00::2@n1"]);
+    let mut web = service("web", "10.96.0.1");
+    assert_eq!(local_ready(&web, [&four, &six], &node()), 1);
+    web.cluster_ips.push(ip("fd00:96::1"));
+    assert_eq!(local_ready(&web, [&four, &six], &node()), 2);
 }
