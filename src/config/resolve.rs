@@ -9,7 +9,7 @@ use super::features::{Features, Gates};
 use super::file::KubeProxyConfiguration;
 use super::{Action, Listen, Log, LogFormat, Source, address};
 use crate::cli::Cli;
-use crate::plan::options::{Detector, NodePortAddresses, Options};
+use crate::plan::options::{Detector, Mode, NodePortAddresses, Options};
 
 const MODE: Field = Field("mode", "--proxy-mode");
 const BIND: Field = Field("bindAddress", "--bind-address");
@@ -73,6 +73,7 @@ impl Resolver<'_> {
                 .unwrap_or(Options::default().affinity_capacity),
             reset_stale_tcp: self.cli.own.reset_stale_tcp.unwrap_or_default(),
             drop_invalid: self.cli.own.drop_invalid.unwrap_or_default(),
+            mode: Mode::Nftables,
         }
     }
 

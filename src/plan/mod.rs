@@ -23,5 +23,5 @@ pub mod stale;
 pub mod trace;
 
 pub use contribution::{Contribution, PortPlan};
-pub use options::{Detector, NodePortAddresses, Options};
+pub use options::{Detector, IpvsOptions, Mode, NodePortAddresses, Options};
 pub use ruleset::Ruleset;
