@@ -67,7 +67,7 @@ mod tests {
 
     fn shown(given: &Conntrack, cores: u64) -> Vec<String> {
         let show = |s: Setting| {
-            let name = s.name.trim_start_matches("net/netfilter/nf_conntrack_");
+            let name = s.name().trim_start_matches("nf_conntrack_");
             format!("{name}={}", s.value)
         };
         settings(given, cores).into_iter().map(show).collect()
