@@ -10,7 +10,9 @@ use std::sync::Arc;
 use anyhow::Result;
 use tokio::sync::watch as latest;
 
+use crate::backend::VirtualServers;
 use crate::backend::conntrack::Conntrack;
+use crate::backend::ipvs::virtuals::Virtuals;
 use crate::backend::nft::{Kernel, probe::probe};
 use crate::cli;
 use crate::config::{Config, LocalhostNodePorts, ProxyMode};
@@ -32,7 +34,12 @@ pub(super) async fn engine(config: &Config) -> Result<Engine<Kernel>> {
     }
     let addresses = watch::addresses::list().await?;
     state.apply(Event::LocalAddresses(addresses));
-    Ok(Engine::new(kernel, config.rules.clone(), state, &families))
+    let ipvs = match config.rules.mode.ipvs() {
+        Some(_) => Some(Box::new(Virtuals::open()?) as Box<dyn VirtualServers + Send>),
+        None => None,
+    };
+    let engine = Engine::new(kernel, config.rules.clone(), state, &families);
+    Ok(engine.with_ipvs(ipvs))
 }
 
 /// IPv4, and IPv6 where the kernel has it (kube-proxy runs dual-stack then too).
