@@ -36,8 +36,8 @@ pub struct Held {
     pub lacks: BTreeSet<String>,
     /// Real servers that are refused as EINVAL.
     pub invalid: BTreeSet<Target>,
-    /// So many requests to come fail as a whole.
-    pub failures: usize,
+    /// The request so many from now fails as a whole, the next one at 1; none at 0.
+    pub fails: usize,
 }
 
 /// A handle.
@@ -52,12 +52,11 @@ impl FakeServers {
 
     fn ready(&self) -> Result<MutexGuard<'_, Held>, Error> {
         let mut held = self.held();
-        match held.failures.checked_sub(1) {
-            Some(left) => {
-                held.failures = left;
-                Err(refused("do", EINVAL))
-            }
-            None => Ok(held),
+        let last = held.fails == 1;
+        held.fails = held.fails.saturating_sub(1);
+        match last {
+            true => Err(refused("do", EINVAL)),
+            false => Ok(held),
         }
     }
 }

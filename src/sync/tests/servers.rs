@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
 
 use super::{any_history, commit, empty_state, held, state_after};
-use crate::backend::Sent;
 use crate::backend::fake::Fake;
 use crate::backend::fake::servers::{FakeServers, Held, Server};
+use crate::backend::{Nftables, Sent, nft::Kernel, testing};
 use crate::model::fixture::{ip, node, service, slice};
 use crate::model::{Event, IpFamily, Observed, Protocol, Service, State, Target};
 use crate::plan::Options;
@@ -17,14 +18,18 @@ use crate::plan::fixture::{ipvs_options, options};
 use crate::plan::ipvs::ServerKey;
 use crate::sync::{Committed, Engine};
 
-type Both<'a> = (&'a mut Fake, &'a FakeServers);
+type Both<'a, K> = (&'a mut K, &'a FakeServers);
 
-fn engine<'a>((kernel, servers): Both<'a>, state: State, options: Options) -> Engine<&'a mut Fake> {
+fn engine<'a, K: Nftables>(
+    (kernel, servers): Both<'a, K>,
+    state: State,
+    options: Options,
+) -> Engine<&'a mut K> {
     let engine = Engine::new(kernel, options, state, &IpFamily::ALL);
     engine.with_ipvs(Some(Box::new(servers.clone())))
 }
 
-fn start<'a>(both: Both<'a>, state: State) -> (Engine<&'a mut Fake>, Sent) {
+fn start<K: Nftables>(both: Both<'_, K>, state: State) -> (Engine<&mut K>, Sent) {
     let mut engine = engine(both, state, ipvs_options());
     let sent = commit(&mut engine);
     (engine, sent)
@@ -47,7 +52,7 @@ fn open(held: &Held) -> BTreeMap<ServerKey, Server> {
     servers
 }
 
-fn check(kernel: &mut Fake, servers: &FakeServers, state: &State) {
+fn check(kernel: &mut dyn Nftables, servers: &FakeServers, state: &State) {
     let (mut expected, wanted) = scratch(state.clone());
     for family in IpFamily::ALL {
         held(kernel, family).check(&held(&mut expected, family), family);
@@ -65,18 +70,21 @@ fn check(kernel: &mut Fake, servers: &FakeServers, state: &State) {
     }
 }
 
-/// Plays a history. `failures` says before which commits a request to IPVS fails, and which one.
-fn play(history: Vec<Vec<Event>>, failures: &[usize]) {
-    let (mut kernel, servers) = (Fake::default(), FakeServers::default());
-    let (mut engine, _) = start((&mut kernel, &servers), empty_state());
-    let mut failures = failures.iter();
+/// Plays a history; `fail` makes something fail before each commit.
+fn play<K: Nftables>(
+    kernel: &mut K,
+    history: Vec<Vec<Event>>,
+    mut fail: impl FnMut(&mut K, &mut Held),
+) {
+    let servers = FakeServers::default();
+    let (mut engine, _) = start((kernel, &servers), empty_state());
     for batch in history {
         batch.into_iter().for_each(|event| engine.observe(event));
-        servers.held().failures = failures.next().copied().unwrap_or_default();
+        fail(engine.kernel(), &mut servers.held());
         while engine.has_work() && engine.commit().failed() {}
-        servers.held().failures = 0;
+        servers.held().fails = 0;
         let state = engine.state().clone();
-        check(engine.kernel(), &servers, &state);
+        check(*engine.kernel(), &servers, &state);
         let asked = servers.held().asked;
         let (_, sent) = start((&mut **engine.kernel(), &servers), state);
         assert_eq!(sent, Sent::default(), "a restart writes nothing");
@@ -118,9 +126,16 @@ proptest! {
     #[test]
     fn incremental_equals_from_scratch(
         history in any_history(8),
-        failures in proptest::collection::vec(prop_oneof![2 => Just(0), 1 => 1..6usize], 8),
+        failures in proptest::collection::vec((0..12usize, 0..4usize), 8),
     ) {
-        play(history, &failures);
+        let mut failures = failures.into_iter();
+        play(&mut Fake::default(), history, |kernel, servers| {
+            let (request, commit) = failures.next().unwrap_or_default();
+            servers.fails = request;
+            if commit == 0 {
+                kernel.refuse(nix::libc::EBUSY);
+            }
+        });
     }
 
     #[test]
@@ -155,6 +170,22 @@ proptest! {
             held(&mut kernel, family).check(&held(&mut expected, family), family);
         }
     }
+}
+
+#[test]
+fn the_real_kernel_takes_the_table() {
+    testing::in_namespace(|| {
+        let mut runner = proptest::test_runner::TestRunner::deterministic();
+        for _ in 0..50 {
+            let tree = any_history(4).new_tree(&mut runner).expect("a history");
+            let mut kernel = Kernel::open().expect("a netlink socket");
+            play(&mut kernel, tree.current(), |_, _| {});
+            for family in IpFamily::ALL {
+                let gone = kernel.commit(family, &[crate::plan::nft::Op::DeleteTable]);
+                gone.expect("a deletion");
+            }
+        }
+    });
 }
 
 fn observe(engine: &mut Engine<&mut Fake>, service: &Service, endpoints: &[&str]) {
