@@ -121,12 +121,15 @@ fn drain(stopped: &Receiver<()>, given: &Drain) -> bool {
             }
             Err(_) => total.busy = 1,
         }
-        if total.busy == 0 {
+        if total.busy + total.held == 0 {
             break;
         }
         if !told {
-            let (servers, seconds) = (total.busy, given.bound.as_secs());
-            info!("{servers} virtual servers keep their connections for up to {seconds} s");
+            let (servers, held, seconds) = (total.busy, total.held, given.bound.as_secs());
+            info!(
+                "{servers} virtual servers keep their connections for up to {seconds} s, and \
+                 {held} addresses those of this host"
+            );
             told = true;
         }
         if !goes_on(stopped, LOOK_AT_SERVERS) {

@@ -16,6 +16,7 @@ use nix::libc::{ENOENT, ESRCH};
 
 use super::ipsets::{IpSets, NodePort};
 use super::report::Removed;
+use super::sockets;
 use crate::backend::Error;
 use crate::backend::ipvs::link::Link;
 use crate::backend::ipvs::{Change, Ipvs, ServiceKey};
@@ -45,6 +46,8 @@ pub struct Step {
     pub link: bool,
     /// Virtual servers that still have connections.
     pub busy: usize,
+    /// Addresses that connections of this host itself still come from.
+    pub held: usize,
 }
 
 /// Addresses on and off the link.
@@ -90,7 +93,8 @@ impl Remains {
     }
 
     /// Removes the virtual servers that have no connection, or with `all` every one; then the
-    /// addresses that no virtual server is left at, and with the last of them the link.
+    /// addresses that no virtual server is left at, nor a connection of this host itself, and with
+    /// the last of them the link. With `all` such connections are ended.
     ///
     /// # Errors
     /// The kernel's. What was done stays done.
@@ -101,7 +105,7 @@ impl Remains {
         };
         let (mut step, mut kept) = (Step::default(), HashSet::new());
         // What comes to a virtual server by its mark may come by any address.
-        let mut held = false;
+        let mut marked = false;
         let mut deletions = Vec::new();
         for key in self.servers()? {
             if !self.is_left(&key, &addresses) {
@@ -110,19 +114,44 @@ impl Remains {
                 deletions.push(Change::DeleteService(key));
             } else {
                 kept.extend(address(&key));
-                held |= address(&key).is_none();
+                marked |= address(&key).is_none();
                 step.busy += 1;
             }
         }
         step.servers = self.delete(&deletions)?;
-        let goes = |ip: &IpAddr| !held && !kept.contains(ip) && !self.is_excluded(*ip);
-        let gone: Vec<IpAddr> = addresses.bound.iter().copied().filter(goes).collect();
-        self.link.unbind(&gone)?;
-        step.addresses = gone.len();
-        if step.busy == 0 && gone.len() == addresses.bound.len() {
-            step.link = self.link.remove()?;
-        }
+        let goes = |ip: &IpAddr| !marked && !kept.contains(ip) && !self.is_excluded(*ip);
+        let gone = addresses.bound.iter().copied().filter(goes).collect();
+        self.unbind(gone, addresses.bound.len(), all, &mut step)?;
         Ok(step)
+    }
+
+    /// Takes addresses from the link that has so many, and the link with the last of them.
+    fn unbind(
+        &mut self,
+        mut gone: BTreeSet<IpAddr>,
+        bound: usize,
+        all: bool,
+        step: &mut Step,
+    ) -> Result<(), Error> {
+        let connections = sockets::connections(&gone)?;
+        if !all {
+            let before = gone.len();
+            let held: HashSet<IpAddr> = connections.iter().map(|c| c.source).collect();
+            gone.retain(|ip| !held.contains(ip));
+            step.held = before - gone.len();
+        }
+        step.addresses = gone.len();
+        if step.busy == 0 && gone.len() == bound {
+            // With all that is on it: much faster than one by one.
+            step.link = self.link.remove()?;
+        } else {
+            self.link.unbind(&Vec::from_iter(gone))?;
+        }
+        if all {
+            sockets::end(&connections)
+        } else {
+            Ok(())
+        }
     }
 
     /// The keys of all virtual servers, whoever made them.
@@ -193,7 +222,7 @@ impl std::ops::AddAssign for Step {
         self.servers += other.servers;
         self.addresses += other.addresses;
         self.link |= other.link;
-        self.busy = other.busy;
+        (self.busy, self.held) = (other.busy, other.held);
     }
 }
 

@@ -123,6 +123,35 @@ fn nothing_is_found_where_nothing_is() {
     });
 }
 
+/// Needs IP sets only, which more kernels have.
+#[test]
+fn sets_tell_the_node_ports_and_go() {
+    in_namespace(|| {
+        if !std::path::Path::new("/sys/module/ip_set").exists() {
+            assert!(std::env::var_os("REQUIRE_IPVS").is_none(), "no IP sets");
+            return eprintln!("SKIP: no IP sets");
+        }
+        let mut sets = IpSets::open().unwrap().unwrap();
+        assert_eq!(sets.names().unwrap(), [""; 0]);
+        assert!(sets.node_ports().unwrap().is_empty());
+        set("KUBE-NODE-PORT-TCP", "bitmap:port", AF_INET, 30_080);
+        set("KUBE-NODE-PORT-LOCAL-TCP", "bitmap:port", AF_INET, 30_081);
+        set("KUBE-6-NODE-PORT-UDP", "bitmap:port", AF_INET6, 30_053);
+        set("KUBE-NODE-PORT-SCTP-HASH", "hash:ip,port", AF_INET, 30_132);
+        set("KUBE-ROUTER-SVIP", "bitmap:port", AF_INET, 1);
+        let expected = [
+            (IpFamily::V4, 6, 30_080),
+            (IpFamily::V6, 17, 30_053),
+            (IpFamily::V4, 132, 30_132),
+        ];
+        assert_eq!(sets.node_ports().unwrap(), expected.into());
+        let destroyed = sets.destroy().unwrap();
+        assert_eq!((destroyed.sets, destroyed.in_use.len()), (4, 0));
+        assert_eq!(sets.names().unwrap(), [""; 0]);
+        assert_eq!(sets.destroy().unwrap().sets, 0);
+    });
+}
+
 #[test]
 #[ignore = "needs a kernel with IPVS: make test-ipvs"]
 fn what_kube_proxy_left_goes_and_others_stay() {
@@ -190,6 +219,7 @@ fn connections_are_waited_for() {
             addresses: 2,
             link: false,
             busy: 1,
+            held: 0,
         };
         assert_eq!(step, expected);
         let left = others().into_iter().chain([busy]);

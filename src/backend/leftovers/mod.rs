@@ -20,6 +20,7 @@ mod ipvs;
 #[cfg(test)]
 mod ipvs_tests;
 mod report;
+mod sockets;
 #[cfg(test)]
 mod tests;
 
