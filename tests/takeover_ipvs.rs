@@ -25,6 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const BOUND: Duration = Duration::from_secs(15);
 /// Less than the second after which TCP sends a lost SYN again.
 const ANSWER: Duration = Duration::from_millis(900);
+/// The kernel's counters are as old as that, at most (`net/netfilter/ipvs/ip_vs_est.c`).
+const COUNTED: Duration = Duration::from_millis(2_500);
 const VIP: &str = "10.96.0.10:80";
 const POD: &str = "10.244.1.5:8080";
 
@@ -99,6 +101,11 @@ fn ip(arguments: &str) {
     assert!(status.unwrap().success(), "ip {arguments}");
 }
 
+fn nft(commands: &str) {
+    let status = Command::new("nft").arg(commands).status();
+    assert!(status.unwrap().success(), "nft {commands}");
+}
+
 /// Answers every byte with the same one.
 fn serve() {
     let listener = TcpListener::bind(POD).unwrap();
@@ -115,7 +122,9 @@ fn serve() {
 fn connect() -> std::io::Result<TcpStream> {
     let mut stream = TcpStream::connect_timeout(&VIP.parse().unwrap(), ANSWER)?;
     stream.set_read_timeout(Some(ANSWER))?;
-    echo(&mut stream)?;
+    let from = stream.local_addr()?;
+    let named = |e: std::io::Error| std::io::Error::new(e.kind(), format!("from {from}: {e}"));
+    echo(&mut stream).map_err(named)?;
     Ok(stream)
 }
 
@@ -136,10 +145,12 @@ impl Load {
         let stop = Arc::new(AtomicBool::new(false));
         let count = Arc::new(AtomicUsize::new(0));
         let (stopped, counted) = (stop.clone(), Arc::clone(&count));
+        let begun = Instant::now();
         let client = thread::spawn(move || {
             let mut failed = Vec::new();
             while !stopped.load(Ordering::Relaxed) {
-                failed.extend(connect().err().map(|e| e.to_string()));
+                let after = begun.elapsed();
+                failed.extend(connect().err().map(|e| format!("after {after:?}: {e}")));
                 counted.fetch_add(1, Ordering::Relaxed);
                 sleep(Duration::from_millis(5));
             }
@@ -171,6 +182,12 @@ fn leave() -> Option<Ipvs> {
         }
         ipvs => ipvs.unwrap(),
     };
+    // As kube-proxy has it: what IPVS translates, connection tracking knows. A rule that asks it sets
+    // it going.
+    fs::write("/proc/sys/net/ipv4/vs/conntrack", "1").unwrap();
+    nft("add table ip theirs");
+    nft("add chain ip theirs nat { type nat hook output priority -100; }");
+    nft("add rule ip theirs nat ct state new accept");
     ip("link set lo up");
     ip("link add eth0 type veth peer name peer");
     ip("link set eth0 up");
@@ -209,10 +226,10 @@ fn no_connection_fails_until_the_time_is_over() {
         proxy.until("the table", || {
             kernel.read_table(IpFamily::V4).unwrap().is_some()
         });
-        sleep(Duration::from_millis(500));
+        sleep(COUNTED);
         let (by_ipvs, all) = (scheduled(&mut ipvs), load.count());
         assert!(by_ipvs > 1, "IPVS had no part in this");
-        sleep(Duration::from_secs(2));
+        sleep(COUNTED);
         assert_eq!(
             scheduled(&mut ipvs),
             by_ipvs,
@@ -220,7 +237,8 @@ fn no_connection_fails_until_the_time_is_over() {
         );
         assert!(load.count() > all + 5);
         assert_eq!(load.stop(), [""; 0]);
-        echo(&mut old).expect("it lives on");
+        let lives = echo(&mut old);
+        assert!(lives.is_ok(), "{lives:?}\n{}", proxy.log());
 
         let new = connect().expect("by the rules");
         let vip: IpAddr = VIP.parse::<SocketAddr>().unwrap().ip();

@@ -34,7 +34,7 @@ units() {
     in_guest --timeout 600 --with ip --env REQUIRE_ROOT=1 --env REQUIRE_IPVS=1 -- \
         "$program" --test-threads 1 --include-ignored backend::ipvs backend::leftovers::ipvs
     takeover=${GUEST_TAKEOVER:-$(executable takeover_ipvs --test takeover_ipvs)}
-    in_guest --timeout 300 --with ip --with "$(dirname "$takeover")/../ferrule" \
+    in_guest --timeout 300 --with ip --with nft --with "$(dirname "$takeover")/../ferrule" \
         --env REQUIRE_ROOT=1 --env REQUIRE_IPVS=1 -- \
         "$takeover" --include-ignored
     # The same without the module: a clear message, and a skipped test.
