@@ -11,6 +11,7 @@ use anyhow::Result;
 use tokio::sync::watch as latest;
 
 use crate::backend::conntrack::Conntrack;
+use crate::backend::leftovers;
 use crate::backend::nft::{Kernel, probe::probe};
 use crate::cli;
 use crate::config::{Config, LocalhostNodePorts, ProxyMode};
@@ -72,11 +73,15 @@ pub(super) fn localhost(
     Ok(None)
 }
 
-/// What becomes of virtual servers that an IPVS mode left; in IPVS mode they are the engine's.
-pub(super) fn drain(config: &Config) -> Option<Drain> {
+/// What becomes of virtual servers that an IPVS mode left.
+///
+/// # Errors
+/// The kernel's.
+pub(super) fn drain(config: &Config) -> Result<Drain> {
     let options = &config.ipvs.options;
-    (config.mode != ProxyMode::Ipvs).then(|| Drain {
-        bound: options.drain,
+    Ok(Drain {
+        bound: (config.mode != ProxyMode::Ipvs).then_some(options.drain),
+        node_ports: leftovers::node_ports(&mut Kernel::open()?)?,
         excluded: options.exclude_cidrs.clone(),
     })
 }
