@@ -13,6 +13,7 @@ use tokio::sync::watch as latest;
 use crate::backend::VirtualServers;
 use crate::backend::conntrack::Conntrack;
 use crate::backend::ipvs::virtuals::Virtuals;
+use crate::backend::leftovers;
 use crate::backend::nft::{Kernel, probe::probe};
 use crate::cli;
 use crate::config::{Config, LocalhostNodePorts, ProxyMode};
@@ -79,11 +80,15 @@ pub(super) fn localhost(
     Ok(None)
 }
 
-/// What becomes of virtual servers that an IPVS mode left; in IPVS mode they are the engine's.
-pub(super) fn drain(config: &Config) -> Option<Drain> {
+/// What becomes of virtual servers that an IPVS mode left.
+///
+/// # Errors
+/// The kernel's.
+pub(super) fn drain(config: &Config) -> Result<Drain> {
     let options = &config.ipvs.options;
-    (config.mode != ProxyMode::Ipvs).then(|| Drain {
-        bound: options.drain,
+    Ok(Drain {
+        bound: (config.mode != ProxyMode::Ipvs).then_some(options.drain),
+        node_ports: leftovers::node_ports(&mut Kernel::open()?)?,
         excluded: options.exclude_cidrs.clone(),
     })
 }
