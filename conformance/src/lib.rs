@@ -11,6 +11,7 @@
 //! | [`differential`] | ferrule and kube-proxy compared on random Services |
 //! | [`interrupt`] | cleans up after SIGINT and SIGTERM |
 //! | [`judge`], [`stats`] | runs a row with real packets |
+//! | [`pace`], [`mode`] | what the environment chooses: how patient, and in which proxy mode |
 //! | [`scenario`](mod@scenario) | what happens one after the other: affinity, stale flows, restarts |
 //! | [`report`] | what upstream's specs said about ferrule and kube-proxy |
 //! | [`tracer`] | runs a row through ferrule's packet tracer: both must agree |
@@ -24,8 +25,10 @@ pub mod differential;
 pub mod echo;
 pub mod interrupt;
 pub mod judge;
+pub mod mode;
 pub mod netns;
 pub mod object;
+pub mod pace;
 pub mod report;
 pub mod scenario;
 pub mod sctp;

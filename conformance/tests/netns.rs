@@ -11,17 +11,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use anyhow::Result;
-use ferrule::model::{IpFamily, Protocol};
-use ferrule_conformance::case::{Case, Profile};
+use ferrule::model::IpFamily;
+use ferrule_conformance::case::{Case, Profile, Row};
 use ferrule_conformance::cases::{cluster_cidr_flags, profiles};
 use ferrule_conformance::cluster::Cluster;
-use ferrule_conformance::judge::Trial;
+use ferrule_conformance::judge::{COMBINATIONS, Trial};
+use ferrule_conformance::mode::Mode;
 use ferrule_conformance::netns::Layout;
+use ferrule_conformance::pace::{Pace, pace};
 use ferrule_conformance::scenario::scenarios;
 use ferrule_conformance::tracer::Tracer;
-
-/// Rows that run at the same time. Most wait for time-outs.
-const THREADS: usize = 16;
 
 /// How many rows and scenarios there were, and how many of them failed.
 #[derive(Clone, Copy, Default)]
@@ -68,12 +67,17 @@ fn main() -> ExitCode {
 
 /// Runs what the arguments ask for.
 fn judge() -> Result<Tally> {
+    let (pace, mode) = (Pace::from_env()?, Mode::from_env()?);
+    println!("mode {}, {pace:?}", mode.word());
     ferrule_conformance::interrupt::clean_up()?;
     let words: Vec<String> = std::env::args()
         .skip(1)
         .filter(|a| !a.starts_with('-'))
         .collect();
-    let mut tally = trace(&words);
+    let mut tally = match mode {
+        Mode::Nftables => trace(&words),
+        Mode::Ipvs => Tally::default(),
+    };
     if ferrule_conformance::privileged()? {
         tally += run(&words)?;
     }
@@ -116,15 +120,13 @@ fn trace(words: &[String]) -> Tally {
 }
 
 fn trials(case: &Case) -> impl Iterator<Item = Trial<'_>> {
-    let combinations = IpFamily::ALL
-        .into_iter()
-        .flat_map(|f| Protocol::ALL.map(|p| (f, p)));
-    combinations.flat_map(move |(family, protocol)| {
-        let rows = case
-            .rows
-            .iter()
-            .filter(move |r| r.only.is_none_or(|f| f == family));
-        rows.map(move |row| Trial {
+    let combinations = COMBINATIONS.into_iter().enumerate();
+    combinations.flat_map(move |(c, (family, protocol))| {
+        let chosen = move |(n, row): &(usize, &Row)| {
+            row.only.is_none_or(|f| f == family) && pace().chooses(*n, c)
+        };
+        let rows = case.rows.iter().enumerate().filter(chosen);
+        rows.map(move |(_, row)| Trial {
             case,
             row,
             family,
@@ -187,7 +189,7 @@ fn run_profile(cluster: &mut Cluster, profile: &Profile, chosen: &[&Case]) -> Re
             of_case.extend(result.err().map(|reason| format!("FAIL {trial}: {reason}")));
         }
     };
-    std::thread::scope(|s| (0..THREADS).for_each(|_| drop(s.spawn(work))));
+    std::thread::scope(|s| (0..pace().threads).for_each(|_| drop(s.spawn(work))));
     let failed = failed.into_inner().unwrap_or_else(|e| e.into_inner());
     for (case, failures) in &failed {
         let rows = trials.iter().filter(|t| t.case.name == *case).count();

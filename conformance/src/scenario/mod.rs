@@ -19,9 +19,10 @@ use anyhow::{Context, Result, bail};
 use ferrule::model::{IpFamily, Protocol};
 
 use crate::case::From;
-use crate::client::{Answer, Attempt, PATIENCE, dial};
+use crate::client::{Answer, Attempt, dial};
 use crate::cluster::Cluster;
 use crate::object::Service;
+use crate::pace::pace;
 
 /// A scenario: it gets a cluster whose agents run with the usual flags, and leaves it so.
 pub struct Scenario {
@@ -125,7 +126,11 @@ fn connect(
     };
     let attempts: Vec<_> = from.iter().map(attempt).collect();
     let place = from.first().context("nobody connects")?.place;
-    dial(cluster.topology.namespace(place)?, &attempts, PATIENCE)
+    dial(
+        cluster.topology.namespace(place)?,
+        &attempts,
+        pace().silence,
+    )
 }
 
 /// The endpoints that answered.
