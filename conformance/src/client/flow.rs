@@ -65,6 +65,16 @@ fn fresh_init(to: u16) -> Init {
     }
 }
 
+/// The source address that the kernel would choose, with port 0. Real SCTP tells its peer all
+/// addresses that it is bound to, a node's other ones too, and no NAT translates those.
+fn chosen_source(to: SocketAddr) -> Option<SocketAddr> {
+    let fd = socket::open(Protocol::Udp, to.ip()).ok()?;
+    connect(fd.as_raw_fd(), &SockaddrStorage::from(to)).ok()?;
+    let mut source = std::net::UdpSocket::from(fd).local_addr().ok()?;
+    source.set_port(0);
+    Some(source)
+}
+
 impl Flow {
     /// Opens the socket, in the namespace of the calling thread, and sends the first packet.
     pub(super) fn start(attempt: Attempt) -> Result<Self, Answer> {
@@ -98,11 +108,12 @@ impl Flow {
             }
             _ => {}
         }
-        if let Some(source) = attempt.source {
-            bind(
-                fd.as_raw_fd(),
-                &SockaddrStorage::from(SocketAddr::new(source, 0)),
-            )?;
+        let mut source = attempt.source.map(|a| SocketAddr::new(a, 0));
+        if attempt.protocol == Protocol::Sctp && socket::is_stream(attempt.protocol) {
+            source = source.or_else(|| chosen_source(attempt.to));
+        }
+        if let Some(source) = source {
+            bind(fd.as_raw_fd(), &SockaddrStorage::from(source))?;
         }
         Ok(fd)
     }
