@@ -99,11 +99,13 @@ lay_out_debian() {
     find "$DEBIAN/root/lib/x86_64-linux-gnu" "$DEBIAN/root/usr/lib/x86_64-linux-gnu" -maxdepth 1 \
         -name '*.so*' -exec cp -L {} "$ROOT/debian/" \;
     cp -r "$DEBIAN/root/usr/lib/x86_64-linux-gnu/xtables" "$ROOT/debian/"
-    cp "$DEBIAN"/root/{sbin/ipvsadm,usr/sbin/ipset,usr/sbin/xtables-nft-multi} "$ROOT/debian/"
+    cp "$DEBIAN"/root/{sbin/ipvsadm,usr/sbin/ipset,usr/sbin/xtables-{nft,legacy}-multi} "$ROOT/debian/"
     debian ipvsadm ipvsadm
     debian ipset ipset
-    for tool in iptables iptables-save iptables-restore ip6tables ip6tables-save ip6tables-restore; do
+    for tool in {ip,ip6}tables{,-save,-restore}; do
         debian "$tool" xtables-nft-multi "$tool"
+        debian "${tool/tables/tables-nft}" xtables-nft-multi "$tool"
+        debian "${tool/tables/tables-legacy}" xtables-legacy-multi "$tool"
     done
 }
 

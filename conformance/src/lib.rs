@@ -14,6 +14,7 @@
 //! | [`pace`], [`mode`] | what the environment chooses: how patient, and in which proxy mode |
 //! | [`scenario`](mod@scenario) | what happens one after the other: affinity, stale flows, restarts |
 //! | [`report`] | what upstream's specs said about ferrule and kube-proxy |
+//! | [`stub`] | lists and watches for the proxies of a benchmark |
 //! | [`tracer`] | runs a row through ferrule's packet tracer: both must agree |
 
 pub mod agent;
@@ -35,6 +36,7 @@ pub mod sctp;
 pub mod server;
 pub mod socket;
 pub mod stats;
+pub mod stub;
 pub mod tracer;
 
 /// Whether namespaces can be made. If not, says so, for tests that then have nothing to do.

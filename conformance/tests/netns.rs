@@ -2,7 +2,8 @@
 //! The packet table: every row with real packets, and through the tracer.
 //!
 //! `cargo test -p ferrule-conformance --test netns [WORD...]` runs the profiles, cases and
-//! scenarios whose names hold one of the words.
+//! scenarios whose names hold one of the words; `rows` and `scenarios` are all of either. The
+//! variables `MODE` and `PACKET_...` are in the modules `mode` and `pace`.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -84,11 +85,9 @@ fn judge() -> Result<Tally> {
     Ok(tally)
 }
 
-fn wanted(words: &[String], profile: &str, case: &str) -> bool {
-    words.is_empty()
-        || words
-            .iter()
-            .any(|w| profile.contains(w) || case.contains(w))
+fn wanted(words: &[String], kind: &str, profile: &str, case: &str) -> bool {
+    let named = |w: &String| kind == w || profile.contains(w) || case.contains(w);
+    words.is_empty() || words.iter().any(named)
 }
 
 /// Runs the table through the tracer. A row fails that it sees differently.
@@ -99,7 +98,7 @@ fn trace(words: &[String]) -> Tally {
         let chosen: Vec<&Case> = profile
             .cases
             .iter()
-            .filter(|c| wanted(words, profile.name, c.name))
+            .filter(|c| wanted(words, "rows", profile.name, c.name))
             .collect();
         for case in &chosen {
             for trial in trials(case) {
@@ -147,7 +146,7 @@ fn run(words: &[String]) -> Result<Tally> {
         let chosen: Vec<&Case> = profile
             .cases
             .iter()
-            .filter(|c| wanted(words, profile.name, c.name))
+            .filter(|c| wanted(words, "rows", profile.name, c.name))
             .collect();
         if !chosen.is_empty() {
             tally += run_profile(&mut cluster, &profile, &chosen)?;
@@ -211,7 +210,7 @@ fn run_profile(cluster: &mut Cluster, profile: &Profile, chosen: &[&Case]) -> Re
 fn run_scenarios(cluster: &mut Cluster, words: &[String]) -> Result<Tally> {
     let chosen: Vec<_> = scenarios()
         .into_iter()
-        .filter(|s| wanted(words, "scenarios", s.name))
+        .filter(|s| wanted(words, "scenarios", "", s.name))
         .collect();
     if chosen.is_empty() {
         return Ok(Tally::default());
