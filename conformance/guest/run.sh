@@ -89,6 +89,8 @@ lay_out() {
     "$BUSYBOX" depmod -b "$ROOT" "$VERSION"
     cp "$HERE/init" "$ROOT/init"
     echo 'root:x:0:0:root:/:/bin/sh' >"$ROOT/etc/passwd"
+    # ipset knows protocols by this file only.
+    cp "$DEBIAN/root/etc/protocols" "$ROOT/etc/"
     lay_out_debian
 }
 

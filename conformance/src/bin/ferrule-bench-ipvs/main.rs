@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! IPVS mode of ferrule and of kube-proxy, one after the other, on the same kernel and with the
-//! same objects: how fast and how lean. Also records what kube-proxy leaves behind.
+//! same objects: how fast and how lean. Also records what kube-proxy leaves behind when it ends.
 //!
 //! It needs a kernel with IPVS: `conformance/guest/test.sh bench` runs it in the guest.
 
@@ -37,7 +37,7 @@ enum Task {
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..))]
         changes: u16,
     },
-    /// What kube-proxy makes of the takeover scenarios' Services, and what its cleanup leaves
+    /// What kube-proxy makes of the takeover scenarios' Services
     Record {
         /// kube-proxy
         #[arg(long)]

@@ -70,7 +70,10 @@ impl Node {
                 "kubeconfig": self.file("kubeconfig"), "contentType": "application/json"
             },
             "clusterCIDR": CLUSTER_CIDRS,
-            "conntrack": { "maxPerCore": 0, "min": 0 },
+            "conntrack": {
+                "maxPerCore": 0, "min": 0,
+                "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"
+            },
         })
     }
 

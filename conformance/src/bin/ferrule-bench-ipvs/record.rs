@@ -32,14 +32,16 @@ pub(crate) fn run(kube_proxy: &Path) -> Result<()> {
     let mut node = Node::new(objects.collect())?;
     node.start(kube_proxy)?;
     let mut last = String::new();
-    // Done, when nothing has changed for a while.
-    for _ in 0..30 {
+    let mut same = 0;
+    // Done, when nothing has changed for so long that a full synchronization must have come.
+    while same < 5 {
         std::thread::sleep(Duration::from_secs(10));
         node.check()?;
-        let now = list(&node, LISTS[0].1)? + &list(&node, LISTS[1].1)?;
-        if !now.is_empty() && now == last {
-            break;
+        let mut now = String::new();
+        for (_, command) in &LISTS[..2] {
+            now += &list(&node, command)?;
         }
+        same = if now == last { same + 1 } else { 0 };
         last = now;
     }
     node.stop()?;
