@@ -29,16 +29,23 @@ fn version_and_help_succeed() {
     assert!(help.status.success());
     let help = String::from_utf8(help.stdout).unwrap();
     let (_, without_effect) = help.split_once("accepted and have no effect").unwrap();
-    assert!(without_effect.contains("--ipvs-scheduler"), "{help}");
+    let (without_effect, of_ipvs) = without_effect.split_once("With --proxy-mode=ipvs").unwrap();
+    assert!(of_ipvs.contains("--ipvs-scheduler"), "{help}");
+    assert!(without_effect.contains("--ipvs-min-sync-period"), "{help}");
+    assert!(!without_effect.contains("--ipvs-scheduler"), "{help}");
     assert!(!without_effect.contains("--cluster-cidr"), "{help}");
 }
 
 #[test]
-fn bad_command_lines_end_with_2_and_name_the_flag() {
+fn a_mode_that_is_not_served_is_named() {
     assert_eq!(
-        refused(&["--proxy-mode=ipvs"], 2),
-        ["ferrule: --proxy-mode: ipvs is not served by this version; use nftables"]
+        refused(&["--proxy-mode=ipvs"], 1),
+        ["ferrule: proxy mode ipvs: not served by this version; use nftables"]
     );
+}
+
+#[test]
+fn bad_command_lines_end_with_2_and_name_the_flag() {
     assert_eq!(
         refused(&["--bad"], 2),
         ["ferrule: unexpected argument '--bad' found"]

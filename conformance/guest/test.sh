@@ -34,10 +34,10 @@ units() {
     local program
     program=${GUEST_UNITS:-$(executable ferrule --lib)}
     in_guest --timeout 600 --env REQUIRE_ROOT=1 --env REQUIRE_IPVS=1 -- \
-        "$program" --test-threads 1 --include-ignored backend::ipvs
+        "$program" --test-threads 1 --include-ignored backend::ipvs backend::leftovers::ipvs
     # The same without the module: a clear message, and a skipped test.
     in_guest --timeout 600 --without ip_vs --env REQUIRE_ROOT=1 -- \
-        "$program" --test-threads 1 --include-ignored --show-output backend::ipvs | tee "$TARGET/guest/without.log"
+        "$program" --test-threads 1 --include-ignored --show-output backend::ipvs::tests | tee "$TARGET/guest/without.log"
     grep -q -e "SKIP: the kernel lacks IPVS (CONFIG_IP_VS; module ip_vs)" -e "SKIP: no guest" \
         "$TARGET/guest/without.log"
 }

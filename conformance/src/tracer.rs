@@ -225,6 +225,7 @@ fn model(service: &Service) -> Model {
         external_policy: service.external_policy,
         affinity: service.affinity,
         health_check_node_port: service.health_port(),
+        ipvs: None,
     }
 }
 

@@ -28,6 +28,9 @@ pub(super) fn run(config: &Config) -> Result<()> {
         let swept = leftovers::sweep(&mut kernel)?;
         takeover::report(&swept);
         nothing &= swept.removed.is_empty();
+        let swept = leftovers::sweep_ipvs(&config.ipvs.options.exclude_cidrs)?;
+        takeover::report(&swept);
+        nothing &= swept.removed.is_empty();
     }
     if nothing {
         tracing::info!("nothing to remove");

@@ -13,12 +13,12 @@ use tokio::sync::watch as latest;
 use crate::backend::conntrack::Conntrack;
 use crate::backend::nft::{Kernel, probe::probe};
 use crate::cli;
-use crate::config::{Config, LocalhostNodePorts};
+use crate::config::{Config, LocalhostNodePorts, ProxyMode};
 use crate::localhost::NodePorts;
 use crate::model::{Event, IpFamily, State};
 use crate::observe::events::{Notice, Recorder, START};
 use crate::observe::{Pages, Status};
-use crate::sync::{Engine, flows::Flows};
+use crate::sync::{Engine, flows::Flows, takeover::Drain};
 use crate::watch::{self, Meters};
 
 /// An engine that knows this host's addresses, on a kernel that can do what the rules need.
@@ -36,7 +36,7 @@ pub(super) async fn engine(config: &Config) -> Result<Engine<Kernel>> {
 }
 
 /// IPv4, and IPv6 where the kernel has it (kube-proxy runs dual-stack then too).
-fn families() -> Vec<IpFamily> {
+pub(super) fn families() -> Vec<IpFamily> {
     let v6 = Path::new("/proc/net/if_inet6").exists();
     IpFamily::ALL
         .into_iter()
@@ -72,6 +72,15 @@ pub(super) fn localhost(
     Ok(None)
 }
 
+/// What becomes of virtual servers that an IPVS mode left; in IPVS mode they are the engine's.
+pub(super) fn drain(config: &Config) -> Option<Drain> {
+    let options = &config.ipvs.options;
+    (config.mode != ProxyMode::Ipvs).then(|| Drain {
+        bound: options.drain,
+        excluded: options.exclude_cidrs.clone(),
+    })
+}
+
 /// What the watches count, shown with all other metrics.
 pub(super) fn meters(status: &Status) -> Meters {
     let meters = Meters::default();
@@ -85,6 +94,7 @@ pub(super) fn meters(status: &Status) -> Meters {
 pub(super) fn pages(config: &Config) -> Pages {
     Pages {
         config: config.effective().clone(),
+        mode: config.mode.served_by(),
         flags: cli::values(&config.cli),
         profiling: config.profiling,
         flagz: config.features.component_flagz,

@@ -7,6 +7,7 @@
 //! Nothing here tells own virtual servers from those of others: the kernel keeps no owner.
 
 mod exchange;
+pub mod link;
 mod probe;
 
 use std::fmt;

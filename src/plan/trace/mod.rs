@@ -7,8 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::ipvs::ServerKey;
 use super::nft::{
-    Action, Base, ChainName, ChainSpec, Data, Field, Hook, Key, Match, Rule, SetName, Verdict,
+    Action, Base, ChainName, ChainSpec, Data, Field, Hook, Key, Match, Rule, SetId, SetName,
+    Verdict,
 };
 use super::ruleset::Ruleset;
 use crate::model::{Protocol, Target};
@@ -57,20 +59,24 @@ pub fn trace(ruleset: &Ruleset, world: &World, packet: &Packet) -> BTreeSet<Fate
     } else {
         Hook::Output
     };
-    let walk = Walk {
+    let mut walk = Walk {
         ruleset,
         world,
         packet,
         translated: None,
+        by_ipvs: false,
     };
-    let ends = walk.hook(hook);
-    let fate = |end| match end {
-        End::Translated(target) => Fate::Endpoint(target, walk.masquerades(target)),
-        End::Rejected => Fate::Rejected,
-        End::Dropped => Fate::Dropped,
-        End::Accepted | End::Masqueraded | End::Returned => Fate::Untouched,
+    let sent = walk.with_source_of_kernel();
+    walk.packet = sent.as_ref().unwrap_or(packet);
+    let fates = |end| match end {
+        End::Translated(target) => {
+            BTreeSet::from([Fate::Endpoint(target, walk.masquerades(target, false))])
+        }
+        End::Rejected => BTreeSet::from([Fate::Rejected]),
+        End::Dropped => BTreeSet::from([Fate::Dropped]),
+        End::Accepted | End::Masqueraded | End::Returned => walk.virtual_server(),
     };
-    ends.into_iter().map(fate).collect()
+    walk.hook(hook).into_iter().flat_map(fates).collect()
 }
 
 /// How the walk through a chain ends.
@@ -92,6 +98,8 @@ struct Walk<'a> {
     packet: &'a Packet,
     /// The endpoint, once the destination has been translated.
     translated: Option<Target>,
+    /// Whether it was IPVS that did it.
+    by_ipvs: bool,
 }
 
 type Ends = BTreeSet<End>;
@@ -112,9 +120,63 @@ impl Walk<'_> {
         ends
     }
 
-    fn masquerades(&self, target: Target) -> bool {
+    /// The packet with the source that the kernel takes: a VIP on `kube-ipvs0` is the host's own
+    /// address, and that is what the host talks to itself with.
+    fn with_source_of_kernel(&self) -> Option<Packet> {
+        let chosen = self.packet.interface.is_none() && self.is_bound(&self.packet.destination);
+        chosen.then(|| Packet {
+            source: self.packet.destination,
+            ..self.packet.clone()
+        })
+    }
+
+    /// What becomes of a packet that the table has let pass. IPVS looks at packets for this host,
+    /// and at those that it sends.
+    fn virtual_server(&self) -> BTreeSet<Fate> {
+        let Packet {
+            destination,
+            protocol,
+            port,
+            ..
+        } = *self.packet;
+        let key = ServerKey {
+            address: destination,
+            protocol,
+            port,
+        };
+        let comes = self.packet.interface.is_none() || self.is_local(&destination);
+        let Some(server) = self.ruleset.servers.get(&key).filter(|_| comes) else {
+            return BTreeSet::from([Fate::Untouched]);
+        };
+        let open = server
+            .destinations
+            .iter()
+            .filter(|(_, weight)| **weight > 0);
+        let fates: BTreeSet<Fate> = open
+            .map(|(target, _)| Fate::Endpoint(*target, self.masquerades(*target, true)))
+            .collect();
+        // `ip_vs_leave`: ICMP port unreachable.
+        match fates.is_empty() {
+            true => BTreeSet::from([Fate::Rejected]),
+            false => fates,
+        }
+    }
+
+    /// Whether an address is this host's only because it is bound to `kube-ipvs0`.
+    fn is_bound(&self, address: &IpAddr) -> bool {
+        let key = Key::EMPTY.address(*address);
+        let vip = || self.ruleset.lookup(SetId::ServiceAddresses, &key).is_some();
+        !self.ruleset.servers.is_empty() && !self.world.local.contains(address) && vip()
+    }
+
+    fn is_local(&self, address: &IpAddr) -> bool {
+        address.is_loopback() || self.world.local.contains(address) || self.is_bound(address)
+    }
+
+    fn masquerades(&self, target: Target, by_ipvs: bool) -> bool {
         let walk = Walk {
             translated: Some(target),
+            by_ipvs,
             ..*self
         };
         walk.hook(Hook::Postrouting).contains(&End::Masqueraded)
@@ -244,7 +306,6 @@ impl Walk<'_> {
     }
 
     fn matches(&self, condition: &Match) -> bool {
-        let is_local = |a: &IpAddr| a.is_loopback() || self.world.local.contains(a);
         match condition {
             Match::InSet(key, SetName::Fixed(id)) => {
                 self.ruleset.lookup(*id, &self.key(key, 0)).is_some()
@@ -258,9 +319,9 @@ impl Walk<'_> {
                 net.contains(&address) != *negated
             }
             Match::Interface(pattern, negated) => self.comes_by(pattern) != *negated,
-            Match::SourceLocal => is_local(&self.packet.source),
-            Match::DestinationNotLocal => !is_local(&self.now().address),
-            Match::Translated => self.translated.is_some(),
+            Match::SourceLocal => self.is_local(&self.packet.source),
+            Match::DestinationNotLocal => !self.is_local(&self.now().address),
+            Match::Translated => self.translated.is_some() && !self.by_ipvs,
             Match::ProtocolIs(protocol) => self.packet.protocol == *protocol,
             Match::PortIs(port) => self.now().port == *port,
             Match::KnownProtocol => true,
