@@ -19,7 +19,7 @@ use crate::pace::pace;
 use crate::server::Server;
 
 /// Number of the Service that tells whether an agent has come so far.
-const SENTINEL: u16 = 60_000;
+pub(crate) const SENTINEL: u16 = 60_000;
 /// How long the agents may take for a change: 15 s, where answers may take 5.
 fn apply() -> Duration {
     3 * pace().answer

@@ -10,6 +10,7 @@
 //! | [`case`](mod@case), [`cases`] | the packet table: who connects where, and what must happen |
 //! | [`differential`] | ferrule and kube-proxy compared on random Services |
 //! | [`interrupt`] | cleans up after SIGINT and SIGTERM |
+//! | [`ipvsadm`] | what Debian's program sees of virtual servers: a second opinion |
 //! | [`judge`], [`stats`] | runs a row with real packets |
 //! | [`pace`], [`mode`] | what the environment chooses: how patient, and in which proxy mode |
 //! | [`scenario`](mod@scenario) | what happens one after the other: affinity, stale flows, restarts |
@@ -25,6 +26,7 @@ pub mod cluster;
 pub mod differential;
 pub mod echo;
 pub mod interrupt;
+pub mod ipvsadm;
 pub mod judge;
 pub mod mode;
 pub mod netns;

@@ -11,13 +11,14 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use ferrule::model::IpFamily;
 use ferrule_conformance::case::{Case, Profile, Row};
 use ferrule_conformance::cases::{cluster_cidr_flags, profiles};
 use ferrule_conformance::cluster::Cluster;
+use ferrule_conformance::ipvsadm;
 use ferrule_conformance::judge::{COMBINATIONS, Trial};
-use ferrule_conformance::mode::Mode;
+use ferrule_conformance::mode::{Mode, mode};
 use ferrule_conformance::netns::Layout;
 use ferrule_conformance::pace::{Pace, pace};
 use ferrule_conformance::scenario::scenarios;
@@ -68,17 +69,13 @@ fn main() -> ExitCode {
 
 /// Runs what the arguments ask for.
 fn judge() -> Result<Tally> {
-    let (pace, mode) = (Pace::from_env()?, Mode::from_env()?);
-    println!("mode {}, {pace:?}", mode.word());
+    println!("mode {}, {:?}", Mode::from_env()?.word(), Pace::from_env()?);
     ferrule_conformance::interrupt::clean_up()?;
     let words: Vec<String> = std::env::args()
         .skip(1)
         .filter(|a| !a.starts_with('-'))
         .collect();
-    let mut tally = match mode {
-        Mode::Nftables => trace(&words),
-        Mode::Ipvs => Tally::default(),
-    };
+    let mut tally = trace(&words);
     if ferrule_conformance::privileged()? {
         tally += run(&words)?;
     }
@@ -199,12 +196,44 @@ fn run_profile(cluster: &mut Cluster, profile: &Profile, chosen: &[&Case]) -> Re
         failures.iter().for_each(|f| println!("    {f}"));
     }
     println!("  {} rows, {} s", trials.len(), begun.elapsed().as_secs());
-    profile.cases.iter().for_each(|c| cluster.remove(c.name));
-    let failed = failed.values().map(Vec::len).sum();
-    Ok(Tally {
+    let mut tally = Tally {
         all: trials.len(),
-        failed,
-    })
+        failed: failed.values().map(Vec::len).sum(),
+    };
+    if mode() == Mode::Ipvs {
+        tally += second_opinion(cluster, profile)?;
+    }
+    profile.cases.iter().for_each(|c| cluster.remove(c.name));
+    Ok(tally)
+}
+
+/// What `ipvsadm -Sn` sees on each node must be what the plan has: the second opinion.
+fn second_opinion(cluster: &Cluster, profile: &Profile) -> Result<Tally> {
+    let tracer = Tracer::new(profile, cluster.topology.nodes.len() as u16);
+    let mut tally = Tally::default();
+    for (node, n) in cluster.topology.nodes.iter().zip(1..) {
+        let seen = ipvsadm::list(node)?;
+        let planned = tracer.virtual_servers(n).context("a node without a plan")?;
+        let different: Vec<_> = seen.symmetric_difference(planned).collect();
+        tally += Tally {
+            all: 1,
+            failed: usize::from(!different.is_empty()),
+        };
+        println!(
+            "  node-{n}: {} lines by ipvsadm, {} planned",
+            seen.len(),
+            planned.len()
+        );
+        for line in different.iter().take(8) {
+            let who = if planned.contains(*line) {
+                "the plan"
+            } else {
+                "ipvsadm"
+            };
+            println!("    FAIL only {who} has {line}");
+        }
+    }
+    Ok(tally)
 }
 
 fn run_scenarios(cluster: &mut Cluster, words: &[String]) -> Result<Tally> {

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The table once more under other flags: where NodePorts are served, what is masqueraded.
 
+use ferrule::plan::options::{self, IpvsOptions};
 use ferrule::plan::{Detector, NodePortAddresses, Options};
 
 use super::common;
 use crate::case::{Case, Expect::*, Profile, To::*, host, outside, pod, reach};
-use crate::mode::mode;
+use crate::mode::{Mode, mode};
 use crate::netns::CLUSTER_CIDRS;
 use crate::object::{Kind, Service, ready, service};
 
@@ -27,8 +28,21 @@ pub fn profiles() -> Vec<Profile> {
     let mut last = 0;
     profiles
         .into_iter()
-        .map(|p| p.numbered(&mut last))
+        .map(|p| p.numbered(&mut last).in_mode(mode()))
         .collect()
+}
+
+impl Profile {
+    /// With the options that a mode has, where no flag says more.
+    fn in_mode(mut self, mode: Mode) -> Self {
+        if mode == Mode::Ipvs {
+            self.options.mode = options::Mode::Ipvs(IpvsOptions::default());
+            if self.options.node_port_addresses == NodePortAddresses::Primary {
+                self.options.node_port_addresses = NodePortAddresses::all();
+            }
+        }
+        self
+    }
 }
 
 fn words(words: &[&str]) -> Vec<String> {
