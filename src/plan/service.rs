@@ -13,7 +13,7 @@ use super::ipvs::VirtualServer;
 use super::ipvs::servers::Planned;
 use super::nft::{ChainName, ChainSpec, Data, Element, Key, SetId, SetName, SetSpec, Verdict};
 use super::order::settle;
-use super::{Options, ipvs, skeleton};
+use super::{Options, skeleton};
 use crate::model::select::{self, Candidate, Target};
 use crate::model::{
     IpFamily, Node, Protocol, Service, ServicePort, ServicePortName, State, TrafficPolicy,
@@ -341,43 +341,8 @@ impl<'a> PortBuilder<'a> {
         }
     }
 
-    /// Whether only endpoints on this node are asked, at least for traffic from outside.
-    fn is_local(&self, frontend: &Frontend) -> bool {
-        let ipvs = self.options.mode.ipvs();
-        let falls_back = ipvs.is_some_and(|o| o.local_fallback) && self.plan.local.is_empty();
-        frontend.policy(self.service) == TrafficPolicy::Local && !falls_back
-    }
-
-    /// Whether the table itself translates some of the frontend's traffic.
-    fn translates(&self, frontend: &Frontend) -> bool {
-        let ipvs = self.options.mode.ipvs().is_some();
-        !ipvs || (self.is_local(frontend) && frontend.kind != Kind::ClusterIp)
-    }
-
-    /// Has a frontend's traffic balanced over a list: by the table, or by a virtual server.
-    fn balance(
-        &mut self,
-        frontend: &Frontend,
-        map: SetId,
-        list: &Arc<[Target]>,
-        local: bool,
-        place: Place,
-    ) {
-        if self.options.mode.ipvs().is_none() {
-            return self.send(frontend, map, list, local, place);
-        }
-        self.virtual_server(frontend, list);
-        if list.is_empty() {
-            return self.drop_for_want_of_local(frontend);
-        }
-        let chain = self.out.chain(ipvs::skeleton::passed_on());
-        let verdict = self.permitted(frontend, chain);
-        self.out
-            .element(map, frontend.key(), Data::Verdict(verdict));
-    }
-
     /// There are endpoints, but not on this node.
-    fn drop_for_want_of_local(&mut self, frontend: &Frontend) {
+    pub(super) fn drop_for_want_of_local(&mut self, frontend: &Frontend) {
         let verdict = match self.options.reset_stale_tcp {
             true => Verdict::Goto(self.out.chain(balance::no_local())),
             false => Verdict::Drop,
@@ -389,7 +354,7 @@ impl<'a> PortBuilder<'a> {
 
     /// Sends a frontend's traffic to a list, or drops it if the list is empty: there are endpoints,
     /// but not on this node.
-    fn send(
+    pub(super) fn send(
         &mut self,
         frontend: &Frontend,
         map: SetId,
@@ -430,7 +395,7 @@ impl<'a> PortBuilder<'a> {
     }
 
     /// The verdict for permitted sources, through the chain that tests them if there are ranges.
-    fn permitted(&mut self, frontend: &Frontend, next: ChainName) -> Verdict {
+    pub(super) fn permitted(&mut self, frontend: &Frontend, next: ChainName) -> Verdict {
         match self.ranges_of(frontend) {
             None => Verdict::Goto(next),
             Some(_) => Verdict::Goto(self.out.chain(balance::ranges(&next))),

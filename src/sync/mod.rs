@@ -17,6 +17,7 @@
 pub mod drain;
 pub mod engine;
 pub mod flows;
+mod ours;
 pub mod pace;
 pub mod pending;
 pub mod reports;

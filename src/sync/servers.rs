@@ -15,30 +15,21 @@ use std::time::Instant;
 use nix::libc::{EINVAL, ENOENT, ESRCH};
 
 use super::drain::Drain;
+use super::ours::{self, excluded};
 use crate::backend::{Error, Nftables, Sent, VirtualServers};
 use crate::model::{IpFamily, Target};
 use crate::plan::IpvsOptions;
 use crate::plan::change::Servers as Changes;
 use crate::plan::ipvs::steps::{self, Found, Step, Steps};
-use crate::plan::ipvs::{ServerKey, Settings, VirtualServer};
+use crate::plan::ipvs::{ServerKey, VirtualServer};
 use crate::plan::ledger::Ledger;
-use crate::plan::nft::element::{KeyPart, address_from};
+use crate::plan::nft::element::address_from;
 use crate::plan::nft::{Op, SetId};
 
 /// The scheduler for those that the kernel lacks.
 const USUAL: &str = "rr";
 /// What is handed to the kernel in one go.
 const CHUNK: usize = 10_000;
-
-/// The table's maps by which a virtual server is known as ours.
-const FRONTENDS: [SetId; 6] = [
-    SetId::Services,
-    SetId::ServicesOutside,
-    SetId::RefusedServices,
-    SetId::Nodeports,
-    SetId::NodeportsOutside,
-    SetId::RefusedNodeports,
-];
 
 /// Virtual servers and addresses as far as they are known.
 #[derive(Debug)]
@@ -170,19 +161,20 @@ impl Servers {
         for settings in there.values().flatten() {
             self.schedulers.insert(settings.scheduler.clone(), true);
         }
-        let ours = self.ours(ledger, options, &there, tables)?;
+        let near = |key: &ServerKey| self.bound.contains(&key.address) || self.going.contains(key);
+        let unwanted = there
+            .keys()
+            .filter(|key| ledger.servers().get(key).is_none());
+        let ours = ours::among(unwanted, options, near, self.family, tables)?;
         let mut found = BTreeMap::new();
         for (key, settings) in there {
-            if ledger.servers().get(&key).is_some() {
-                let all = kernel.destinations(&key)?.into_iter();
-                let destinations = all.map(|d| (d.target, d.weight)).collect();
-                let known = Found {
-                    settings,
-                    destinations,
+            let wanted = ledger.servers().get(&key).is_some();
+            if wanted || ours.contains(&key) {
+                let all = match wanted {
+                    true => kernel.destinations(&key)?,
+                    false => Vec::new(),
                 };
-                found.insert(key, known);
-            } else if ours.contains(&key) {
-                let destinations = BTreeMap::new();
+                let destinations = all.into_iter().map(|d| (d.target, d.weight)).collect();
                 let known = Found {
                     settings,
                     destinations,
@@ -190,16 +182,11 @@ impl Servers {
                 found.insert(key, known);
             }
         }
-        let mut wanted = BTreeMap::new();
-        for (key, server) in ledger.servers().iter() {
-            wanted.insert(*key, self.settled(server, kernel)?);
+        let steps = self.steps_from(ledger, &found, &ours, kernel)?;
+        let (bind, mut unbind) = self.addresses(ledger);
+        for kept in unbind.extract_if(.., |address| excluded(options, *address)) {
+            self.bound.remove(&kept);
         }
-        let steps = steps::from_found(wanted.iter(), &found, &ours);
-        self.drain.watch_only(steps.drains.iter().copied());
-        let (bind, unbind) = self.addresses(ledger);
-        let (kept, unbind) = unbind.into_iter().partition(|a| excluded(options, *a));
-        let kept: Vec<IpAddr> = kept;
-        kept.iter().for_each(|a| drop(self.bound.take(a)));
         Ok(Work {
             steps,
             bind,
@@ -207,28 +194,20 @@ impl Servers {
         })
     }
 
-    /// Those of the virtual servers found that may be deleted: at our bound addresses, and where
-    /// our table says that we serve.
-    fn ours(
-        &self,
+    fn steps_from(
+        &mut self,
         ledger: &Ledger,
-        options: &IpvsOptions,
-        there: &BTreeMap<ServerKey, Option<Settings>>,
-        tables: &mut dyn Nftables,
-    ) -> Result<BTreeSet<ServerKey>, Error> {
-        let unwanted = |key: &&ServerKey| {
-            ledger.servers().get(key).is_none() && !excluded(options, key.address)
-        };
-        let (at_bound, elsewhere): (BTreeSet<ServerKey>, BTreeSet<ServerKey>) = there
-            .keys()
-            .filter(unwanted)
-            .partition(|key| self.bound.contains(&key.address) || self.going.contains(key));
-        let mut ours = at_bound;
-        if !elsewhere.is_empty() {
-            let known = frontends(self.family, tables)?;
-            ours.extend(elsewhere.into_iter().filter(|key| known.contains(key)));
+        found: &BTreeMap<ServerKey, Found>,
+        ours: &BTreeSet<ServerKey>,
+        kernel: &mut dyn VirtualServers,
+    ) -> Result<Steps, Error> {
+        let mut wanted = BTreeMap::new();
+        for (key, server) in ledger.servers().iter() {
+            wanted.insert(*key, self.settled(server, kernel)?);
         }
-        Ok(ours)
+        let steps = steps::from_found(wanted.iter(), found, ours);
+        self.drain.watch_only(steps.drains.iter().copied());
+        Ok(steps)
     }
 
     /// The same virtual server with a scheduler that the kernel has.
@@ -352,58 +331,9 @@ impl Servers {
     }
 }
 
-/// Whether nothing at an address is removed, whoever made it.
-fn excluded(options: &IpvsOptions, address: IpAddr) -> bool {
-    let mut prefixes = options.exclude_cidrs.iter();
-    prefixes.any(|net| net.contains(&address))
-}
-
 fn messages(messages: usize) -> Sent {
     Sent {
         messages,
         ..Sent::default()
     }
-}
-
-/// What an earlier process served, by its table.
-fn frontends(family: IpFamily, kernel: &mut dyn Nftables) -> Result<BTreeSet<ServerKey>, Error> {
-    let mut known = BTreeSet::new();
-    if kernel.read_table(family)?.is_none() {
-        return Ok(known);
-    }
-    // A table of another make may lack a set.
-    let mut read = |set| kernel.read_elements(family, set).unwrap_or_default();
-    let served = read(SetId::NodeAddresses);
-    let node: Vec<IpAddr> = served
-        .iter()
-        .filter_map(|e| address_from(e.key.as_bytes()))
-        .collect();
-    for id in FRONTENDS {
-        for element in read(id) {
-            match *element.key.parts(&id.spec().key, family) {
-                [
-                    KeyPart::Address(a),
-                    KeyPart::Protocol(p),
-                    KeyPart::Port(port),
-                ] => {
-                    known.extend(server_key(a, p, port));
-                }
-                [KeyPart::Protocol(p), KeyPart::Port(port)] => {
-                    known.extend(node.iter().filter_map(|a| server_key(*a, p, port)));
-                }
-                _ => {}
-            }
-        }
-    }
-    Ok(known)
-}
-
-fn server_key(address: IpAddr, protocol: u8, port: u16) -> Option<ServerKey> {
-    let mut protocols = crate::model::Protocol::ALL.into_iter();
-    let protocol = protocols.find(|p| p.number() == protocol)?;
-    Some(ServerKey {
-        address,
-        protocol,
-        port,
-    })
 }

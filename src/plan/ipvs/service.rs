@@ -5,11 +5,48 @@ use std::sync::Arc;
 
 use super::servers::Planned;
 use super::{Settings, VirtualServer};
-use crate::model::{Protocol, Target};
-use crate::plan::frontend::Frontend;
+use crate::model::{Protocol, Target, TrafficPolicy};
+use crate::plan::balance::Place;
+use crate::plan::frontend::{Frontend, Kind};
+use crate::plan::nft::{Data, SetId};
 use crate::plan::service::PortBuilder;
 
 impl PortBuilder<'_> {
+    /// Whether only endpoints on this node are asked, at least for traffic from outside.
+    pub(in crate::plan) fn is_local(&self, frontend: &Frontend) -> bool {
+        let ipvs = self.options.mode.ipvs();
+        let falls_back = ipvs.is_some_and(|o| o.local_fallback) && self.plan.local.is_empty();
+        frontend.policy(self.service) == TrafficPolicy::Local && !falls_back
+    }
+
+    /// Whether the table itself translates some of the frontend's traffic.
+    pub(in crate::plan) fn translates(&self, frontend: &Frontend) -> bool {
+        let ipvs = self.options.mode.ipvs().is_some();
+        !ipvs || (self.is_local(frontend) && frontend.kind != Kind::ClusterIp)
+    }
+
+    /// Has a frontend's traffic balanced over a list: by the table, or by a virtual server.
+    pub(in crate::plan) fn balance(
+        &mut self,
+        frontend: &Frontend,
+        map: SetId,
+        list: &Arc<[Target]>,
+        local: bool,
+        place: Place,
+    ) {
+        if self.options.mode.ipvs().is_none() {
+            return self.send(frontend, map, list, local, place);
+        }
+        self.virtual_server(frontend, list);
+        if list.is_empty() {
+            return self.drop_for_want_of_local(frontend);
+        }
+        let chain = self.out.chain(super::skeleton::passed_on());
+        let verdict = self.permitted(frontend, chain);
+        self.out
+            .element(map, frontend.key(), Data::Verdict(verdict));
+    }
+
     /// Gives a frontend a virtual server, even without endpoints: old connections may still be in
     /// need of it.
     pub(in crate::plan) fn virtual_server(&mut self, frontend: &Frontend, list: &Arc<[Target]>) {
