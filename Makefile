@@ -34,11 +34,11 @@ test: ## all tests that need no cluster (root)
 	@scripts/setup.sh test
 	@scripts/test.sh
 
-test-ipvs: ## tests that need IPVS and SCTP, in a virtual machine (qemu, no KVM)
+test-ipvs: ## tests that need IPVS and SCTP, in a virtual machine (qemu, no KVM); ALL=1: every row
 	@scripts/setup.sh test-ipvs
 	$(BUILD)
 	@conformance/guest/test.sh units
-	@conformance/guest/test.sh packets
+	@MODE=nftables conformance/guest/test.sh packets $(if $(ALL),,rows)
 
 demo: ## three nodes, pods and an outside client on this machine (root)
 	@scripts/setup.sh demo

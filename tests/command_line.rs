@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The program as users meet it: exit codes and what it says.
 
+use std::path::Path;
 use std::process::{Command, Output};
 
 fn ferrule(args: &[&str]) -> Output {
@@ -29,16 +30,31 @@ fn version_and_help_succeed() {
     assert!(help.status.success());
     let help = String::from_utf8(help.stdout).unwrap();
     let (_, without_effect) = help.split_once("accepted and have no effect").unwrap();
-    assert!(without_effect.contains("--ipvs-scheduler"), "{help}");
+    let (without_effect, of_ipvs) = without_effect.split_once("With --proxy-mode=ipvs").unwrap();
+    assert!(of_ipvs.contains("--ipvs-scheduler"), "{help}");
+    assert!(without_effect.contains("--ipvs-min-sync-period"), "{help}");
+    assert!(!without_effect.contains("--ipvs-scheduler"), "{help}");
     assert!(!without_effect.contains("--cluster-cidr"), "{help}");
 }
 
 #[test]
+fn a_mode_that_the_kernel_lacks_is_named() {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let modules = format!("/lib/modules/{}/kernel/net/netfilter/ipvs", release.trim());
+    if [modules.as_str(), "/proc/net/ip_vs"]
+        .iter()
+        .any(|p| Path::new(p).exists())
+    {
+        return eprintln!("SKIP: this kernel has IPVS");
+    }
+    let told = refused(&["--proxy-mode=ipvs"], 1);
+    let expected = "ferrule: proxy mode ipvs: the kernel lacks IPVS (CONFIG_IP_VS; module ip_vs); \
+                    load the module on the node (modprobe ip_vs), ";
+    assert!(told.len() == 1 && told[0].starts_with(expected), "{told:?}");
+}
+
+#[test]
 fn bad_command_lines_end_with_2_and_name_the_flag() {
-    assert_eq!(
-        refused(&["--proxy-mode=ipvs"], 2),
-        ["ferrule: --proxy-mode: ipvs is not served by this version; use nftables"]
-    );
     assert_eq!(
         refused(&["--bad"], 2),
         ["ferrule: unexpected argument '--bad' found"]

@@ -88,6 +88,7 @@ pub(crate) fn service(n: u32) -> Service {
         external_policy: TrafficPolicy::Cluster,
         affinity: None,
         health_check_node_port: None,
+        ipvs: None,
     }
 }
 

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Unpacks what the guest is made of (a stock Debian kernel with its modules, busybox, ipvsadm) and
-# prints the directory: DIRECTORY/bookworm, with `vmlinuz`, `version`, `modules/` and `root/`.
-# Nothing is installed. What is there already is used as it is.
+# Unpacks what the guest is made of (a stock Debian kernel with its modules, busybox, ipvsadm, ipset
+# and iptables) and prints the directory: DIRECTORY/bookworm, with `vmlinuz`, `version`, `modules/`
+# and `root/`. Nothing is installed. What is there already is used as it is.
 # Usage: conformance/guest/fetch.sh DIRECTORY
 # Exit code 3: it cannot be had here (no apt, no network); the reason is on stderr.
 set -eu
@@ -13,6 +13,8 @@ mkdir -p "$1"
 DIR=$(cd "$1" && pwd)/$SUITE
 # The release key of Debian 12; older Ubuntu does not know it.
 KEYRING=$HERE/../../scripts/debian-stable.asc
+# What runs in the guest. The last ones are what kube-proxy's IPVS mode starts.
+PACKAGES='busybox-static ipvsadm ipset iptables'
 # Beside these, the guest gets whatever they depend on.
 DIRECTORIES='net/netfilter net/ipv4 net/ipv6 net/bridge net/sctp net/sched'
 MODULES='dummy veth macvlan ifb crc32c_generic crc32c-intel'
@@ -51,7 +53,8 @@ download() {
     private apt-get -o APT::Update::Error-Mode=any update >"$DIR/log" 2>&1 ||
         unavailable "$(complaint)"
     # An empty dpkg status makes apt fetch every dependency, libc too.
-    private apt-get -y --download-only install busybox-static ipvsadm >>"$DIR/log" 2>&1 ||
+    # shellcheck disable=SC2086 # a list of words
+    private apt-get -y --download-only install $PACKAGES >>"$DIR/log" 2>&1 ||
         unavailable "$(complaint)"
     image=$(private apt-cache depends linux-image-amd64 |
         sed -n 's/.*Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1)
@@ -70,6 +73,7 @@ unpack() {
     version=$(ls "$DIR/kernel/lib/modules")
     choose_modules "$DIR/kernel/lib/modules/$version" "$DIR/modules"
     rm -rf "$DIR/kernel"
+    echo "$PACKAGES" >"$DIR/packages"
     # Last: it tells that all the rest is there.
     echo "$version" >"$DIR/version"
 }
@@ -91,7 +95,7 @@ choose_modules() {
     cp "$1/modules.builtin" "$1/modules.order" "$2/"
 }
 
-if ! [ -s "$DIR/version" ]; then
+if ! [ -s "$DIR/version" ] || [ "$(cat "$DIR/packages" 2>/dev/null)" != "$PACKAGES" ]; then
     download
     unpack
 fi

@@ -12,8 +12,8 @@
 #   --memory MIB      memory of the guest, 2048 unless told
 #   --accel NAME      qemu's accelerator: tcg unless told (or GUEST_ACCEL)
 #
-# PROGRAM is put into the guest, too. It starts in /, with only what is named here, busybox and
-# ipvsadm around it. Exit status: the program's; 124 after the time-out; 125 if the guest could not
+# PROGRAM is put into the guest, too. It starts in /, with only what is named here and busybox,
+# ipvsadm, ipset and iptables (nft) around it. Exit status: the program's; 124 after the time-out; 125 if the guest could not
 # be built or died; 3 if it cannot be had on this machine at all (no qemu, no network).
 set -euo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd)
@@ -89,21 +89,33 @@ lay_out() {
     "$BUSYBOX" depmod -b "$ROOT" "$VERSION"
     cp "$HERE/init" "$ROOT/init"
     echo 'root:x:0:0:root:/:/bin/sh' >"$ROOT/etc/passwd"
-    lay_out_ipvsadm
+    # ipset knows protocols by this file only.
+    cp "$DEBIAN/root/etc/protocols" "$ROOT/etc/"
+    lay_out_debian
 }
 
-# Debian's ipvsadm runs with Debian's libraries, wherever this machine keeps its own.
-lay_out_ipvsadm() {
-    local library loader
+# Debian's programs run with Debian's libraries, wherever this machine keeps its own.
+lay_out_debian() {
+    local tool
     mkdir -p "$ROOT/debian"
-    loader=$(find "$DEBIAN/root" -name 'ld-linux*.so.*' | head -n 1)
-    cp -L "$DEBIAN/root/sbin/ipvsadm" "$loader" "$ROOT/debian/"
-    for library in libnl-3.so.200 libnl-genl-3.so.200 libpopt.so.0 libc.so.6 libpthread.so.0 libm.so.6; do
-        cp -L "$(find "$DEBIAN/root" -name "$library" | head -n 1)" "$ROOT/debian/"
+    find "$DEBIAN/root/lib/x86_64-linux-gnu" "$DEBIAN/root/usr/lib/x86_64-linux-gnu" -maxdepth 1 \
+        -name '*.so*' -exec cp -L {} "$ROOT/debian/" \;
+    cp -r "$DEBIAN/root/usr/lib/x86_64-linux-gnu/xtables" "$ROOT/debian/"
+    cp "$DEBIAN"/root/{sbin/ipvsadm,usr/sbin/ipset,usr/sbin/xtables-{nft,legacy}-multi} "$ROOT/debian/"
+    debian ipvsadm ipvsadm
+    debian ipset ipset
+    for tool in {ip,ip6}tables{,-save,-restore}; do
+        debian "$tool" xtables-nft-multi "$tool"
+        debian "${tool/tables/tables-nft}" xtables-nft-multi "$tool"
+        debian "${tool/tables/tables-legacy}" xtables-legacy-multi "$tool"
     done
-    printf '#!/bin/sh\nexec /debian/%s --library-path /debian /debian/ipvsadm "$@"\n' \
-        "$(basename "$loader")" >"$ROOT/usr/sbin/ipvsadm"
-    chmod +x "$ROOT/usr/sbin/ipvsadm"
+}
+
+# debian NAME PROGRAM [ARGUMENT]: /usr/sbin/NAME starts one of them.
+debian() {
+    printf '#!/bin/sh\nexport XTABLES_LIBDIR=/debian/xtables\nexec %s --library-path /debian /debian/%s "$@"\n' \
+        /debian/ld-linux-x86-64.so.2 "$2${3:+ $3}" >"$ROOT/usr/sbin/$1"
+    chmod +x "$ROOT/usr/sbin/$1"
 }
 
 lay_out
@@ -124,12 +136,14 @@ fi
 (cd "$ROOT" && find . | "$BUSYBOX" cpio -o -H newc -R 0:0 >"$WORK/initramfs") 2>"$WORK/cpio.log" ||
     die "cpio: $(cat "$WORK/cpio.log")"
 
+# Under emulation the other clocks cost a device access for each look.
+CHEAP='mitigations=off nowatchdog tsc=reliable clocksource=tsc'
 # Three serial ports: the program's output, the kernel's messages, and the exit status.
 status=0
-timeout -k 5 "$seconds" qemu-system-x86_64 -accel "$accel" -smp 2 -m "$memory" -nodefaults \
+timeout -k 5 "$seconds" qemu-system-x86_64 -accel "$accel" -cpu max -smp 2 -m "$memory" -nodefaults \
     -no-reboot -display none -serial stdio -serial "file:$WORK/kernel.log" -serial "file:$WORK/status" \
     -kernel "$DEBIAN/vmlinuz" -initrd "$WORK/initramfs" \
-    -append "console=ttyS1 panic=-1 loglevel=${GUEST_LOGLEVEL:-4} random.trust_cpu=on mitigations=off" \
+    -append "console=ttyS1 panic=-1 loglevel=${GUEST_LOGLEVEL:-4} random.trust_cpu=on $CHEAP" \
     </dev/null || status=$?
 cp "$WORK/kernel.log" "$TARGET/guest/kernel.log" 2>/dev/null || true
 if [ "$status" -eq 124 ] || [ "$status" -eq 137 ]; then

@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Tests that need a kernel with IPVS and SCTP, in the guest (run.sh). `make test-ipvs` runs both:
+# Tests that need a kernel with IPVS and SCTP, in the guest (run.sh). `make test-ipvs` runs
 #   conformance/guest/test.sh units           the IPVS backend, with ipvsadm as second opinion
 #   conformance/guest/test.sh packets [WORD]  the packet table, with the kernel's own SCTP sockets;
 #                                             WORD chooses profiles, cases and scenarios
+# MODE=nftables|ipvs is the mode that the packet table judges. Each row runs in one of its six
+# combinations of family and protocol, the next row in the next; with ALL=1 in all of them.
 # FERRULE_BIN names the program that the packet table tests, else the release build is used.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -29,26 +31,46 @@ in_guest() {
 }
 
 units() {
-    local program
+    local program takeover
     program=${GUEST_UNITS:-$(executable ferrule --lib)}
-    in_guest --timeout 600 --env REQUIRE_ROOT=1 --env REQUIRE_IPVS=1 -- \
-        "$program" --test-threads 1 --include-ignored backend::ipvs
+    in_guest --timeout 600 --with ip --env REQUIRE_ROOT=1 --env REQUIRE_IPVS=1 -- \
+        "$program" --test-threads 1 --include-ignored backend::ipvs backend::leftovers::ipvs sync::tests::servers
+    takeover=${GUEST_TAKEOVER:-$(executable takeover_ipvs --test takeover_ipvs)}
+    in_guest --timeout 300 --with ip --with nft --with "$(dirname "$takeover")/../ferrule" \
+        --env REQUIRE_ROOT=1 --env REQUIRE_IPVS=1 -- \
+        "$takeover" --include-ignored
     # The same without the module: a clear message, and a skipped test.
     in_guest --timeout 600 --without ip_vs --env REQUIRE_ROOT=1 -- \
-        "$program" --test-threads 1 --include-ignored --show-output backend::ipvs | tee "$TARGET/guest/without.log"
+        "$program" --test-threads 1 --include-ignored --show-output backend::ipvs::tests | tee "$TARGET/guest/without.log"
     grep -q -e "SKIP: the kernel lacks IPVS (CONFIG_IP_VS; module ip_vs)" -e "SKIP: no guest" \
         "$TARGET/guest/without.log"
 }
 
+# Emulated, everything takes ten to thirty times as long: conformance/src/pace.rs.
+patience() {
+    local one_in=6
+    [ "${ALL:-}" != 1 ] || one_in=1
+    printf '%s\n' \
+        "PACKET_SILENCE_MS=${PACKET_SILENCE_MS:-3000}" "PACKET_ANSWER_MS=${PACKET_ANSWER_MS:-15000}" \
+        "PACKET_AT_ONCE_MS=${PACKET_AT_ONCE_MS:-2000}" "PACKET_THREADS=${PACKET_THREADS:-4}" \
+        "PACKET_MANY=${PACKET_MANY:-150}" "PACKET_ONE_IN=${PACKET_ONE_IN:-$one_in}"
+}
+
 packets() {
-    local program binary=${FERRULE_BIN:-$TARGET/release/ferrule}
+    local program variable variables=() binary=${FERRULE_BIN:-$TARGET/release/ferrule}
     program=${GUEST_PACKETS:-$(executable netns --test netns)}
     [ -x "$binary" ] || cargo build --release --locked --workspace --bin ferrule
-    in_guest --timeout "${GUEST_TIMEOUT:-1800}" --memory 3072 \
-        --with ip --with nft --with setpriv --with nsenter --with conntrack \
-        --with "$binary" --with "$PWD/conformance/testdata" \
-        --env REQUIRE_ROOT=1 --env REAL_SCTP=1 --env "FERRULE_BIN=$binary" -- "$program" "$@"
+    for variable in $(patience) REQUIRE_ROOT=1 REAL_SCTP=1 "MODE=${MODE:-nftables}" "FERRULE_BIN=$binary"; do
+        variables+=(--env "$variable")
+    done
+    in_guest --timeout "${GUEST_TIMEOUT:-3600}" --memory 3072 \
+        --with ip --with nft --with setpriv --with nsenter --with conntrack --with stdbuf \
+        --with "$(libstdbuf)" --with "$binary" --with "$PWD/conformance/testdata" \
+        "${variables[@]}" -- "$program" "$@"
 }
+
+# stdbuf has its library preloaded, so that no loader names it.
+libstdbuf() { find /usr/lib* -name libstdbuf.so -path '*coreutils*' | head -n 1; }
 
 what=${1:-}
 [ $# -eq 0 ] || shift

@@ -13,6 +13,7 @@ use nix::unistd::Pid;
 use crate::interrupt;
 use crate::netns::Namespace;
 use crate::object::node_name;
+use crate::pace::pace;
 
 /// A running agent. It is killed when it is dropped.
 #[derive(Debug)]
@@ -103,11 +104,11 @@ impl Agent {
     /// Sends SIGTERM and waits for its end.
     ///
     /// # Errors
-    /// If it does not end within five seconds, or not with success.
+    /// If it does not end within [`Pace::answer`](crate::pace::Pace::answer), or not with success.
     pub fn stop(mut self) -> Result<()> {
         kill(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM)?;
         let asked = Instant::now();
-        while asked.elapsed() < Duration::from_secs(5) {
+        while asked.elapsed() < pace().answer {
             match self.child.try_wait()? {
                 Some(status) if status.success() => return Ok(()),
                 Some(status) => bail!("ferrule ended with {status}:\n{}", self.tail(10)),

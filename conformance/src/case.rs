@@ -7,8 +7,12 @@ use ferrule::model::{IpFamily, Protocol};
 use ferrule::plan::Options;
 
 use crate::client::Attempt;
+use crate::mode::{Mode, mode};
 use crate::netns::{self, Place};
 use crate::object::{PORT, Service};
+
+/// A port that no Service has.
+const UNUSED: u16 = 9_999;
 
 /// One set of flags, and the cases that run under it at the same time.
 #[derive(Debug)]
@@ -43,7 +47,7 @@ pub struct Row {
     pub from: From,
     /// Where to.
     pub to: To,
-    /// What must happen.
+    /// What must happen, in the mode that is judged.
     pub expect: Expect,
 }
 
@@ -111,6 +115,8 @@ pub enum To {
     ClusterIp(&'static str),
     /// A port of the ClusterIP that the Service does not have.
     UnusedPort(&'static str),
+    /// The same at the load balancer address.
+    UnusedBalancerPort(&'static str),
     /// An address of the Service CIDR that no Service has.
     Unallocated,
     /// NodePort of that node, at its first address.
@@ -132,9 +138,8 @@ impl To {
     pub fn service(self) -> Option<&'static str> {
         match self {
             To::Unallocated => None,
-            To::ClusterIp(s) | To::UnusedPort(s) | To::LoadBalancer(s) | To::ExternalIp(s) => {
-                Some(s)
-            }
+            To::ClusterIp(s) | To::UnusedPort(s) => Some(s),
+            To::LoadBalancer(s) | To::UnusedBalancerPort(s) | To::ExternalIp(s) => Some(s),
             To::NodePort(s, _) | To::NodePortSecond(s, _) | To::NodePortInside(s, _) => Some(s),
             To::NodePortLoopback(s) => Some(s),
         }
@@ -155,7 +160,8 @@ impl To {
         let (address, port) = match self {
             To::Unallocated => (netns::cluster_ip(family, 50_000), PORT),
             To::ClusterIp(_) => (service?.cluster_ip(family), service?.port),
-            To::UnusedPort(_) => (service?.cluster_ip(family), 9_999),
+            To::UnusedPort(_) => (service?.cluster_ip(family), UNUSED),
+            To::UnusedBalancerPort(_) => (service?.load_balancer_ip(family)?, UNUSED),
             To::LoadBalancer(_) => (service?.load_balancer_ip(family)?, service?.port),
             To::ExternalIp(_) => (service?.external_ip(family)?, service?.port),
             To::NodePort(_, n) => (netns::node_address(family, n), service?.node_port()?),
@@ -292,6 +298,22 @@ impl Case {
             services: services.into(),
             rows: rows.collect(),
         }
+    }
+
+    /// With rows that expect something else in IPVS mode than in nftables mode, for a reason that
+    /// the text says.
+    pub fn by_mode<const N: usize>(
+        mut self,
+        reason: &'static str,
+        rows: [(From, To, Expect, Expect); N],
+    ) -> Self {
+        debug_assert!(!reason.is_empty(), "{}: why?", self.name);
+        let pick = |(from, to, nftables, ipvs)| match mode() {
+            Mode::Nftables => Row::new(from, to, nftables),
+            Mode::Ipvs => Row::new(from, to, ipvs),
+        };
+        self.rows.extend(rows.into_iter().map(pick));
+        self
     }
 
     /// The Service that a row's frontend belongs to.

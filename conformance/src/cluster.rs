@@ -15,12 +15,15 @@ use crate::agent::Agent;
 use crate::client::{Answer, Attempt, dial};
 use crate::netns::{Layout, Place, Topology};
 use crate::object::{Service, TARGETS, cluster, ready, service};
+use crate::pace::pace;
 use crate::server::Server;
 
 /// Number of the Service that tells whether an agent has come so far.
-const SENTINEL: u16 = 60_000;
-/// How long the agents may take for a change.
-const APPLY: Duration = Duration::from_secs(60);
+pub(crate) const SENTINEL: u16 = 60_000;
+/// How long the agents may take for a change: 60 s, where answers may take 5.
+fn apply() -> Duration {
+    12 * pace().answer
+}
 
 /// A running cluster. Dropping it removes all of it.
 #[derive(Debug)]
@@ -180,12 +183,10 @@ impl Cluster {
             for index in 0..self.agents.len() {
                 while !self.answered(index, ask)? {
                     self.agents[index].check()?;
-                    if begun.elapsed() > APPLY {
+                    if begun.elapsed() > apply() {
                         let log = self.agents[index].tail(15);
-                        bail!(
-                            "node-{}: {family} not applied in {APPLY:?}:\n{log}",
-                            index + 1
-                        );
+                        let n = index + 1;
+                        bail!("node-{n}: {family} not applied in {:?}:\n{log}", apply());
                     }
                 }
             }
@@ -194,7 +195,8 @@ impl Cluster {
     }
 
     fn answered(&self, index: usize, ask: Attempt) -> Result<bool> {
-        let limit = Duration::from_millis(20);
+        // 20 ms, where answers may take 5 s.
+        let limit = pace().answer / 250;
         let answers = dial(&self.topology.nodes[index], &[ask], limit)?;
         match &answers[0] {
             Answer::From { .. } => Ok(true),

@@ -27,7 +27,7 @@ fn endings() -> SigSet {
 }
 
 /// Starts a process that hears signals: a child inherits what its parent's thread has blocked.
-pub(crate) fn spawn(command: &mut Command) -> Result<Child> {
+pub fn spawn(command: &mut Command) -> Result<Child> {
     let before = SigSet::thread_get_mask()?;
     endings().thread_unblock()?;
     let child = command.spawn();

@@ -8,14 +8,24 @@ use anyhow::Result;
 use ferrule::model::{IpFamily, Protocol};
 
 use crate::case::{Case, Expect, Reach, Row, Seen};
-use crate::client::{Answer, Attempt, PATIENCE, dial};
+use crate::client::{Answer, Attempt, dial};
 use crate::netns::{Place, Topology};
 use crate::object::node_of;
+use crate::pace::pace;
 use crate::socket;
 use crate::stats;
 
-/// Connections of a row that asks for an even spread.
-const MANY: usize = 1_200;
+/// The combinations that rows hold in. A share of them, see [`pace`](mod@crate::pace), takes all
+/// protocols and both families in turn.
+pub const COMBINATIONS: [(IpFamily, Protocol); 6] = [
+    (IpFamily::V4, Protocol::Tcp),
+    (IpFamily::V4, Protocol::Udp),
+    (IpFamily::V4, Protocol::Sctp),
+    (IpFamily::V6, Protocol::Sctp),
+    (IpFamily::V6, Protocol::Tcp),
+    (IpFamily::V6, Protocol::Udp),
+];
+
 /// Connections after which a pod that has not answered never will: among three it is missed once
 /// in 10^70 times.
 const ENOUGH: usize = 400;
@@ -59,13 +69,15 @@ impl Trial<'_> {
             anyhow::bail!("{self}: the Service has no such frontend");
         };
         let namespace = topology.namespace(self.row.from.place)?;
-        let ask = |n: usize| dial(namespace, &vec![attempt; n], PATIENCE);
+        let within = |limit, n| dial(namespace, &vec![attempt; n], limit);
+        let answered = |n| within(pace().answer, n);
+        let silent = |n| within(pace().silence, n);
         Ok(match &self.row.expect {
-            Expect::Reach(reach) => self.reaches(topology, reach, &ask)?,
-            Expect::Refused => refused(&ask(4)?),
-            Expect::Closed if self.hears_itself(topology, attempt) => unanswered(&ask(2)?),
-            Expect::Closed => refused(&ask(4)?),
-            Expect::Dropped | Expect::Lost => timed_out(&ask(3)?),
+            Expect::Reach(reach) => self.reaches(topology, reach, &answered)?,
+            Expect::Refused => refused(&answered(4)?),
+            Expect::Closed if self.hears_itself(topology, attempt) => unanswered(&silent(2)?),
+            Expect::Closed => refused(&answered(4)?),
+            Expect::Dropped | Expect::Lost => timed_out(&silent(3)?),
         })
     }
 
@@ -86,7 +98,7 @@ impl Trial<'_> {
         ask: &dyn Fn(usize) -> Result<Vec<Answer>>,
     ) -> Result<Result<(), String>> {
         let first = if reach.even {
-            MANY
+            pace().many
         } else {
             10 * reach.pods.len()
         };

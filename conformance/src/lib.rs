@@ -10,10 +10,13 @@
 //! | [`case`](mod@case), [`cases`] | the packet table: who connects where, and what must happen |
 //! | [`differential`] | ferrule and kube-proxy compared on random Services |
 //! | [`interrupt`] | cleans up after SIGINT and SIGTERM |
+//! | [`ipvsadm`] | what Debian's program sees of virtual servers: a second opinion |
 //! | [`judge`], [`stats`] | runs a row with real packets |
+//! | [`pace`], [`mode`] | what the environment chooses: how patient, and in which proxy mode |
 //! | [`scenario`](mod@scenario) | what happens one after the other: affinity, stale flows, restarts |
 //! | [`scale`] | ferrule and kube-proxy measured with many Services |
 //! | [`report`] | what upstream's specs said about ferrule and kube-proxy |
+//! | [`stub`] | lists and watches for the proxies of a benchmark |
 //! | [`tracer`] | runs a row through ferrule's packet tracer: both must agree |
 
 pub mod agent;
@@ -24,9 +27,12 @@ pub mod cluster;
 pub mod differential;
 pub mod echo;
 pub mod interrupt;
+pub mod ipvsadm;
 pub mod judge;
+pub mod mode;
 pub mod netns;
 pub mod object;
+pub mod pace;
 pub mod report;
 pub mod scale;
 pub mod scenario;
@@ -34,6 +40,7 @@ pub mod sctp;
 pub mod server;
 pub mod socket;
 pub mod stats;
+pub mod stub;
 pub mod tracer;
 
 /// Whether namespaces can be made. If not, says so, for tests that then have nothing to do.

@@ -4,6 +4,7 @@
 //! A [`Service`] answers on one port number in TCP, UDP and SCTP and in both families, so every
 //! row of a table holds for six combinations. Its addresses follow from its number.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ferrule::model::{IpFamily, Protocol, TrafficPolicy};
@@ -58,6 +59,8 @@ pub struct Service {
     pub affinity: Option<u32>,
     /// Source ranges.
     pub ranges: Vec<&'static str>,
+    /// Annotations.
+    pub annotations: Vec<(&'static str, &'static str)>,
     /// Endpoints.
     pub endpoints: Vec<Endpoint>,
 }
@@ -215,6 +218,7 @@ pub fn service(name: &'static str, endpoints: impl Into<Vec<Endpoint>>) -> Servi
         external_policy: TrafficPolicy::Cluster,
         affinity: None,
         ranges: Vec::new(),
+        annotations: Vec::new(),
         endpoints: endpoints.into(),
     }
 }
@@ -362,6 +366,7 @@ impl Service {
         if let Some(port) = self.health_port() {
             spec["healthCheckNodePort"] = json!(port);
         }
+        let annotations: BTreeMap<_, _> = self.annotations.iter().copied().collect();
         let mode = if self.kind == Kind::Proxied {
             "Proxy"
         } else {
@@ -375,7 +380,9 @@ impl Service {
         json!({
             "apiVersion": "v1",
             "kind": "Service",
-            "metadata": { "name": self.name, "namespace": self.namespace },
+            "metadata": {
+                "name": self.name, "namespace": self.namespace, "annotations": annotations
+            },
             "spec": spec,
             "status": { "loadBalancer": { "ingress": ingress } },
         })

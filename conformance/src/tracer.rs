@@ -10,6 +10,7 @@ use ferrule::model::{
     Service as Model, ServiceName, ServicePort, SliceEndpoint, SliceName, State, Target,
 };
 use ferrule::plan::change::Change;
+use ferrule::plan::ipvs::text;
 use ferrule::plan::ledger::{Ledger, Owner};
 use ferrule::plan::trace::{self, Fate, Packet, World};
 use ferrule::plan::{Options, Ruleset, service, skeleton};
@@ -23,6 +24,7 @@ use crate::object::{self, Endpoint, Kind, Service, TARGETS, node_of};
 #[derive(Debug)]
 pub struct Tracer {
     rulesets: BTreeMap<(u16, IpFamily), (Ruleset, World)>,
+    virtual_servers: BTreeMap<u16, BTreeSet<String>>,
 }
 
 impl Tracer {
@@ -30,10 +32,17 @@ impl Tracer {
     pub fn new(profile: &Profile, nodes: u16) -> Self {
         let services: Vec<_> = profile.cases.iter().flat_map(|c| &c.services).collect();
         let mut rulesets = BTreeMap::new();
+        let mut virtual_servers = BTreeMap::<_, BTreeSet<String>>::new();
         for n in 1..=nodes {
             let state = state_of(n, &services);
             for family in IpFamily::ALL {
-                let ruleset = ruleset(&state, &profile.options, family);
+                let ledger = ledger(&state, &profile.options, family);
+                let lines = text::servers(ledger.servers().iter());
+                virtual_servers
+                    .entry(n)
+                    .or_default()
+                    .extend(lines.lines().map(str::to_owned));
+                let ruleset = ledger.ruleset();
                 let local = state.local_addresses().clone();
                 rulesets.insert(
                     (n, family),
@@ -47,7 +56,15 @@ impl Tracer {
                 );
             }
         }
-        Self { rulesets }
+        Self {
+            rulesets,
+            virtual_servers,
+        }
+    }
+
+    /// The virtual servers that the plan of a node has, line by line as `ipvsadm -Sn` writes them.
+    pub fn virtual_servers(&self, n: u16) -> Option<&BTreeSet<String>> {
+        self.virtual_servers.get(&n)
     }
 
     /// Whether the tracer says of a row what the table says. If not, the text tells what it says.
@@ -131,7 +148,7 @@ fn interface(place: Place, n: u16) -> Option<Arc<str>> {
     }
 }
 
-fn ruleset(state: &State, options: &Options, family: IpFamily) -> Ruleset {
+fn ledger(state: &State, options: &Options, family: IpFamily) -> Ledger {
     let (mut ledger, mut change) = (Ledger::default(), Change::ignored());
     ledger.replace(
         Owner::Node,
@@ -145,7 +162,7 @@ fn ruleset(state: &State, options: &Options, family: IpFamily) -> Ruleset {
         let plan = service::plan(state, options, model, family, &|_, _| None);
         ledger.replace(Owner::Service(name.clone()), plan, &mut change);
     }
-    ledger.ruleset()
+    ledger
 }
 
 fn state_of(n: u16, services: &[&Service]) -> State {
@@ -225,6 +242,7 @@ fn model(service: &Service) -> Model {
         external_policy: service.external_policy,
         affinity: service.affinity,
         health_check_node_port: service.health_port(),
+        ipvs: None,
     }
 }
 

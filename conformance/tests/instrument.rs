@@ -11,6 +11,7 @@ use ferrule::model::{IpFamily, Protocol};
 use ferrule_conformance::client::{Answer, Attempt, PATIENCE, dial};
 use ferrule_conformance::netns::{self, Layout, Place, Topology};
 use ferrule_conformance::server::Server;
+use ferrule_conformance::socket;
 
 /// Port 80: endpoints 1a, 2a and 3a, masqueraded for the client outside, to whom the answer would
 /// otherwise go past the node that translated; 81: reject; 82: drop; 83: 2a, masqueraded.
@@ -123,6 +124,40 @@ fn judge(t: &Topology, place: Place, family: IpFamily, protocol: Protocol) -> Re
         let right = matches!(&answer, Answer::From { endpoint, source, .. }
             if endpoint == "2a" && node.contains(source));
         assert!(right, "{what} masquerade: {answer:?}");
+    }
+    Ok(())
+}
+
+/// Whoever opens a raw socket on a node takes, until it is connected, what the node would refuse.
+#[test]
+fn a_raw_client_asks_again() -> Result<()> {
+    if !ferrule_conformance::privileged()? {
+        return Ok(());
+    }
+    let topology = Topology::build(&Layout {
+        pods: vec![vec!["1a"]],
+    })?;
+    for family in IpFamily::ALL {
+        let to = SocketAddr::new(netns::node_gateway(family, 1), 9);
+        let attempt = Attempt {
+            protocol: Protocol::Sctp,
+            to,
+            source: None,
+            via: 0,
+        };
+        let taker = topology.nodes[0].enter(|| Ok(socket::open(Protocol::Sctp, to.ip())?))?;
+        let pod = topology.namespace(Place::Pod("1a"))?;
+        let answers = std::thread::scope(|s| {
+            let asking = s.spawn(|| dial(pod, &[attempt], Duration::from_secs(3)));
+            std::thread::sleep(Duration::from_millis(300));
+            drop(taker);
+            asking.join().expect("no panic")
+        })?;
+        assert!(
+            matches!(answers[0], Answer::Refused(after, _) if after > Duration::from_millis(900)),
+            "{family}: {:?}",
+            answers[0]
+        );
     }
     Ok(())
 }

@@ -2,7 +2,8 @@
 //! The packet table: every row with real packets, and through the tracer.
 //!
 //! `cargo test -p ferrule-conformance --test netns [WORD...]` runs the profiles, cases and
-//! scenarios whose names hold one of the words.
+//! scenarios whose names hold one of the words; `rows` and `scenarios` are all of either. The
+//! variables `MODE` and `PACKET_...` are in the modules `mode` and `pace`.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -10,18 +11,18 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use anyhow::Result;
-use ferrule::model::{IpFamily, Protocol};
-use ferrule_conformance::case::{Case, Profile};
+use anyhow::{Context, Result};
+use ferrule::model::IpFamily;
+use ferrule_conformance::case::{Case, Profile, Row};
 use ferrule_conformance::cases::{cluster_cidr_flags, profiles};
 use ferrule_conformance::cluster::Cluster;
-use ferrule_conformance::judge::Trial;
+use ferrule_conformance::ipvsadm;
+use ferrule_conformance::judge::{COMBINATIONS, Trial};
+use ferrule_conformance::mode::{Mode, mode};
 use ferrule_conformance::netns::Layout;
+use ferrule_conformance::pace::{Pace, pace};
 use ferrule_conformance::scenario::scenarios;
 use ferrule_conformance::tracer::Tracer;
-
-/// Rows that run at the same time. Most wait for time-outs.
-const THREADS: usize = 16;
 
 /// How many rows and scenarios there were, and how many of them failed.
 #[derive(Clone, Copy, Default)]
@@ -68,6 +69,7 @@ fn main() -> ExitCode {
 
 /// Runs what the arguments ask for.
 fn judge() -> Result<Tally> {
+    println!("mode {}, {:?}", Mode::from_env()?.word(), Pace::from_env()?);
     ferrule_conformance::interrupt::clean_up()?;
     let words: Vec<String> = std::env::args()
         .skip(1)
@@ -80,11 +82,9 @@ fn judge() -> Result<Tally> {
     Ok(tally)
 }
 
-fn wanted(words: &[String], profile: &str, case: &str) -> bool {
-    words.is_empty()
-        || words
-            .iter()
-            .any(|w| profile.contains(w) || case.contains(w))
+fn wanted(words: &[String], kind: &str, profile: &str, case: &str) -> bool {
+    let named = |w: &String| kind == w || profile.contains(w) || case.contains(w);
+    words.is_empty() || words.iter().any(named)
 }
 
 /// Runs the table through the tracer. A row fails that it sees differently.
@@ -95,7 +95,7 @@ fn trace(words: &[String]) -> Tally {
         let chosen: Vec<&Case> = profile
             .cases
             .iter()
-            .filter(|c| wanted(words, profile.name, c.name))
+            .filter(|c| wanted(words, "rows", profile.name, c.name))
             .collect();
         for case in &chosen {
             for trial in trials(case) {
@@ -116,15 +116,13 @@ fn trace(words: &[String]) -> Tally {
 }
 
 fn trials(case: &Case) -> impl Iterator<Item = Trial<'_>> {
-    let combinations = IpFamily::ALL
-        .into_iter()
-        .flat_map(|f| Protocol::ALL.map(|p| (f, p)));
-    combinations.flat_map(move |(family, protocol)| {
-        let rows = case
-            .rows
-            .iter()
-            .filter(move |r| r.only.is_none_or(|f| f == family));
-        rows.map(move |row| Trial {
+    let combinations = COMBINATIONS.into_iter().enumerate();
+    combinations.flat_map(move |(c, (family, protocol))| {
+        let chosen = move |(n, row): &(usize, &Row)| {
+            row.only.is_none_or(|f| f == family) && pace().chooses(*n, c)
+        };
+        let rows = case.rows.iter().enumerate().filter(chosen);
+        rows.map(move |(_, row)| Trial {
             case,
             row,
             family,
@@ -145,7 +143,7 @@ fn run(words: &[String]) -> Result<Tally> {
         let chosen: Vec<&Case> = profile
             .cases
             .iter()
-            .filter(|c| wanted(words, profile.name, c.name))
+            .filter(|c| wanted(words, "rows", profile.name, c.name))
             .collect();
         if !chosen.is_empty() {
             tally += run_profile(&mut cluster, &profile, &chosen)?;
@@ -187,7 +185,7 @@ fn run_profile(cluster: &mut Cluster, profile: &Profile, chosen: &[&Case]) -> Re
             of_case.extend(result.err().map(|reason| format!("FAIL {trial}: {reason}")));
         }
     };
-    std::thread::scope(|s| (0..THREADS).for_each(|_| drop(s.spawn(work))));
+    std::thread::scope(|s| (0..pace().threads).for_each(|_| drop(s.spawn(work))));
     let failed = failed.into_inner().unwrap_or_else(|e| e.into_inner());
     for (case, failures) in &failed {
         let rows = trials.iter().filter(|t| t.case.name == *case).count();
@@ -198,18 +196,50 @@ fn run_profile(cluster: &mut Cluster, profile: &Profile, chosen: &[&Case]) -> Re
         failures.iter().for_each(|f| println!("    {f}"));
     }
     println!("  {} rows, {} s", trials.len(), begun.elapsed().as_secs());
-    profile.cases.iter().for_each(|c| cluster.remove(c.name));
-    let failed = failed.values().map(Vec::len).sum();
-    Ok(Tally {
+    let mut tally = Tally {
         all: trials.len(),
-        failed,
-    })
+        failed: failed.values().map(Vec::len).sum(),
+    };
+    if mode() == Mode::Ipvs {
+        tally += second_opinion(cluster, profile)?;
+    }
+    profile.cases.iter().for_each(|c| cluster.remove(c.name));
+    Ok(tally)
+}
+
+/// What `ipvsadm -Sn` sees on each node must be what the plan has: the second opinion.
+fn second_opinion(cluster: &Cluster, profile: &Profile) -> Result<Tally> {
+    let tracer = Tracer::new(profile, cluster.topology.nodes.len() as u16);
+    let mut tally = Tally::default();
+    for (node, n) in cluster.topology.nodes.iter().zip(1..) {
+        let seen = ipvsadm::list(node)?;
+        let planned = tracer.virtual_servers(n).context("a node without a plan")?;
+        let different: Vec<_> = seen.symmetric_difference(planned).collect();
+        tally += Tally {
+            all: 1,
+            failed: usize::from(!different.is_empty()),
+        };
+        println!(
+            "  node-{n}: {} lines by ipvsadm, {} planned",
+            seen.len(),
+            planned.len()
+        );
+        for line in different.iter().take(8) {
+            let who = if planned.contains(*line) {
+                "the plan"
+            } else {
+                "ipvsadm"
+            };
+            println!("    FAIL only {who} has {line}");
+        }
+    }
+    Ok(tally)
 }
 
 fn run_scenarios(cluster: &mut Cluster, words: &[String]) -> Result<Tally> {
     let chosen: Vec<_> = scenarios()
         .into_iter()
-        .filter(|s| wanted(words, "scenarios", s.name))
+        .filter(|s| wanted(words, "scenarios", "", s.name))
         .collect();
     if chosen.is_empty() {
         return Ok(Tally::default());

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The kernel's settings of connection tracking (kube-proxy: `pkg/proxy/conntrack/sysctls.go`).
+//! The kernel's settings: of connection tracking (kube-proxy: `pkg/proxy/conntrack/sysctls.go`),
+//! and those that IPVS mode needs (`NewProxier` of `pkg/proxy/ipvs`).
 
 use std::fs;
 use std::io;
 use std::path::Path;
 
-/// Where the settings of connection tracking are.
-const DIRECTORY: &str = "/proc/sys/net/netfilter";
+/// Where settings are.
+const DIRECTORY: &str = "/proc/sys";
+/// Without it the rest of netfilter does not see what IPVS has translated.
+pub const IPVS_CONNTRACK: &str = "net/ipv4/vs/conntrack";
 
 /// Which processors are online, as `0-3,5`.
 const ONLINE: &str = "/sys/devices/system/cpu/online";
@@ -29,16 +32,57 @@ fn count(list: &str) -> Option<u64> {
     list.split(',').map(length).sum()
 }
 
-/// A setting of connection tracking.
+/// A setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Setting {
-    /// Its file, as `nf_conntrack_max`.
-    pub name: &'static str,
+    /// Its file below `/proc/sys`, as `net/netfilter/nf_conntrack_max`.
+    pub path: &'static str,
     /// The value that it should have.
     pub value: u64,
     /// A larger value is left as it is (kube-proxy lowers `nf_conntrack_max`, which would have the
     /// kernel drop new connections of a table that is fuller).
     pub at_least: bool,
+}
+
+impl Setting {
+    /// The last part of its path.
+    pub fn name(&self) -> &'static str {
+        self.path.rsplit('/').next().unwrap_or(self.path)
+    }
+}
+
+/// The version of the running kernel, as 6 and 1; 0 and 0 if it cannot be told.
+pub fn kernel() -> (u32, u32) {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    version(&release).unwrap_or_default()
+}
+
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
+/// What IPVS mode sets on a kernel. `net.ipv4.vs` is there once IPVS is.
+pub fn ipvs(strict_arp: bool, kernel: (u32, u32)) -> Vec<Setting> {
+    // Until 4.1 there is none; from 5.9 on its default no longer costs a second for each port that
+    // a client uses again.
+    let reuse = ((4, 1)..(5, 9)).contains(&kernel);
+    let all = [
+        (true, IPVS_CONNTRACK, 1),
+        (reuse, "net/ipv4/vs/conn_reuse_mode", 0),
+        (true, "net/ipv4/vs/expire_nodest_conn", 1),
+        (true, "net/ipv4/vs/expire_quiescent_template", 1),
+        (true, "net/ipv4/ip_forward", 1),
+        (strict_arp, "net/ipv4/conf/all/arp_ignore", 1),
+        (strict_arp, "net/ipv4/conf/all/arp_announce", 2),
+    ];
+    let wanted = all.into_iter().filter(|(wanted, ..)| *wanted);
+    let setting = |(_, path, value)| Setting {
+        path,
+        value,
+        at_least: false,
+    };
+    wanted.map(setting).collect()
 }
 
 /// Gives a setting its value. What has it already is not written, since some containers may only
@@ -51,7 +95,7 @@ pub fn apply(setting: &Setting) -> io::Result<()> {
 }
 
 fn write(directory: &Path, setting: &Setting) -> io::Result<()> {
-    let path = directory.join(setting.name);
+    let path = directory.join(setting.path);
     let present: Option<u64> = fs::read_to_string(&path)?.trim().parse().ok();
     let done = match setting.at_least {
         true => present.is_some_and(|present| present >= setting.value),
@@ -85,13 +129,50 @@ mod tests {
     }
 
     #[test]
+    fn ipvs_mode_sets_what_kube_proxy_sets() {
+        let shown = |strict, kernel| {
+            let settings = ipvs(strict, kernel).into_iter();
+            let show = |s: Setting| format!("{}={}", s.name(), s.value);
+            settings.map(show).collect::<Vec<_>>().join(" ")
+        };
+        let always = "expire_nodest_conn=1 expire_quiescent_template=1 ip_forward=1";
+        let new = format!("conntrack=1 {always}");
+        let old = format!("conntrack=1 conn_reuse_mode=0 {always}");
+        for (kernel, expected) in [
+            ((4, 0), &new),
+            ((4, 1), &old),
+            ((5, 8), &old),
+            ((5, 9), &new),
+            ((6, 1), &new),
+        ] {
+            assert_eq!(shown(false, kernel), *expected, "{kernel:?}");
+        }
+        let strict = format!("{new} arp_ignore=1 arp_announce=2");
+        assert_eq!(shown(true, (6, 1)), strict);
+    }
+
+    #[test]
+    fn the_version_of_a_kernel_is_read() {
+        for (release, expected) in [
+            ("6.1.0-18-amd64\n", Some((6, 1))),
+            ("5.15.133.1-microsoft", Some((5, 15))),
+            ("4.19+", Some((4, 19))),
+            ("linux", None),
+            ("6", None),
+        ] {
+            assert_eq!(version(release), expected, "{release:?}");
+        }
+        assert!(kernel() > (3, 0));
+    }
+
+    #[test]
     fn a_setting_is_written_when_it_differs_and_a_limit_is_never_lowered() {
         let directory = tempfile::tempdir().expect("a directory");
         let file = directory.path().join("nf_conntrack_max");
         let check = |before: &str, value, at_least, after: &str| {
             fs::write(&file, before).expect("written");
             let setting = Setting {
-                name: "nf_conntrack_max",
+                path: "nf_conntrack_max",
                 value,
                 at_least,
             };
@@ -104,7 +185,7 @@ mod tests {
         check("100\n", 200, true, "200");
         check("300\n", 200, true, "300\n");
         let missing = Setting {
-            name: "none",
+            path: "none",
             value: 1,
             at_least: false,
         };

@@ -11,6 +11,8 @@ use super::{Gates, Period, Quantity, parse_gates, parse_period};
 
 /// Heading of the flags that set connection tracking up.
 const CONNTRACK: &str = "Connection tracking (*)";
+/// Heading of the flags of IPVS mode.
+const IPVS: &str = "With --proxy-mode=ipvs (*)";
 /// Heading of the flags that concern the process.
 const PROCESS: &str = "The process";
 
@@ -44,22 +46,29 @@ pub struct AcceptedFlags {
     pub iptables_localhost_nodeports: Option<bool>,
     #[arg(long, value_name = "TIME", value_parser = parse_period, allow_negative_numbers = true)]
     pub iptables_min_sync_period: Option<Period>,
-    #[arg(long, value_name = "TIME", value_parser = parse_period, allow_negative_numbers = true)]
+    /// Twice this time without a successful update is unhealthy [default: 30s]
+    #[arg(long, help_heading = IPVS, value_name = "TIME", value_parser = parse_period, allow_negative_numbers = true)]
     pub ipvs_sync_period: Option<Period>,
     #[arg(long, value_name = "TIME", value_parser = parse_period, allow_negative_numbers = true)]
     pub ipvs_min_sync_period: Option<Period>,
-    #[arg(long, value_name = "NAME")]
+    /// Scheduler of Services that choose none [default: rr]
+    #[arg(long, help_heading = IPVS, value_name = "NAME")]
     pub ipvs_scheduler: Option<String>,
-    #[arg(long, value_name = "CIDR,…", value_delimiter = ',')]
+    /// Virtual servers at addresses in these prefixes are not removed, whoever made them
+    #[arg(long, help_heading = IPVS, value_name = "CIDR,…", value_delimiter = ',')]
     pub ipvs_exclude_cidrs: Option<Vec<String>>,
-    #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL",
+    /// Set net.ipv4.conf.all.arp_ignore to 1 and arp_announce to 2
+    #[arg(long, help_heading = IPVS, num_args = 0..=1, require_equals = true, value_name = "BOOL",
           default_missing_value = "true", value_parser = parse_bool)]
     pub ipvs_strict_arp: Option<bool>,
-    #[arg(long, value_name = "TIME", value_parser = parse_period, allow_negative_numbers = true)]
+    /// How long IPVS keeps an idle TCP connection; 0: as the kernel has it
+    #[arg(long, help_heading = IPVS, value_name = "TIME", value_parser = parse_period, allow_negative_numbers = true)]
     pub ipvs_tcp_timeout: Option<Period>,
-    #[arg(long, value_name = "TIME", value_parser = parse_period, allow_negative_numbers = true)]
+    /// The same after a FIN
+    #[arg(long, help_heading = IPVS, value_name = "TIME", value_parser = parse_period, allow_negative_numbers = true)]
     pub ipvs_tcpfin_timeout: Option<Period>,
-    #[arg(long, value_name = "TIME", value_parser = parse_period, allow_negative_numbers = true)]
+    /// The same for UDP
+    #[arg(long, help_heading = IPVS, value_name = "TIME", value_parser = parse_period, allow_negative_numbers = true)]
     pub ipvs_udp_timeout: Option<Period>,
     /// What the kernel adds to the score by which it picks a process to end when memory runs out,
     /// -1000 to 1000 (*) [default: -999]

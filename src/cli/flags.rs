@@ -36,8 +36,9 @@ pub struct ProxyFlags {
     /// Name of the own Node [default: the host name in lower case]
     #[arg(long, value_name = "NAME")]
     pub hostname_override: Option<String>,
-    /// nftables; an empty word and iptables mean the same, with NodePorts on all addresses (*)
-    #[arg(long, value_name = "MODE")]
+    /// nftables or ipvs, or a list as ipvs,nftables: the first that the kernel has; an empty word
+    /// and iptables mean nftables, with NodePorts on all addresses (*)
+    #[arg(long, value_name = "MODE[,MODE]")]
     pub proxy_mode: Option<String>,
     /// The node's own address, where it is not the Node object's first (no socket is bound to
     /// it) (*)
@@ -131,4 +132,14 @@ pub struct OwnFlags {
     #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL",
           default_missing_value = "true", value_parser = parse_bool)]
     pub drop_invalid: Option<bool>,
+    /// How long an endpoint that is gone, or a virtual server that is taken over, may keep its TCP
+    /// connections in IPVS [default: 15m]
+    #[arg(long, value_name = "TIME", value_parser = super::parse_period,
+          allow_negative_numbers = true)]
+    pub ipvs_drain_timeout: Option<super::Period>,
+    /// With --proxy-mode=ipvs: policy Local without an endpoint on this node sends to all
+    /// endpoints, as kube-proxy does in that mode, and does not drop
+    #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL",
+          default_missing_value = "true", value_parser = parse_bool)]
+    pub ipvs_local_fallback: Option<bool>,
 }

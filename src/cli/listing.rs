@@ -82,6 +82,8 @@ const OWN: &[(&str, &str)] = &[
     ("admin-socket", DEFAULT_SOCKET),
     ("affinity-capacity", "1048576"),
     ("drop-invalid", "false"),
+    ("ipvs-drain-timeout", "15m0s"),
+    ("ipvs-local-fallback", "false"),
     ("keep-leftovers", ""),
     ("localhost-nodeports", ""),
     ("manifests", ""),

@@ -20,29 +20,37 @@ pub(super) fn settings(given: &Conntrack, cores: u64) -> Vec<Setting> {
     let established = seconds(given.tcp_established_timeout.unwrap_or_default());
     let close_wait = seconds(given.tcp_close_wait_timeout.unwrap_or_default());
     let all = [
-        ("nf_conntrack_max", max, true),
+        ("net/netfilter/nf_conntrack_max", max, true),
         // The same number as the module's parameter hashsize, which kube-proxy writes.
-        ("nf_conntrack_buckets", max / 4, true),
-        ("nf_conntrack_tcp_timeout_established", established, false),
-        ("nf_conntrack_tcp_timeout_close_wait", close_wait, false),
+        ("net/netfilter/nf_conntrack_buckets", max / 4, true),
         (
-            "nf_conntrack_tcp_be_liberal",
+            "net/netfilter/nf_conntrack_tcp_timeout_established",
+            established,
+            false,
+        ),
+        (
+            "net/netfilter/nf_conntrack_tcp_timeout_close_wait",
+            close_wait,
+            false,
+        ),
+        (
+            "net/netfilter/nf_conntrack_tcp_be_liberal",
             u64::from(given.tcp_be_liberal),
             false,
         ),
         (
-            "nf_conntrack_udp_timeout",
+            "net/netfilter/nf_conntrack_udp_timeout",
             seconds(given.udp_timeout),
             false,
         ),
         (
-            "nf_conntrack_udp_timeout_stream",
+            "net/netfilter/nf_conntrack_udp_timeout_stream",
             seconds(given.udp_stream_timeout),
             false,
         ),
     ];
-    let setting = |(name, value, at_least)| Setting {
-        name,
+    let setting = |(path, value, at_least)| Setting {
+        path,
         value,
         at_least,
     };
@@ -59,7 +67,7 @@ mod tests {
 
     fn shown(given: &Conntrack, cores: u64) -> Vec<String> {
         let show = |s: Setting| {
-            let name = s.name.trim_start_matches("nf_conntrack_");
+            let name = s.name().trim_start_matches("nf_conntrack_");
             format!("{name}={}", s.value)
         };
         settings(given, cores).into_iter().map(show).collect()

@@ -132,7 +132,7 @@ pub const FIELDS: &[Field] = &[
     live(
         "mode",
         "--proxy-mode",
-        "nftables; iptables means the same, with NodePorts on all addresses and the settings of the section iptables; ipvs is refused",
+        "nftables or ipvs, or a list as `ipvs,nftables`, of which the first counts that the kernel has; iptables means nftables, with NodePorts on all addresses and the settings of the section iptables. From or to ipvs takes a restart",
     ),
     nothing(
         "iptables.masqueradeBit",
@@ -159,41 +159,45 @@ pub const FIELDS: &[Field] = &[
         "--iptables-min-sync-period",
         "changes are committed at once; must not be more than syncPeriod",
     ),
-    nothing(
+    live(
         "ipvs.syncPeriod",
         "--ipvs-sync-period",
-        "mode ipvs is refused",
+        "with mode ipvs: twice this time without a successful update is unhealthy",
     ),
     nothing(
         "ipvs.minSyncPeriod",
         "--ipvs-min-sync-period",
-        "mode ipvs is refused",
+        "changes are committed at once; must not be more than syncPeriod",
     ),
-    nothing("ipvs.scheduler", "--ipvs-scheduler", "mode ipvs is refused"),
-    nothing(
+    live(
+        "ipvs.scheduler",
+        "--ipvs-scheduler",
+        "with mode ipvs: the scheduler of Services that choose none; empty: rr",
+    ),
+    live(
         "ipvs.excludeCIDRs",
         "--ipvs-exclude-cidrs",
-        "mode ipvs is refused",
+        "virtual servers at addresses in these prefixes are not removed, whoever made them",
     ),
-    nothing(
+    live(
         "ipvs.strictARP",
         "--ipvs-strict-arp",
-        "mode ipvs is refused",
+        "with mode ipvs: net.ipv4.conf.all.arp_ignore is set to 1 and arp_announce to 2; false: left as they are",
     ),
-    nothing(
+    live(
         "ipvs.tcpTimeout",
         "--ipvs-tcp-timeout",
-        "mode ipvs is refused",
+        "with mode ipvs: how long IPVS keeps an idle TCP connection; 0: left as it is",
     ),
-    nothing(
+    live(
         "ipvs.tcpFinTimeout",
         "--ipvs-tcpfin-timeout",
-        "mode ipvs is refused",
+        "with mode ipvs: the same after a FIN",
     ),
-    nothing(
+    live(
         "ipvs.udpTimeout",
         "--ipvs-udp-timeout",
-        "mode ipvs is refused",
+        "with mode ipvs: the same for UDP",
     ),
     nothing(
         "nftables.masqueradeBit",

@@ -4,10 +4,11 @@
 use super::defaults::append_port;
 use super::file::{Conntrack, Ipvs, KubeProxyConfiguration};
 use super::logging::set;
+use super::mode::{ProxyMode, that_counts};
 use crate::cli::{AcceptedFlags, Cli, Gates, Period};
 
 /// Flags that count even when a file is given; the logging flags are merged on their own.
-const WITH_FILE: [&str; 17] = [
+const WITH_FILE: [&str; 19] = [
     "config",
     "help",
     "cleanup",
@@ -24,11 +25,14 @@ const WITH_FILE: [&str; 17] = [
     "keep-leftovers",
     "reset-stale-tcp",
     "drop-invalid",
+    "ipvs-drain-timeout",
+    "ipvs-local-fallback",
     "write-config-to",
 ];
 
-/// What the flags say, in the words of a file, with the defaults of what is not given.
-pub(super) fn as_file(cli: &Cli) -> KubeProxyConfiguration {
+/// What the flags say, in the words of a file, with the defaults of what is not given; in a
+/// mode of the list that was settled on.
+pub(super) fn as_file(cli: &Cli, settled: Option<ProxyMode>) -> KubeProxyConfiguration {
     let (flags, accepted) = (&cli.proxy, &cli.accepted);
     let mut file = KubeProxyConfiguration::defaulted();
     let client = &mut file.client_connection;
@@ -48,7 +52,7 @@ pub(super) fn as_file(cli: &Cli) -> KubeProxyConfiguration {
     let hidden = &accepted.show_hidden_metrics_for_version;
     set(&mut file.show_hidden_metrics_for_version, hidden);
     listeners(cli, &mut file);
-    mode(cli, &mut file);
+    mode(cli, settled, &mut file);
     set(&mut file.detect_local_mode, &flags.detect_local_mode);
     let local = &mut file.detect_local;
     set(&mut local.bridge_interface, &flags.pod_bridge_interface);
@@ -99,15 +103,15 @@ fn listeners(cli: &Cli, file: &mut KubeProxyConfiguration) {
 
 /// The mode and what is kept by mode. kube-proxy has no period flags of nftables mode: the
 /// iptables ones hold for both.
-fn mode(cli: &Cli, file: &mut KubeProxyConfiguration) {
+fn mode(cli: &Cli, settled: Option<ProxyMode>, file: &mut KubeProxyConfiguration) {
     let (flags, accepted) = (&cli.proxy, &cli.accepted);
     set(&mut file.mode, &flags.proxy_mode);
     let bit = &accepted.iptables_masquerade_bit;
     file.iptables.masquerade_bit = bit.or(file.iptables.masquerade_bit);
     let nodeports = accepted.iptables_localhost_nodeports;
     file.iptables.localhost_node_ports = nodeports.or(file.iptables.localhost_node_ports);
-    let (sync, min) = match file.mode.as_str() {
-        "ipvs" => (accepted.ipvs_sync_period, accepted.ipvs_min_sync_period),
+    let (sync, min) = match that_counts(&file.mode, settled) {
+        Some(ProxyMode::Ipvs) => (accepted.ipvs_sync_period, accepted.ipvs_min_sync_period),
         _ => (
             flags.iptables_sync_period,
             accepted.iptables_min_sync_period,

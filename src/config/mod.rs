@@ -21,8 +21,10 @@ mod file;
 mod flags;
 #[doc(hidden)]
 pub mod fuzzing;
+mod ipvs;
 mod localhost;
 mod logging;
+mod mode;
 pub mod reload;
 mod resolve;
 #[cfg(test)]
@@ -37,7 +39,9 @@ use serde_json::Value;
 
 pub use error::{Error, FieldError};
 pub use features::Features;
+pub use ipvs::Ipvs;
 pub use localhost::LocalhostNodePorts;
+pub use mode::ProxyMode;
 
 use crate::backend::sysctl::{Setting, processors};
 use crate::cli::Cli;
@@ -57,8 +61,14 @@ pub struct Config {
     pub source: Source,
     /// Leave kube-proxy's rules alone (`--keep-leftovers`).
     pub keep_leftovers: bool,
+    /// The mode that holds: the first of `modes`, unless another one was settled on.
+    pub mode: ProxyMode,
+    /// The modes that are asked for; the first that the kernel has is the one to settle on.
+    pub modes: Vec<ProxyMode>,
     /// Options of the ruleset.
     pub rules: Options,
+    /// Settings of IPVS mode, whatever the mode.
+    pub ipvs: Ipvs,
     /// Settings of connection tracking.
     pub conntrack: Vec<Setting>,
     /// Where requests are answered.
@@ -148,6 +158,10 @@ impl Config {
     /// # Errors
     /// All that is wrong with file and flags.
     pub fn load(cli: &Cli) -> Result<Self, Error> {
+        Self::load_as(cli, None)
+    }
+
+    fn load_as(cli: &Cli, settled: Option<ProxyMode>) -> Result<Self, Error> {
         let text = match file(cli) {
             Some(path) => Some(fs::read_to_string(path).map_err(|source| Error::Read {
                 path: path.to_owned(),
@@ -155,7 +169,7 @@ impl Config {
             })?),
             None => None,
         };
-        Self::resolve(cli, text.as_deref(), &host_name()?)
+        Self::resolve_as(cli, text.as_deref(), &host_name()?, settled)
     }
 
     /// The pure part of [`load`](Self::load): flags, the text of the file and the host name.
@@ -163,6 +177,16 @@ impl Config {
     /// # Errors
     /// All that is wrong with file and flags.
     pub fn resolve(cli: &Cli, text: Option<&str>, host_name: &str) -> Result<Self, Error> {
+        Self::resolve_as(cli, text, host_name, None)
+    }
+
+    /// The same for a mode of the list that was settled on.
+    fn resolve_as(
+        cli: &Cli,
+        text: Option<&str>,
+        host_name: &str,
+        settled: Option<ProxyMode>,
+    ) -> Result<Self, Error> {
         let path = file(cli).unwrap_or(Path::new("-"));
         let mut decoded = match text {
             Some(text) => decode::decode(text).map_err(|reason| Error::Syntax {
@@ -170,7 +194,7 @@ impl Config {
                 reason,
             })?,
             None => decode::Decoded {
-                file: flags::as_file(cli),
+                file: flags::as_file(cli, settled),
                 ..Default::default()
             },
         };
@@ -178,10 +202,16 @@ impl Config {
             Some(_) => decoded.file.iptables.localhost_node_ports,
             None => cli.accepted.iptables_localhost_nodeports,
         };
+        let mode = decoded.file.mode.clone();
+        if let Some(counts) = mode::that_counts(&mode, settled) {
+            counts.word().clone_into(&mut decoded.file.mode);
+        }
         complete(cli, text.is_some(), &mut decoded);
         let mut resolver = resolve::Resolver {
             cli,
             file: &decoded.file,
+            mode,
+            settled: settled.is_some(),
             localhost_node_ports: told,
             checker: check::Checker {
                 from_file: text.is_some(),
@@ -209,7 +239,15 @@ impl Config {
     /// # Errors
     /// As [`load`](Self::load).
     pub fn read_again(&self) -> Result<Self, Error> {
-        Self::load(&self.cli)
+        self.settled(self.mode)
+    }
+
+    /// What the same command line means in a mode of its list.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn settled(&self, mode: ProxyMode) -> Result<Self, Error> {
+        Self::load_as(&self.cli, Some(mode))
     }
 }
 
@@ -236,7 +274,8 @@ fn complete(cli: &Cli, from_file: bool, decoded: &mut decode::Decoded) {
 
 impl resolve::Resolver<'_> {
     fn config(&mut self, host_name: &str) -> Config {
-        self.mode();
+        let (mode, modes) = self.mode();
+        let ipvs = self.ipvs();
         self.checker.accepted(self.file);
         let period = self.file.active().sync_period;
         Config {
@@ -245,7 +284,10 @@ impl resolve::Resolver<'_> {
             node_ip: self.node_ip(),
             source: self.source(),
             keep_leftovers: self.keep_leftovers(),
-            rules: self.rules(),
+            mode,
+            modes,
+            rules: self.rules(mode, &ipvs),
+            ipvs,
             conntrack: conntrack::settings(&self.file.conntrack, processors()),
             listen: self.listen(),
             localhost_node_ports: self.localhost_node_ports(),
@@ -257,8 +299,17 @@ impl resolve::Resolver<'_> {
             file: file(self.cli).map(Path::to_owned),
             warnings: std::mem::take(&mut self.warnings),
             cli: self.cli.clone(),
-            effective: effective::value(self.file),
+            effective: self.effective(),
         }
+    }
+
+    /// A list is shown as it was given until one of its modes was settled on.
+    fn effective(&self) -> Value {
+        let mut value = effective::value(self.file);
+        if !self.settled && self.mode.contains(',') {
+            value["mode"] = self.mode.as_str().into();
+        }
+        value
     }
 
     fn warn_overruled(&mut self) {

@@ -3,7 +3,7 @@
 
 use super::effective::leaves;
 pub use super::fields::{Effect, FIELDS, Field};
-use super::{Config, LocalhostNodePorts};
+use super::{Config, LocalhostNodePorts, ProxyMode};
 
 /// The fields that differ between two configurations, by what that asks for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -16,6 +16,7 @@ pub struct Difference {
     pub nothing: Vec<String>,
 }
 
+const MODE: &str = "mode";
 /// What serves NodePorts on loopback starts and ends with the process.
 const LOCALHOST: &str = "iptables.localhostNodePorts";
 
@@ -39,6 +40,13 @@ impl Difference {
         let on = |config: &Config| config.localhost_node_ports == LocalhostNodePorts::On;
         if on(was) != on(is) && !difference.restart.contains(&LOCALHOST.to_owned()) {
             difference.restart.push(LOCALHOST.to_owned());
+        }
+        // Another mode of the kernel's takes over where the process starts.
+        let ipvs = |config: &Config| config.modes.contains(&ProxyMode::Ipvs);
+        let modes = was.modes != is.modes && (ipvs(was) || ipvs(is));
+        if was.mode.served_by() != is.mode.served_by() || modes {
+            difference.live.retain(|path| path != MODE);
+            difference.restart.push(MODE.to_owned());
         }
         difference
     }

@@ -7,9 +7,10 @@ use std::path::PathBuf;
 use super::check::{Checker, Field};
 use super::features::{Features, Gates};
 use super::file::KubeProxyConfiguration;
-use super::{Action, Listen, Log, LogFormat, Source, address};
+use super::mode::{self, ProxyMode};
+use super::{Action, Ipvs, Listen, Log, LogFormat, Source, address};
 use crate::cli::Cli;
-use crate::plan::options::{Detector, NodePortAddresses, Options};
+use crate::plan::options::{Detector, Mode, NodePortAddresses, Options};
 
 const MODE: Field = Field("mode", "--proxy-mode");
 const BIND: Field = Field("bindAddress", "--bind-address");
@@ -21,6 +22,10 @@ const HOSTNAME: Field = Field("hostnameOverride", "--hostname-override");
 pub(super) struct Resolver<'a> {
     pub(super) cli: &'a Cli,
     pub(super) file: &'a KubeProxyConfiguration,
+    /// The mode as it was given, possibly a list; `file` has the one that counts.
+    pub(super) mode: String,
+    /// Whether that one was settled on.
+    pub(super) settled: bool,
     /// `iptables.localhostNodePorts` or its flag before defaults were filled in.
     pub(super) localhost_node_ports: Option<bool>,
     pub(super) checker: Checker,
@@ -28,26 +33,25 @@ pub(super) struct Resolver<'a> {
 }
 
 impl Resolver<'_> {
-    /// Refuses modes that cannot be had, and says what an old word means.
-    pub(super) fn mode(&mut self) {
-        match self.file.mode.as_str() {
-            "nftables" => {}
-            "iptables" => self.warnings.push(format!(
+    /// The mode that counts and the list that it is from. Says what an old word means.
+    pub(super) fn mode(&mut self) -> (ProxyMode, Vec<ProxyMode>) {
+        let modes = mode::parse(&self.mode).unwrap_or_else(|reason| {
+            self.checker.fail(MODE, reason);
+            vec![ProxyMode::Nftables]
+        });
+        let counts = mode::that_counts(&self.file.mode, None).unwrap_or(modes[0]);
+        if counts == ProxyMode::Iptables {
+            self.warnings.push(format!(
                 "proxy mode {:?} is served by nftables; NodePorts are on all local addresses \
                  unless --nodeport-addresses or nodePortAddresses says otherwise",
                 self.file.mode
-            )),
-            "ipvs" => self
-                .checker
-                .fail(MODE, "ipvs is not served by this version; use nftables"),
-            other => self
-                .checker
-                .fail(MODE, format!("must be nftables, is {other:?}")),
+            ));
         }
+        (counts, modes)
     }
 
     /// The options of the ruleset.
-    pub(super) fn rules(&mut self) -> Options {
+    pub(super) fn rules(&mut self, mode: ProxyMode, ipvs: &Ipvs) -> Options {
         let detector = self.checker.detector(self.file);
         if detector == Detector::None {
             self.warnings.push(
@@ -73,6 +77,10 @@ impl Resolver<'_> {
                 .unwrap_or(Options::default().affinity_capacity),
             reset_stale_tcp: self.cli.own.reset_stale_tcp.unwrap_or_default(),
             drop_invalid: self.cli.own.drop_invalid.unwrap_or_default(),
+            mode: match mode {
+                ProxyMode::Ipvs => Mode::Ipvs(ipvs.options.clone()),
+                ProxyMode::Iptables | ProxyMode::Nftables => Mode::Nftables,
+            },
         }
     }
 
@@ -200,7 +208,7 @@ impl Resolver<'_> {
         gates.features()
     }
 
-    fn fail_flag(&mut self, flag: &str, reason: &str) {
+    pub(super) fn fail_flag(&mut self, flag: &str, reason: &str) {
         self.checker.errors.push(super::FieldError {
             field: flag.to_owned(),
             reason: reason.to_owned(),

@@ -25,6 +25,7 @@ pub(crate) fn service(name: &str, cluster_ip: &str) -> Service {
         external_policy: TrafficPolicy::Cluster,
         affinity: None,
         health_check_node_port: None,
+        ipvs: None,
     }
 }
 

@@ -10,6 +10,7 @@ pub mod event;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod intern;
+pub mod ipvs;
 pub mod name;
 pub mod node;
 pub mod select;
@@ -18,6 +19,7 @@ pub mod state;
 
 pub use endpoint::{Conditions, EndpointPort, EndpointSlice, Hints, SliceEndpoint};
 pub use event::{Event, ObjectRef, Observed};
+pub use ipvs::IpvsWishes;
 pub use name::{ServiceName, ServicePortName, SliceName};
 pub use node::Node;
 pub use select::{Choice, Target};

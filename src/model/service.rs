@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use super::ServiceName;
+use super::{IpvsWishes, ServiceName};
 
 /// Transport protocol of a service port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -85,6 +85,8 @@ pub struct Service {
     pub affinity: Option<u32>,
     /// `spec.healthCheckNodePort`, only of type LoadBalancer with `externalTrafficPolicy: Local`.
     pub health_check_node_port: Option<u16>,
+    /// What it wishes of IPVS, if anything.
+    pub ipvs: Option<Arc<IpvsWishes>>,
 }
 
 /// One port of a [`Service`].

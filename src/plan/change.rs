@@ -4,10 +4,11 @@
 use std::collections::{BTreeMap, btree_map};
 use std::sync::Arc;
 
+use super::ipvs::{ServerKey, VirtualServer};
 use super::nft::{ChainName, ChainSpec, Element, Key, Op, SetId, SetName, SetSpec, Transaction};
 
 /// Former and future state of one object; equal ones need nothing.
-type Pair<T> = (Option<T>, Option<T>);
+pub type Pair<T> = (Option<T>, Option<T>);
 
 /// Collects changes. An object has one owner before and one after (or is counted), so when it moves
 /// from one Service to another, one of them tells the former state and the other the future one, in
@@ -19,7 +20,13 @@ pub struct Change {
     chains: BTreeMap<ChainName, Pair<Arc<ChainSpec>>>,
     sets: BTreeMap<SetName, Pair<Arc<SetSpec>>>,
     elements: BTreeMap<(SetId, Key), Pair<Element>>,
+    servers: Servers,
+    /// See [`Change::with_addresses_last`].
+    addresses_last: bool,
 }
+
+/// Virtual servers that change: as they were and as they are to be.
+pub type Servers = BTreeMap<ServerKey, Pair<Arc<VirtualServer>>>;
 
 fn note<K: Ord, T: Clone>(
     map: &mut BTreeMap<K, Pair<T>>,
@@ -52,6 +59,34 @@ impl Change {
         }
     }
 
+    /// The same change, in which VIPs leave their set after all else: while they are bound, the set
+    /// keeps their unused ports from being this host's.
+    #[must_use]
+    pub fn with_addresses_last(mut self, last: bool) -> Self {
+        self.addresses_last = last;
+        self
+    }
+
+    /// Notes that a virtual server appears, changes or goes. Unlike the others, it is told in the
+    /// order of events.
+    pub fn server(
+        &mut self,
+        key: ServerKey,
+        before: Option<&Arc<VirtualServer>>,
+        after: Option<&Arc<VirtualServer>>,
+    ) {
+        if !self.ignored {
+            let entry = self.servers.entry(key);
+            let pair = entry.or_insert_with(|| (before.cloned(), None));
+            pair.1 = after.cloned();
+        }
+    }
+
+    /// Takes the virtual servers that change.
+    pub fn take_servers(&mut self) -> Servers {
+        std::mem::take(&mut self.servers)
+    }
+
     /// Notes that a chain appears, changes or goes.
     pub fn chain(&mut self, before: Option<&Arc<ChainSpec>>, after: Option<&Arc<ChainSpec>>) {
         let Some(either) = before.or(after).filter(|_| !self.ignored) else {
@@ -78,7 +113,10 @@ impl Change {
 
     /// Whether nothing was noted.
     pub fn is_empty(&self) -> bool {
-        self.chains.is_empty() && self.sets.is_empty() && self.elements.is_empty()
+        self.chains.is_empty()
+            && self.sets.is_empty()
+            && self.elements.is_empty()
+            && self.servers.is_empty()
     }
 
     /// The transaction. What is named comes before what names it, and additions before the
@@ -107,7 +145,7 @@ impl Change {
             }
         }
         tx.ops.append(&mut rules);
-        elements(self.elements, &mut tx);
+        elements(self.elements, self.addresses_last, &mut tx);
         order_deletions(&mut tx.later);
         tx.later.append(&mut unused);
         tx
@@ -117,7 +155,11 @@ impl Change {
 /// Elements: ranges that go, then everything that comes or changes in the order of the sets, then
 /// what goes in the opposite order. Endpoints go later: a packet that has taken the verdict for
 /// three of them may still ask for the third.
-fn elements(elements: BTreeMap<(SetId, Key), Pair<Element>>, tx: &mut Transaction) {
+fn elements(
+    elements: BTreeMap<(SetId, Key), Pair<Element>>,
+    addresses_last: bool,
+    tx: &mut Transaction,
+) {
     let mut gone = Vec::new();
     let mut come = Vec::new();
     for ((set, _), pair) in elements {
@@ -136,7 +178,11 @@ fn elements(elements: BTreeMap<(SetId, Key), Pair<Element>>, tx: &mut Transactio
     }
     tx.ops.append(&mut come);
     for element in gone.into_iter().rev() {
-        let lingers = matches!(element.set, SetId::Endpoints | SetId::NodeportEndpoints);
+        let lingers = match element.set {
+            SetId::Endpoints | SetId::NodeportEndpoints => true,
+            SetId::ServiceAddresses => addresses_last,
+            _ => false,
+        };
         let ops = if lingers { &mut tx.later } else { &mut tx.ops };
         ops.push(Op::DeleteElement(element));
     }

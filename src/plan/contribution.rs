@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::ipvs::servers::Planned;
 use super::nft::{ChainSpec, Element, SetSpec};
 use crate::model::{Protocol, ServicePortName, Target};
 
@@ -16,6 +17,8 @@ pub struct Contribution {
     pub sets: Vec<Arc<SetSpec>>,
     /// Elements, ordered by set and key, each once.
     pub elements: Box<[Element]>,
+    /// Its virtual servers, in IPVS mode.
+    pub servers: Box<[Planned]>,
     /// Its ports as they were planned.
     pub ports: Box<[PortPlan]>,
     /// Its ports that have endpoints, but none here where the policy wants such.

@@ -2,7 +2,7 @@
 //! A few services of every shape, for tests.
 
 use super::ledger::{Ledger, Owner};
-use super::{Detector, Options, change::Change, service, skeleton};
+use super::{Detector, IpvsOptions, Mode, Options, change::Change, service, skeleton};
 use crate::model::fixture::{ip, port, service as svc, slice, state};
 use crate::model::{IpFamily, Service, State, TrafficPolicy};
 
@@ -12,6 +12,14 @@ pub(crate) fn options() -> Options {
     Options {
         detector: Detector::ClusterCidr(cidrs.to_vec()),
         ..Options::default()
+    }
+}
+
+/// The same in IPVS mode.
+pub(crate) fn ipvs_options() -> Options {
+    Options {
+        mode: Mode::Ipvs(IpvsOptions::default()),
+        ..options()
     }
 }
 

@@ -10,6 +10,8 @@ use std::sync::Arc;
 
 use super::change::Change;
 use super::contribution::{Contribution, WithoutLocal};
+use super::ipvs::servers::Servers;
+use super::nft::element::address_from;
 use super::nft::{ChainName, ChainSpec, Element, Key, SetId, SetName, SetSpec};
 use super::ruleset::Ruleset;
 use crate::model::ServiceName;
@@ -32,6 +34,7 @@ pub struct Ledger {
     /// Elements of each set, in the order of [`SetId::ALL`].
     counts: [usize; SetId::ALL.len()],
     without_local: WithoutLocal,
+    servers: Servers,
 }
 
 impl Ledger {
@@ -51,25 +54,36 @@ impl Ledger {
         let old = self.contributions.remove(&owner);
         let none = Contribution::default();
         let before = old.as_ref().unwrap_or(&none);
-        if *before != new {
-            // Additions first, so that what both need is never counted down to nothing.
-            new.chains
-                .iter_mut()
-                .for_each(|c| self.add_chain(c, change));
-            before
-                .chains
-                .iter()
-                .for_each(|c| self.drop_chain(&c.name, change));
-            sets(&before.sets, &new.sets, change);
-            self.elements(&before.elements, &new.elements, change);
-            let (count, gone, come) = (
-                &mut self.without_local,
-                before.without_local,
-                new.without_local,
-            );
-            count.inside = count.inside + come.inside - gone.inside;
-            count.outside = count.outside + come.outside - gone.outside;
+        if *before == new {
+            // Its virtual servers are known by identity, so the former ones stay.
+            if let Some(old) = old {
+                self.contributions.insert(owner, old);
+            }
+            return;
         }
+        // Additions first, so that what both need is never counted down to nothing.
+        new.chains
+            .iter_mut()
+            .for_each(|c| self.add_chain(c, change));
+        before
+            .chains
+            .iter()
+            .for_each(|c| self.drop_chain(&c.name, change));
+        sets(&before.sets, &new.sets, change);
+        self.elements(&before.elements, &new.elements, change);
+        self.servers.replace(&before.servers, &new.servers, change);
+        if owner == Owner::Node {
+            let served = new
+                .elements
+                .iter()
+                .filter(|e| e.set == SetId::NodeAddresses);
+            let addresses = served.filter_map(|e| address_from(e.key.as_bytes()));
+            self.servers.set_node_addresses(addresses.collect(), change);
+        }
+        let (gone, come) = (before.without_local, new.without_local);
+        let count = &mut self.without_local;
+        count.inside = count.inside + come.inside - gone.inside;
+        count.outside = count.outside + come.outside - gone.outside;
         if new != none {
             self.contributions.insert(owner, new);
         }
@@ -177,6 +191,11 @@ impl Ledger {
         self.without_local
     }
 
+    /// All virtual servers.
+    pub fn servers(&self) -> &Servers {
+        &self.servers
+    }
+
     /// All chains that somebody needs.
     pub fn chains(&self) -> impl Iterator<Item = &Arc<ChainSpec>> {
         self.chains.values().map(|(chain, _)| chain)
@@ -198,6 +217,7 @@ impl Ledger {
             chains: self.chains().map(|c| (c.name.clone(), c.clone())).collect(),
             sets: self.sets().map(|s| (s.name.clone(), s)).collect(),
             elements: elements.map(|e| ((e.set, e.key), e.clone())).collect(),
+            servers: self.servers.iter().map(|(k, s)| (*k, s.clone())).collect(),
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod contribution;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod frontend;
+pub mod ipvs;
 pub mod ledger;
 pub mod nft;
 pub mod options;
@@ -23,5 +24,5 @@ pub mod stale;
 pub mod trace;
 
 pub use contribution::{Contribution, PortPlan};
-pub use options::{Detector, NodePortAddresses, Options};
+pub use options::{Detector, IpvsOptions, Mode, NodePortAddresses, Options};
 pub use ruleset::Ruleset;

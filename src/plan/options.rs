@@ -2,6 +2,7 @@
 //! What the configuration decides about rules.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
@@ -20,6 +21,54 @@ pub struct Options {
     pub reset_stale_tcp: bool,
     /// Drop packets of endpoints that connection tracking calls invalid (`--drop-invalid`).
     pub drop_invalid: bool,
+    /// What balances: the table itself, or IPVS.
+    pub mode: Mode,
+}
+
+/// `--proxy-mode`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// The table translates.
+    #[default]
+    Nftables,
+    /// Virtual servers translate; the table does what they cannot.
+    Ipvs(IpvsOptions),
+}
+
+impl Mode {
+    /// The options of IPVS mode, in IPVS mode.
+    pub fn ipvs(&self) -> Option<&IpvsOptions> {
+        match self {
+            Mode::Nftables => None,
+            Mode::Ipvs(options) => Some(options),
+        }
+    }
+}
+
+/// What only IPVS mode knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IpvsOptions {
+    /// The scheduler of Services that do not choose one (`--ipvs-scheduler`).
+    pub scheduler: Arc<str>,
+    /// Policy Local without an endpoint on this node sends to all endpoints, as kube-proxy does in
+    /// this mode, and does not drop.
+    pub local_fallback: bool,
+    /// How long an endpoint that is gone may keep its TCP connections.
+    pub drain: Duration,
+    /// Virtual servers at these addresses are not removed, whoever made them
+    /// (`--ipvs-exclude-cidrs`).
+    pub exclude_cidrs: Vec<IpNet>,
+}
+
+impl Default for IpvsOptions {
+    fn default() -> Self {
+        Self {
+            scheduler: "rr".into(),
+            local_fallback: false,
+            drain: Duration::from_secs(15 * 60),
+            exclude_cidrs: Vec::new(),
+        }
+    }
 }
 
 impl Default for Options {
@@ -31,6 +80,7 @@ impl Default for Options {
             affinity_capacity: 1 << 20,
             reset_stale_tcp: false,
             drop_invalid: false,
+            mode: Mode::Nftables,
         }
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::ipvs::{ServerKey, VirtualServer};
 use super::nft::{ChainName, ChainSpec, Data, Element, Key, SetId, SetName, SetSpec};
 
 /// All chains, sets and elements of one family's table.
@@ -15,6 +16,8 @@ pub struct Ruleset {
     pub sets: BTreeMap<SetName, Arc<SetSpec>>,
     /// Elements of the permanent sets, by set and key.
     pub elements: BTreeMap<(SetId, Key), Element>,
+    /// Virtual servers, in IPVS mode.
+    pub servers: BTreeMap<ServerKey, Arc<VirtualServer>>,
 }
 
 impl Ruleset {

@@ -9,6 +9,8 @@ use ipnet::IpNet;
 use super::balance::{self, Entrance, MAX_ENDPOINTS, Place};
 use super::contribution::{Contribution, PortPlan, WithoutLocal};
 use super::frontend::{self, Frontend, Kind};
+use super::ipvs::VirtualServer;
+use super::ipvs::servers::Planned;
 use super::nft::{ChainName, ChainSpec, Data, Element, Key, SetId, SetName, SetSpec, Verdict};
 use super::order::settle;
 use super::{Options, skeleton};
@@ -60,6 +62,8 @@ pub fn plan(
             options,
             ranges: ranges.as_deref(),
             plan: &plan,
+            candidates: &candidates,
+            shared: Vec::new(),
             out: &mut builder,
         };
         port.build();
@@ -130,15 +134,16 @@ fn is_internal_local(service: &Service, frontend: &Frontend) -> bool {
 
 /// Collects a contribution.
 #[derive(Default)]
-struct Builder {
+pub(super) struct Builder {
     chains: BTreeMap<ChainName, Arc<ChainSpec>>,
     sets: BTreeMap<SetName, Arc<SetSpec>>,
     elements: Vec<Element>,
+    pub(super) servers: Vec<Planned>,
     without_local: WithoutLocal,
 }
 
 impl Builder {
-    fn chain(&mut self, chain: Arc<ChainSpec>) -> ChainName {
+    pub(super) fn chain(&mut self, chain: Arc<ChainSpec>) -> ChainName {
         let name = chain.name.clone();
         self.chains.entry(name.clone()).or_insert(chain);
         name
@@ -152,7 +157,7 @@ impl Builder {
         name
     }
 
-    fn element(&mut self, set: SetId, key: Key, data: Data) {
+    pub(super) fn element(&mut self, set: SetId, key: Key, data: Data) {
         self.elements.push(Element {
             set,
             key,
@@ -208,6 +213,7 @@ impl Builder {
             chains: self.chains.into_values().collect(),
             sets: self.sets.into_values().collect(),
             elements: self.elements.into(),
+            servers: self.servers.into(),
             ports: ports.into(),
             without_local: self.without_local,
         }
@@ -215,12 +221,15 @@ impl Builder {
 }
 
 /// Writes one service port's frontends.
-struct PortBuilder<'a> {
-    service: &'a Service,
-    options: &'a Options,
+pub(super) struct PortBuilder<'a> {
+    pub(super) service: &'a Service,
+    pub(super) options: &'a Options,
     ranges: Option<&'a [IpNet]>,
-    plan: &'a PortPlan,
-    out: &'a mut Builder,
+    pub(super) plan: &'a PortPlan,
+    pub(super) candidates: &'a [Candidate<'a>],
+    /// The virtual servers made so far, by their lists of endpoints.
+    pub(super) shared: Vec<(Arc<[Target]>, Arc<VirtualServer>)>,
+    pub(super) out: &'a mut Builder,
 }
 
 /// The maps and sets that a frontend's kind of key goes to.
@@ -302,7 +311,7 @@ impl<'a> PortBuilder<'a> {
         let (sets, entrance) = sets_of(frontend);
         let key = frontend.key();
         let internal = frontend.kind == Kind::ClusterIp;
-        let local_policy = frontend.policy(self.service) == TrafficPolicy::Local;
+        let local_policy = self.is_local(frontend);
         let (cluster, local) = (self.plan.cluster.clone(), self.plan.local.clone());
         if cluster.is_empty() && local.is_empty() {
             let chain = match entrance {
@@ -310,28 +319,42 @@ impl<'a> PortBuilder<'a> {
                 Entrance::Node => skeleton::NODE_NO_ENDPOINTS,
             };
             let verdict = self.permitted(frontend, chain.into());
+            self.virtual_server(frontend, &cluster);
             return self.out.element(sets.refused, key, Data::Verdict(verdict));
         }
-        self.learn(frontend, sets);
+        if self.translates(frontend) {
+            self.learn(frontend, sets);
+        }
         match (local_policy, internal) {
             (false, _) => {
-                self.send(frontend, sets.any, &cluster, false, Place::First);
+                self.balance(frontend, sets.any, &cluster, false, Place::First);
                 if !internal {
                     self.out.element(sets.masquerade, key, Data::None);
                 }
             }
-            (true, true) => self.send(frontend, sets.any, &local, true, Place::First),
+            (true, true) => self.balance(frontend, sets.any, &local, true, Place::First),
             (true, false) => {
                 self.send(frontend, sets.inside, &cluster, false, Place::First);
-                self.send(frontend, sets.outside, &local, true, Place::Second);
+                self.balance(frontend, sets.outside, &local, true, Place::Second);
                 self.out.element(sets.local, key, Data::None);
             }
         }
     }
 
+    /// There are endpoints, but not on this node.
+    pub(super) fn drop_for_want_of_local(&mut self, frontend: &Frontend) {
+        let verdict = match self.options.reset_stale_tcp {
+            true => Verdict::Goto(self.out.chain(balance::no_local())),
+            false => Verdict::Drop,
+        };
+        let (sets, _) = sets_of(frontend);
+        self.out
+            .element(sets.refused, frontend.key(), Data::Verdict(verdict));
+    }
+
     /// Sends a frontend's traffic to a list, or drops it if the list is empty: there are endpoints,
     /// but not on this node.
-    fn send(
+    pub(super) fn send(
         &mut self,
         frontend: &Frontend,
         map: SetId,
@@ -342,11 +365,7 @@ impl<'a> PortBuilder<'a> {
         let (sets, entrance) = sets_of(frontend);
         let key = frontend.key();
         if list.is_empty() {
-            let verdict = match self.options.reset_stale_tcp {
-                true => Verdict::Goto(self.out.chain(balance::no_local())),
-                false => Verdict::Drop,
-            };
-            return self.out.element(sets.refused, key, Data::Verdict(verdict));
+            return self.drop_for_want_of_local(frontend);
         }
         for (index, target) in list.iter().enumerate() {
             let key = key.index(place.offset() + index as u32);
@@ -376,7 +395,7 @@ impl<'a> PortBuilder<'a> {
     }
 
     /// The verdict for permitted sources, through the chain that tests them if there are ranges.
-    fn permitted(&mut self, frontend: &Frontend, next: ChainName) -> Verdict {
+    pub(super) fn permitted(&mut self, frontend: &Frontend, next: ChainName) -> Verdict {
         match self.ranges_of(frontend) {
             None => Verdict::Goto(next),
             Some(_) => Verdict::Goto(self.out.chain(balance::ranges(&next))),

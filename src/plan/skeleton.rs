@@ -12,12 +12,12 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use super::contribution::{Contribution, WithoutLocal};
+use super::contribution::Contribution;
 use super::nft::set::{NODEPORT, VIP};
 use super::nft::{
     Action, Base, ChainSpec, Data, Element, Field, Hook, Key, Match, Rule, SetId, SetSpec,
 };
-use super::{Detector, NodePortAddresses, Options, balance};
+use super::{Detector, Mode, NodePortAddresses, Options, balance};
 use crate::model::{IpFamily, State};
 
 /// Rejects: a Service without any usable endpoint.
@@ -26,13 +26,13 @@ pub const NO_ENDPOINTS: &str = "no-endpoints";
 pub const NODE_NO_ENDPOINTS: &str = "node-no-endpoints";
 
 /// `NF_IP_PRI_NAT_DST`: where destinations are translated.
-const DSTNAT: i32 = -100;
+pub(super) const DSTNAT: i32 = -100;
 /// After all of those.
-const LATE: i32 = -50;
+pub(super) const LATE: i32 = -50;
 /// `NF_IP_PRI_FILTER`.
 const FILTER: i32 = 0;
 /// `NF_IP_PRI_NAT_SRC`.
-const SRCNAT: i32 = 100;
+pub(super) const SRCNAT: i32 = 100;
 
 /// The permanent sets.
 pub fn sets() -> impl Iterator<Item = Arc<SetSpec>> {
@@ -50,13 +50,18 @@ pub fn plan(state: &State, options: &Options, family: IpFamily) -> Contribution 
         .into_iter()
         .filter(|c| of_family(c, family))
         .collect();
-    let chains = [
-        skeleton.dispatch(),
-        skeleton.refusals(&cidrs),
-        skeleton.after(),
-        hooks(),
-        skeleton.invalid(),
-    ];
+    let own = state.local_addresses().iter().copied();
+    let own: Vec<IpAddr> = own.filter(|a| IpFamily::of(*a) == family).collect();
+    let chains = match options.mode {
+        Mode::Nftables => [
+            skeleton.dispatch(),
+            skeleton.refusals(&cidrs),
+            skeleton.after(),
+            hooks(),
+            skeleton.invalid(),
+        ],
+        Mode::Ipvs(_) => skeleton.of_ipvs(&own, &cidrs),
+    };
     let element = |address| Element {
         set: SetId::NodeAddresses,
         key: Key::EMPTY.address(address),
@@ -72,8 +77,7 @@ pub fn plan(state: &State, options: &Options, family: IpFamily) -> Contribution 
         chains: chains.into_iter().flatten().map(Arc::new).collect(),
         sets: Vec::new(),
         elements: elements.into(),
-        ports: Box::default(),
-        without_local: WithoutLocal::default(),
+        ..Contribution::default()
     }
 }
 
@@ -99,7 +103,7 @@ pub fn node_addresses(state: &State, options: &Options, family: IpFamily) -> BTr
 }
 
 /// How the rules tell pods from others.
-enum Pods {
+pub(super) enum Pods {
     /// They can't.
     Unknown,
     /// By source address: the prefixes of this family.
@@ -132,7 +136,7 @@ fn pods(state: &State, options: &Options, family: IpFamily) -> Pods {
 
 impl Pods {
     /// Conditions of which any says that the source is a pod.
-    fn inside(&self) -> Vec<Match> {
+    pub(super) fn inside(&self) -> Vec<Match> {
         match self {
             Pods::Unknown => Vec::new(),
             Pods::Prefixes(all) => all
@@ -144,7 +148,7 @@ impl Pods {
     }
 
     /// Conditions that together say that the source is no pod.
-    fn outside(&self) -> Vec<Match> {
+    pub(super) fn outside(&self) -> Vec<Match> {
         let negate = |m| match m {
             Match::Prefix(field, net, _) => Match::Prefix(field, net, true),
             Match::Interface(name, _) => Match::Interface(name, true),
@@ -154,27 +158,27 @@ impl Pods {
     }
 }
 
-struct Skeleton<'a> {
-    pods: Pods,
-    options: &'a Options,
+pub(super) struct Skeleton<'a> {
+    pub(super) pods: Pods,
+    pub(super) options: &'a Options,
 }
 
-const ORIGINAL_VIP: &[Field] = &[
+pub(super) const ORIGINAL_VIP: &[Field] = &[
     Field::OriginalDestination,
     Field::Protocol,
     Field::OriginalPort,
 ];
-const ORIGINAL_NODEPORT: &[Field] = &[Field::Protocol, Field::OriginalPort];
+pub(super) const ORIGINAL_NODEPORT: &[Field] = &[Field::Protocol, Field::OriginalPort];
 
-fn in_set(key: &[Field], set: SetId) -> Match {
+pub(super) fn in_set(key: &[Field], set: SetId) -> Match {
     Match::InSet(key.to_vec(), set.into())
 }
 
-fn vmap(key: &[Field], set: SetId) -> Action {
+pub(super) fn vmap(key: &[Field], set: SetId) -> Action {
     Action::VerdictMap(key.to_vec(), set.into())
 }
 
-fn chain(name: &str, rules: Vec<Rule>) -> ChainSpec {
+pub(super) fn chain(name: &str, rules: Vec<Rule>) -> ChainSpec {
     ChainSpec {
         name: name.into(),
         base: None,
@@ -216,6 +220,30 @@ fn hooks() -> Vec<ChainSpec> {
         ),
     ]
 }
+
+/// Remembers sticky clients.
+pub(super) fn learn() -> ChainSpec {
+    let node = in_set(&[Field::OriginalDestination], SetId::NodeAddresses);
+    let rules = vec![
+        Rule::when(
+            [Match::KnownProtocol],
+            vmap(ORIGINAL_VIP, SetId::LearnServices),
+        ),
+        Rule::when(
+            [Match::KnownProtocol, node],
+            vmap(ORIGINAL_NODEPORT, SetId::LearnNodeports),
+        ),
+    ];
+    chain("learn", rules)
+}
+
+/// How a connection of an endpoint with itself looks after translation.
+pub(super) const HAIRPIN: [Field; 4] = [
+    Field::Source,
+    Field::Destination,
+    Field::Protocol,
+    Field::Port,
+];
 
 impl Skeleton<'_> {
     /// From a destination to the verdict of its frontend.
@@ -265,6 +293,14 @@ impl Skeleton<'_> {
         // An address that this host has itself (a node-local DNS cache binds a ClusterIP) is the
         // host's business.
         let unused_port = Rule::when([cluster_ip, Match::DestinationNotLocal], Action::Reject);
+        let refused = vec![Rule::always(vmap(VIP, SetId::RefusedServices)), unused_port];
+        let mut chains = self.refusing(service_cidrs);
+        chains.push(chain("refused", refused));
+        chains
+    }
+
+    /// The chains that refuse, and what does so wherever it is asked.
+    pub(super) fn refusing(&self, service_cidrs: &[IpNet]) -> Vec<ChainSpec> {
         let unallocated = |cidr: &IpNet| {
             let inside = Match::Prefix(Field::Destination, cidr.trunc(), false);
             Rule::when([inside, Match::DestinationNotLocal], Action::Drop)
@@ -274,10 +310,6 @@ impl Skeleton<'_> {
         vec![
             chain(NO_ENDPOINTS, self.reject(None)),
             chain(NODE_NO_ENDPOINTS, self.reject(Some(own))),
-            chain(
-                "refused",
-                vec![Rule::always(vmap(VIP, SetId::RefusedServices)), unused_port],
-            ),
             chain(
                 "unallocated",
                 service_cidrs.iter().map(unallocated).collect(),
@@ -295,7 +327,7 @@ impl Skeleton<'_> {
 
     /// Drops what an endpoint or a client sends that can't be translated, as nobody could make
     /// anything of it but reset a connection that is well (kubernetes#74839).
-    fn invalid(&self) -> Vec<ChainSpec> {
+    pub(super) fn invalid(&self) -> Vec<ChainSpec> {
         if !self.options.drop_invalid {
             return Vec::new();
         }
@@ -324,29 +356,13 @@ impl Skeleton<'_> {
         let vip = |set| vec![Match::KnownProtocol, in_set(ORIGINAL_VIP, set)];
         let port = |set| vec![Match::KnownProtocol, node(), in_set(ORIGINAL_NODEPORT, set)];
         let masquerade = |matches: Vec<Match>| Rule::when(matches, Action::Masquerade);
-        let learn = vec![
-            Rule::when(
-                [Match::KnownProtocol],
-                vmap(ORIGINAL_VIP, SetId::LearnServices),
-            ),
-            Rule::when(
-                [Match::KnownProtocol, node()],
-                vmap(ORIGINAL_NODEPORT, SetId::LearnNodeports),
-            ),
-        ];
         let own = vec![
             masquerade(vip(SetId::LocalServices)),
             masquerade(port(SetId::LocalNodeports)),
         ];
-        let hairpin = [
-            Field::Source,
-            Field::Destination,
-            Field::Protocol,
-            Field::Port,
-        ];
         let mut source_nat = vec![
             Rule::always(Action::Jump("learn".into())),
-            masquerade(vec![in_set(&hairpin, SetId::Hairpin)]),
+            masquerade(vec![in_set(&HAIRPIN, SetId::Hairpin)]),
             masquerade(port(SetId::MasqueradeNodeports)),
             masquerade(vip(SetId::MasqueradeServices)),
         ];
@@ -355,7 +371,7 @@ impl Skeleton<'_> {
         outside.push(Match::SourceLocal);
         source_nat.push(Rule::when(outside, Action::Jump("source-nat-host".into())));
         vec![
-            chain("learn", learn),
+            learn(),
             chain("source-nat-host", own),
             chain("source-nat", source_nat),
         ]
@@ -363,7 +379,7 @@ impl Skeleton<'_> {
 
     /// ClusterIPs are masqueraded for everybody, for what is no pod, or (if pods are unknown) for
     /// nobody.
-    fn masquerade_cluster_ips(&self) -> Option<Rule> {
+    pub(super) fn masquerade_cluster_ips(&self) -> Option<Rule> {
         let to_cluster_ip = in_set(&[Field::OriginalDestination], SetId::ClusterIps);
         let mut matches = match (self.options.masquerade_all, &self.pods) {
             (true, _) => Vec::new(),

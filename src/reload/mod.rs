@@ -99,6 +99,11 @@ impl Live {
         if old.conntrack != new.conntrack {
             process::connection_tracking(&new);
         }
+        if old.ipvs != new.ipvs
+            && let Err(error) = process::ipvs(&new)
+        {
+            warn!("{error:#}");
+        }
         if old.oom_score_adj != new.oom_score_adj {
             process::oom_score_adj(new.oom_score_adj);
         }

@@ -8,11 +8,12 @@ use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use tracing::{info, warn};
 
+use crate::backend::ipvs::{Ipvs, Timeouts};
 use crate::backend::sysctl;
-use crate::config::Config;
+use crate::config::{Config, ProxyMode};
 
 const OOM_SCORE_ADJ: &str = "/proc/self/oom_score_adj";
 /// The process's name, as `ps` and `pgrep` show it.
@@ -24,10 +25,39 @@ const PROGRAM: &str = "/proc/self/exe";
 pub fn connection_tracking(config: &Config) {
     for setting in &config.conntrack {
         if let Err(error) = sysctl::apply(setting) {
-            let (name, value) = (setting.name, setting.value);
+            let (name, value) = (setting.name(), setting.value);
             warn!("{name} stays as it is, not {value}: {error}");
         }
     }
+}
+
+/// Sets what IPVS mode needs of the host; nothing in another mode. What was set stays when the
+/// mode or a field changes, as with kube-proxy.
+///
+/// # Errors
+/// IPVS cannot be reached, or does not work together with connection tracking.
+pub fn ipvs(config: &Config) -> Result<()> {
+    if config.mode != ProxyMode::Ipvs {
+        return Ok(());
+    }
+    let mut ipvs = Ipvs::open()?;
+    for setting in sysctl::ipvs(config.ipvs.strict_arp, sysctl::kernel()) {
+        let Err(error) = sysctl::apply(&setting) else {
+            continue;
+        };
+        let (path, value) = (setting.path, setting.value);
+        if path == sysctl::IPVS_CONNTRACK {
+            let needs = format!("IPVS mode needs /proc/sys/{path} to be {value}");
+            return Err(anyhow!(error).context(needs));
+        }
+        warn!("{path} stays as it is, not {value}: {error}");
+    }
+    if config.ipvs.timeouts != Timeouts::default()
+        && let Err(error) = ipvs.set_timeouts(config.ipvs.timeouts)
+    {
+        warn!("IPVS' time-outs stay as they are: {error}");
+    }
+    Ok(())
 }
 
 /// Sets what the kernel adds to this process's badness, -1000 to 1000. Less than it was takes

@@ -3,11 +3,13 @@
 //!
 //! | module | does |
 //! |---|---|
+//! | `mode` | settles on one of the modes that are asked for |
 //! | `objects` | finds the source of objects |
 //! | `parts` | makes what the loop and the listeners are made of |
 //! | `cleanup` | `--cleanup` |
 
 mod cleanup;
+mod mode;
 mod objects;
 mod parts;
 
@@ -49,18 +51,21 @@ pub fn run(config: &Config) -> Result<()> {
     log::start(config.log);
     match &config.action {
         Action::Run => {
+            let config = &mode::settle(config)?;
             config
                 .warnings
                 .iter()
                 .for_each(|warning| tracing::warn!("{warning}"));
             process::connection_tracking(config);
+            process::ipvs(config)?;
             process::oom_score_adj(config.oom_score_adj);
             proxy(config)
         }
         Action::Cleanup => cleanup::run(config),
         Action::InitOnly => {
+            let config = &mode::settle(config)?;
             process::connection_tracking(config);
-            Ok(())
+            process::ipvs(config)
         }
         Action::WriteConfig(path) => fs::write(path, config.effective_yaml())
             .with_context(|| format!("--write-config-to {}", path.display())),
@@ -131,7 +136,8 @@ async fn work(config: &Config, given: Given, stop: impl Future<Output = ()>) -> 
     let source = objects.follow(config.node_name.clone(), sender.clone(), given.meters);
     let mut proxy = Loop::new(engine, parts::flows(&given.status), given.status);
     if !config.keep_leftovers {
-        proxy.takeover = Some(Takeover::start(Kernel::open()?)?);
+        let drain = Some(parts::drain(config)?);
+        proxy.takeover = Some(Takeover::start(Kernel::open()?, drain)?);
     }
     proxy.needs_node = matches!(config.source, config::Source::Cluster { .. });
     proxy.localhost = parts::localhost(config.localhost_node_ports, &proxy.status.events())?;

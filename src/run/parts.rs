@@ -10,15 +10,18 @@ use std::sync::Arc;
 use anyhow::Result;
 use tokio::sync::watch as latest;
 
+use crate::backend::VirtualServers;
 use crate::backend::conntrack::Conntrack;
+use crate::backend::ipvs::virtuals::Virtuals;
+use crate::backend::leftovers;
 use crate::backend::nft::{Kernel, probe::probe};
 use crate::cli;
-use crate::config::{Config, LocalhostNodePorts};
+use crate::config::{Config, LocalhostNodePorts, ProxyMode};
 use crate::localhost::NodePorts;
 use crate::model::{Event, IpFamily, State};
 use crate::observe::events::{Notice, Recorder, START};
 use crate::observe::{Pages, Status};
-use crate::sync::{Engine, flows::Flows};
+use crate::sync::{Engine, flows::Flows, takeover::Drain};
 use crate::watch::{self, Meters};
 
 /// An engine that knows this host's addresses, on a kernel that can do what the rules need.
@@ -32,11 +35,16 @@ pub(super) async fn engine(config: &Config) -> Result<Engine<Kernel>> {
     }
     let addresses = watch::addresses::list().await?;
     state.apply(Event::LocalAddresses(addresses));
-    Ok(Engine::new(kernel, config.rules.clone(), state, &families))
+    let ipvs = match config.rules.mode.ipvs() {
+        Some(_) => Some(Box::new(Virtuals::open()?) as Box<dyn VirtualServers + Send>),
+        None => None,
+    };
+    let engine = Engine::new(kernel, config.rules.clone(), state, &families);
+    Ok(engine.with_ipvs(ipvs))
 }
 
 /// IPv4, and IPv6 where the kernel has it (kube-proxy runs dual-stack then too).
-fn families() -> Vec<IpFamily> {
+pub(super) fn families() -> Vec<IpFamily> {
     let v6 = Path::new("/proc/net/if_inet6").exists();
     IpFamily::ALL
         .into_iter()
@@ -72,6 +80,19 @@ pub(super) fn localhost(
     Ok(None)
 }
 
+/// What becomes of virtual servers that an IPVS mode left.
+///
+/// # Errors
+/// The kernel's.
+pub(super) fn drain(config: &Config) -> Result<Drain> {
+    let options = &config.ipvs.options;
+    Ok(Drain {
+        bound: (config.mode != ProxyMode::Ipvs).then_some(options.drain),
+        node_ports: leftovers::node_ports(&mut Kernel::open()?)?,
+        excluded: options.exclude_cidrs.clone(),
+    })
+}
+
 /// What the watches count, shown with all other metrics.
 pub(super) fn meters(status: &Status) -> Meters {
     let meters = Meters::default();
@@ -85,6 +106,7 @@ pub(super) fn meters(status: &Status) -> Meters {
 pub(super) fn pages(config: &Config) -> Pages {
     Pages {
         config: config.effective().clone(),
+        mode: config.mode.served_by(),
         flags: cli::values(&config.cli),
         profiling: config.profiling,
         flagz: config.features.component_flagz,

@@ -2,13 +2,15 @@
 //! Takes over from kube-proxy: once our rules are in force, what it left goes. Beside the loop,
 //! which goes on meanwhile.
 
+use std::collections::HashSet;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use ipnet::IpNet;
 use tracing::{info, warn};
 
-use crate::backend::leftovers::{self, Swept};
+use crate::backend::leftovers::{self, NodePort, Remains, Step, Swept};
 use crate::backend::nft::Kernel;
 
 /// How often to look whether kube-proxy is back. It writes its rules anew within 30 s of finding
@@ -16,6 +18,21 @@ use crate::backend::nft::Kernel;
 const LOOK: Duration = Duration::from_secs(60);
 /// How long until a removal that failed is tried again.
 const RETRY: Duration = Duration::from_secs(10);
+
+/// How often to look whether virtual servers have lost their connections.
+const LOOK_AT_SERVERS: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 5 });
+
+/// What becomes of the virtual servers that an IPVS mode left, kube-proxy's or our own.
+#[derive(Debug, Clone)]
+pub struct Drain {
+    /// How long they may keep connections. None in IPVS mode, where those on the link are the
+    /// engine's.
+    pub bound: Option<Duration>,
+    /// NodePorts that our table had before this process wrote it.
+    pub node_ports: HashSet<NodePort>,
+    /// Nothing at these addresses is touched.
+    pub excluded: Vec<IpNet>,
+}
 
 /// Hands the word that our rules are in force to the thread that removes theirs.
 #[derive(Debug)]
@@ -26,18 +43,19 @@ pub struct Takeover {
 }
 
 impl Takeover {
-    /// Starts the thread. It waits for [`Takeover::rules_in_force`].
+    /// Starts the thread. It waits for [`Takeover::rules_in_force`]. Without a drain virtual servers
+    /// are left alone.
     ///
     /// # Errors
     /// If there can be no further thread.
-    pub fn start(kernel: Kernel) -> std::io::Result<Self> {
+    pub fn start(kernel: Kernel, drain: Option<Drain>) -> std::io::Result<Self> {
         let (begin, word) = channel();
         let (running, stopped) = channel();
         thread::Builder::new()
             .name("takeover".into())
             .spawn(move || {
                 if word.recv().is_ok() {
-                    work(kernel, &stopped, LOOK);
+                    work(kernel, &stopped, LOOK, drain.as_ref());
                 }
             })?;
         Ok(Self {
@@ -56,7 +74,7 @@ impl Takeover {
 }
 
 /// Removes, until that works; then looks, until kube-proxy is seen or the proxy stops.
-fn work(mut kernel: Kernel, stopped: &Receiver<()>, look: Duration) {
+fn work(mut kernel: Kernel, stopped: &Receiver<()>, look: Duration, given: Option<&Drain>) {
     let mut warned = false;
     loop {
         match leftovers::sweep(&mut kernel) {
@@ -74,6 +92,11 @@ fn work(mut kernel: Kernel, stopped: &Receiver<()>, look: Duration) {
             return;
         }
     }
+    if let Some(given) = given
+        && !take_servers(&mut kernel, stopped, given)
+    {
+        return;
+    }
     while goes_on(stopped, look) {
         if let Ok(Some(rules)) = leftovers::present(&mut kernel) {
             // No removal again: two that write against each other are worse than two rulesets.
@@ -83,6 +106,77 @@ fn work(mut kernel: Kernel, stopped: &Receiver<()>, look: Duration) {
             );
             return;
         }
+    }
+}
+
+/// Virtual servers go, by and by, and at last what tells whose they are. Returns whether the proxy
+/// goes on.
+fn take_servers(kernel: &mut Kernel, stopped: &Receiver<()>, given: &Drain) -> bool {
+    let done = match given.bound {
+        Some(bound) if !drain(kernel, stopped, given, bound) => return false,
+        Some(_) => Ok(Swept::default()),
+        None => leftovers::sweep_node_ports(kernel, &given.excluded),
+    };
+    for done in [done, leftovers::sweep_sets()] {
+        match done {
+            Ok(swept) => report(&swept),
+            Err(error) => warn!("something of kube-proxy's ipvs mode stays: {error}"),
+        }
+    }
+    true
+}
+
+/// Lets virtual servers go when they have no connection any more, or when the time is over. Returns
+/// whether the proxy goes on.
+fn drain(kernel: &mut Kernel, stopped: &Receiver<()>, given: &Drain, bound: Duration) -> bool {
+    let begun = Instant::now();
+    let (mut remains, mut total, mut told) = (None, Step::default(), false);
+    loop {
+        match look_at_servers(kernel, &mut remains, given, begun.elapsed() >= bound) {
+            Ok(step) => total += step,
+            Err(error) if !told => {
+                warn!("virtual servers of an IPVS mode stay for now: {error}");
+                (told, total.busy) = (true, 1);
+            }
+            Err(_) => total.busy = 1,
+        }
+        if total.busy + total.held == 0 {
+            break;
+        }
+        if !told {
+            let (servers, held, seconds) = (total.busy, total.held, bound.as_secs());
+            info!(
+                "{servers} virtual servers keep their connections for up to {seconds} s, and \
+                 {held} addresses those of this host"
+            );
+            told = true;
+        }
+        if !goes_on(stopped, LOOK_AT_SERVERS) {
+            return false;
+        }
+    }
+    report(&Swept {
+        removed: total.removed().collect(),
+        left: Vec::new(),
+    });
+    true
+}
+
+/// One look; it finds what there is first.
+fn look_at_servers(
+    kernel: &mut Kernel,
+    remains: &mut Option<Remains>,
+    given: &Drain,
+    all: bool,
+) -> Result<Step, crate::backend::Error> {
+    if remains.is_none() {
+        let now = leftovers::node_ports(kernel)?;
+        let ours = given.node_ports.union(&now).copied();
+        *remains = Remains::find(&given.excluded, ours)?;
+    }
+    match remains {
+        Some(remains) => remains.step(all),
+        None => Ok(Step::default()),
     }
 }
 
@@ -124,7 +218,7 @@ mod tests {
                 return;
             }
             appears();
-            let mut takeover = Takeover::start(Kernel::open().unwrap()).unwrap();
+            let mut takeover = Takeover::start(Kernel::open().unwrap(), None).unwrap();
             thread::sleep(Duration::from_millis(100));
             assert!(there(), "our rules are not in force yet");
             takeover.rules_in_force();
@@ -150,7 +244,7 @@ mod tests {
             let (running, stopped) = channel();
             let kernel = Kernel::open().unwrap();
             let look = Duration::from_millis(10);
-            let work = thread::spawn(move || work(kernel, &stopped, look));
+            let work = thread::spawn(move || work(kernel, &stopped, look, None));
             while there() {
                 thread::sleep(Duration::from_millis(5));
             }
@@ -171,7 +265,8 @@ mod tests {
         in_namespace(|| {
             let (running, stopped) = channel();
             let Ok(kernel) = Kernel::open() else { return };
-            let work = thread::spawn(move || work(kernel, &stopped, Duration::from_secs(600)));
+            let work =
+                thread::spawn(move || work(kernel, &stopped, Duration::from_secs(600), None));
             drop(running);
             work.join().unwrap();
         });

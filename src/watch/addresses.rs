@@ -16,11 +16,14 @@ use tracing::warn;
 use super::Error;
 use crate::model::Event;
 
+/// The link that IPVS mode, kube-proxy's too, binds Services' addresses to. What is also bound
+/// elsewhere is the node's own.
+const SERVICES: &str = "kube-ipvs0";
 /// When to open the socket again after it has failed.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// The addresses of all interfaces, in order, without loopback and IPv6 link-local ones, which mean
-/// nothing without their interface. IPv4 link-local ones stay, as in kube-proxy (`isValidForSet`).
+/// nothing without their interface, and without those of `kube-ipvs0`, which are Services'. IPv4 link-local ones stay, as in kube-proxy (`isValidForSet`).
 ///
 /// Must be called within a tokio runtime.
 ///
@@ -30,7 +33,7 @@ pub async fn list() -> Result<Vec<IpAddr>, Error> {
     let (connection, handle, _) =
         rtnetlink::new_connection().map_err(|e| Error::Addresses(e.to_string()))?;
     let connection = tokio::spawn(connection);
-    let addresses = dump(&handle).await;
+    let addresses = dump(&handle, services()).await;
     connection.abort();
     addresses
 }
@@ -58,7 +61,8 @@ async fn follow(events: &Sender<Event>, last: &mut Option<Vec<IpAddr>>) -> Resul
         .map_err(|e| Error::Addresses(e.to_string()))?;
     let _connection = AbortOnDrop(tokio::spawn(connection));
     loop {
-        let now = dump(&handle).await?;
+        let services = services();
+        let now = dump(&handle, services).await?;
         if last.as_ref() != Some(&now) {
             *last = Some(now.clone());
             if events.send(Event::LocalAddresses(now)).await.is_err() {
@@ -69,9 +73,9 @@ async fn follow(events: &Sender<Event>, last: &mut Option<Vec<IpAddr>>) -> Resul
             let Some((message, _)) = messages.next().await else {
                 return Err(Error::Addresses("the socket was closed".into()));
             };
-            let mut concerned = concerns(&message);
+            let mut concerned = concerns(&message, services);
             while let Some(Some((more, _))) = messages.next().now_or_never() {
-                concerned |= concerns(&more);
+                concerned |= concerns(&more, services);
             }
             if concerned {
                 break;
@@ -88,29 +92,38 @@ impl Drop for AbortOnDrop {
     }
 }
 
-async fn dump(handle: &Handle) -> Result<Vec<IpAddr>, Error> {
+/// The index of the link with Services' addresses, if it is there.
+fn services() -> Option<u32> {
+    nix::net::if_::if_nametoindex(SERVICES).ok()
+}
+
+async fn dump(handle: &Handle, services: Option<u32>) -> Result<Vec<IpAddr>, Error> {
     let messages = handle.address().get().execute();
     let addresses: BTreeSet<IpAddr> = messages
-        .try_filter_map(async |message| Ok(relevant(&message)))
+        .try_filter_map(async |message| Ok(relevant(&message, services)))
         .try_collect()
         .await
         .map_err(|e| Error::Addresses(e.to_string()))?;
     Ok(addresses.into_iter().collect())
 }
 
-/// Pods come and go with link-local addresses on their interfaces, which change nothing.
-fn concerns(message: &NetlinkMessage<RouteNetlinkMessage>) -> bool {
+/// Pods come and go with link-local addresses on their interfaces, which change nothing; Services
+/// with addresses on a link of their own.
+fn concerns(message: &NetlinkMessage<RouteNetlinkMessage>, services: Option<u32>) -> bool {
     match &message.payload {
         NetlinkPayload::InnerMessage(
             RouteNetlinkMessage::NewAddress(address) | RouteNetlinkMessage::DelAddress(address),
-        ) => relevant(address).is_some(),
+        ) => relevant(address, services).is_some(),
         _ => true,
     }
 }
 
 /// On a point-to-point link `IFA_ADDRESS` is the other end's, `IFA_LOCAL` ours; IPv6 often has only
 /// the former (linux/if_addr.h).
-fn relevant(message: &AddressMessage) -> Option<IpAddr> {
+fn relevant(message: &AddressMessage, services: Option<u32>) -> Option<IpAddr> {
+    if Some(message.header.index) == services {
+        return None;
+    }
     let local = message.attributes.iter().find_map(|a| match a {
         AddressAttribute::Local(ip) => Some(*ip),
         _ => None,
@@ -140,7 +153,7 @@ mod tests {
     #[test]
     fn which_addresses_count() {
         let ip = |text: &str| text.parse::<IpAddr>().expect("an address");
-        let one = |text| relevant(&message(vec![AddressAttribute::Address(ip(text))]));
+        let one = |text| relevant(&message(vec![AddressAttribute::Address(ip(text))]), None);
         assert_eq!(one("192.0.2.1"), Some(ip("192.0.2.1")));
         assert_eq!(one("2001:db8::1"), Some(ip("2001:db8::1")));
         assert_eq!(one("169.254.20.10"), Some(ip("169.254.20.10")));
@@ -149,8 +162,11 @@ mod tests {
         }
         let peer = AddressAttribute::Address(ip("192.0.2.9"));
         let own = AddressAttribute::Local(ip("192.0.2.1"));
-        assert_eq!(relevant(&message(vec![peer, own])), Some(ip("192.0.2.1")));
-        assert_eq!(relevant(&message(vec![])), None);
+        assert_eq!(
+            relevant(&message(vec![peer, own]), None),
+            Some(ip("192.0.2.1"))
+        );
+        assert_eq!(relevant(&message(vec![]), None), None);
     }
 
     #[tokio::test]
@@ -194,6 +210,26 @@ mod tests {
             let ip = |text: &str| text.parse::<IpAddr>().expect("an address");
             let expected = [ip("192.0.2.1"), ip("2001:db8::1")];
             assert_eq!(list().await.expect("a list"), expected);
+        });
+    }
+
+    /// Whatever kind of link has that name.
+    #[test]
+    fn addresses_of_services_do_not_count() {
+        with_links(async {
+            let ip = |text: &str| text.parse::<IpAddr>().expect("an address");
+            let (events, mut received) = tokio::sync::mpsc::channel(8);
+            tokio::spawn(run(events));
+            let none = Some(Event::LocalAddresses(vec![]));
+            assert_eq!(received.recv().await, none);
+            set("link set theirs down");
+            set("link set theirs name kube-ipvs0");
+            set("address add 192.0.2.1/32 dev kube-ipvs0");
+            set("address add 192.0.2.2/32 dev kube-ipvs0");
+            set("address add 192.0.2.2/32 dev ours");
+            let own = vec![ip("192.0.2.2")];
+            assert_eq!(list().await.expect("a list"), own);
+            assert_eq!(received.recv().await, Some(Event::LocalAddresses(own)));
         });
     }
 

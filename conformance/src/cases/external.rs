@@ -13,7 +13,6 @@ pub(super) fn cases() -> Vec<Case> {
         load_balancer(),
         proxied(),
         external_ip(),
-        on_node(),
         local(),
         local_short_circuits(),
         local_fallback(),
@@ -44,16 +43,31 @@ fn node_port() -> Case {
             (host(1), NodePort("web", 1), reach(ALL)),
             (host(1), NodePort("web", 2), reach(ALL).seen_as(2)),
             (pod("1b"), ClusterIp("web"), reach(ALL)),
-            // Only the Node object's addresses serve NodePorts, and loopback never does.
-            (outside(1), NodePortSecond("web", 1), Closed),
-            (host(1), NodePortSecond("web", 1), Closed),
-            (pod("1b"), NodePortInside("web", 1), Closed),
+            // Loopback never serves NodePorts.
             (host(1), NodePortLoopback("web"), Closed),
             (outside(1), NodePort("empty", 1), Refused),
             (pod("2b"), NodePort("empty", 2), Refused),
             (host(1), NodePort("empty", 2), Refused),
             // The host's own packet goes on to the port, where nobody listens.
             (host(1), NodePort("empty", 1), Closed),
+        ],
+    )
+    .by_mode(
+        "the Node object's addresses serve NodePorts; in IPVS mode, as in kube-proxy's, all do",
+        [
+            (
+                outside(1),
+                NodePortSecond("web", 1),
+                Closed,
+                reach(ALL).seen_as(1),
+            ),
+            (host(1), NodePortSecond("web", 1), Closed, reach(ALL)),
+            (
+                pod("1b"),
+                NodePortInside("web", 1),
+                Closed,
+                reach(ALL).seen_as(1),
+            ),
         ],
     )
 }
@@ -80,6 +94,14 @@ fn load_balancer() -> Case {
             (outside(1), LoadBalancer("empty"), Refused),
             (pod("1b"), LoadBalancer("empty"), Refused),
             (host(1), LoadBalancer("empty"), Refused),
+        ],
+    )
+    .by_mode(
+        "whose address it is has its other ports; in IPVS mode the address is the node's own",
+        [
+            (outside(1), UnusedBalancerPort("web"), Lost, Refused),
+            (pod("1b"), UnusedBalancerPort("web"), Lost, Refused),
+            (host(1), UnusedBalancerPort("web"), Lost, Refused),
         ],
     )
 }
@@ -117,20 +139,6 @@ fn external_ip() -> Case {
             (host(1), ExternalIp("web"), reach(ALL)),
             (outside(1), ExternalIp("empty"), Refused),
             (pod("1b"), ExternalIp("empty"), Refused),
-        ],
-    )
-}
-
-/// The load balancer's address is a node's.
-fn on_node() -> Case {
-    Case::new(
-        "vip-on-node",
-        [service("web", TWO.map(ready)).kind(Kind::OnNode(2))],
-        [
-            (outside(2), LoadBalancer("web"), reach(TWO).seen_as(2)),
-            (pod("1b"), LoadBalancer("web"), reach(TWO).seen_as(1)),
-            (host(2), LoadBalancer("web"), reach(TWO)),
-            (outside(2), NodePort("web", 2), reach(TWO).seen_as(2)),
         ],
     )
 }

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The table once more under other flags: where NodePorts are served, what is masqueraded.
 
+use ferrule::plan::options::{self, IpvsOptions};
 use ferrule::plan::{Detector, NodePortAddresses, Options};
 
 use super::common;
 use crate::case::{Case, Expect::*, Profile, To::*, host, outside, pod, reach};
+use crate::mode::{Mode, mode};
 use crate::netns::CLUSTER_CIDRS;
 use crate::object::{Kind, Service, ready, service};
 
@@ -14,6 +16,7 @@ const TWO: &[&str; 2] = &["1a", "2a"];
 pub fn profiles() -> Vec<Profile> {
     let profiles = [
         everything(),
+        on_node(),
         all_addresses(),
         some_addresses(),
         masquerade_all(),
@@ -25,17 +28,35 @@ pub fn profiles() -> Vec<Profile> {
     let mut last = 0;
     profiles
         .into_iter()
-        .map(|p| p.numbered(&mut last))
+        .map(|p| p.numbered(&mut last).in_mode(mode()))
         .collect()
+}
+
+impl Profile {
+    /// With the options that a mode has, where no flag says more.
+    fn in_mode(mut self, mode: Mode) -> Self {
+        if mode == Mode::Ipvs {
+            self.options.mode = options::Mode::Ipvs(IpvsOptions::default());
+            if self.options.node_port_addresses == NodePortAddresses::Primary {
+                self.options.node_port_addresses = NodePortAddresses::all();
+            }
+        }
+        self
+    }
 }
 
 fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|w| (*w).to_owned()).collect()
 }
 
+/// These flags in the mode that is judged.
+fn with_mode(flags: &[&str]) -> Vec<String> {
+    words(&[&["--proxy-mode", mode().word()], flags].concat())
+}
+
 /// The flags of most runs.
 pub fn cluster_cidr_flags() -> Vec<String> {
-    words(&["--proxy-mode", "nftables", "--cluster-cidr", CLUSTER_CIDRS])
+    with_mode(&["--cluster-cidr", CLUSTER_CIDRS])
 }
 
 fn prefixes<T: std::str::FromStr>(list: &str) -> Vec<T> {
@@ -55,6 +76,27 @@ fn everything() -> Profile {
         flags: cluster_cidr_flags(),
         options: by_cidr(),
         cases: common(),
+    }
+}
+
+/// In a profile of its own: IPVS mode binds the address on every node, which then cannot reach the
+/// node that it is of.
+fn on_node() -> Profile {
+    let case = Case::new(
+        "vip-on-node",
+        [service("web", TWO.map(ready)).kind(Kind::OnNode(2))],
+        [
+            (outside(2), LoadBalancer("web"), reach(TWO).seen_as(2)),
+            (pod("1b"), LoadBalancer("web"), reach(TWO).seen_as(1)),
+            (host(2), LoadBalancer("web"), reach(TWO)),
+            (outside(2), NodePort("web", 2), reach(TWO).seen_as(2)),
+        ],
+    );
+    Profile {
+        name: "address of a node",
+        flags: cluster_cidr_flags(),
+        options: by_cidr(),
+        cases: vec![case],
     }
 }
 
@@ -167,7 +209,7 @@ fn no_detector() -> Profile {
             (host(3), LoadBalancer("near"), reach(TWO)),
         ],
     );
-    let flags = words(&["--proxy-mode", "nftables"]);
+    let flags = with_mode(&[]);
     Profile {
         name: "no detector",
         flags,
@@ -177,15 +219,13 @@ fn no_detector() -> Profile {
 }
 
 fn detector(name: &'static str, flags: &[&str], detector: Detector, case: Case) -> Profile {
-    let mut all = words(&["--proxy-mode", "nftables"]);
-    all.extend(words(flags));
     let options = Options {
         detector,
         ..Options::default()
     };
     Profile {
         name,
-        flags: all,
+        flags: with_mode(flags),
         options,
         cases: vec![case],
     }

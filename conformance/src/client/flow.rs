@@ -31,6 +31,7 @@ pub(super) struct Flow {
     connected: bool,
     heard: Vec<u8>,
     init: Init,
+    remind: Duration,
 }
 
 /// Errors that mean: somebody said no. Port unreachable, a reset, and what a kernel without SCTP
@@ -48,6 +49,12 @@ fn refusal(e: Errno) -> Option<Refusal> {
 /// flow for some seconds, and holds the same ports with another tag for an error.
 static RAW_FLOWS: AtomicU32 = AtomicU32::new(0);
 
+/// When a raw client sends its INIT again for the first time (RFC 9260, RTO.Initial).
+///
+/// A node refuses SCTP only if none of its sockets wants the packet, and a raw socket that another
+/// thread has opened there and not connected yet wants all.
+const REMIND: Duration = Duration::from_secs(1);
+
 fn fresh_init(to: u16) -> Init {
     let n = RAW_FLOWS.fetch_add(1, Ordering::Relaxed);
     let source = 1_024 + (n % (65_536 - 1_024)) as u16;
@@ -56,6 +63,16 @@ fn fresh_init(to: u16) -> Init {
         destination: to,
         tag: n.wrapping_mul(0x9e37_79b1) | 1,
     }
+}
+
+/// The source address that the kernel would choose, with port 0. Real SCTP tells its peer all
+/// addresses that it is bound to, a node's other ones too, and no NAT translates those.
+fn chosen_source(to: SocketAddr) -> Option<SocketAddr> {
+    let fd = socket::open(Protocol::Udp, to.ip()).ok()?;
+    connect(fd.as_raw_fd(), &SockaddrStorage::from(to)).ok()?;
+    let mut source = std::net::UdpSocket::from(fd).local_addr().ok()?;
+    source.set_port(0);
+    Some(source)
 }
 
 impl Flow {
@@ -71,6 +88,7 @@ impl Flow {
             connected: false,
             heard: vec![],
             init,
+            remind: REMIND,
         };
         flow.connect().map_err(broken)?;
         Ok(flow)
@@ -90,11 +108,12 @@ impl Flow {
             }
             _ => {}
         }
-        if let Some(source) = attempt.source {
-            bind(
-                fd.as_raw_fd(),
-                &SockaddrStorage::from(SocketAddr::new(source, 0)),
-            )?;
+        let mut source = attempt.source.map(|a| SocketAddr::new(a, 0));
+        if attempt.protocol == Protocol::Sctp && socket::is_stream(attempt.protocol) {
+            source = source.or_else(|| chosen_source(attempt.to));
+        }
+        if let Some(source) = source {
+            bind(fd.as_raw_fd(), &SockaddrStorage::from(source))?;
         }
         Ok(fd)
     }
@@ -131,6 +150,16 @@ impl Flow {
         self.started.elapsed() > limit
     }
 
+    /// Sends an INIT again that has waited for too long, each time for twice as long. Kernels do
+    /// so by themselves in TCP and SCTP, and nobody does in UDP.
+    pub(super) fn remind(&mut self) {
+        let waited = self.started.elapsed();
+        if socket::is_raw(self.attempt.protocol) && waited > self.remind {
+            self.remind = waited + 2 * self.remind;
+            let _ = self.greet();
+        }
+    }
+
     /// Looks at a socket with something to tell. None if it is not the end yet.
     pub(super) fn advance(&mut self) -> Option<Answer> {
         match self.attempt.protocol {
@@ -160,7 +189,7 @@ impl Flow {
     }
 
     fn advance_stream(&mut self) -> Option<Answer> {
-        // It is there even if the socket was locked when the error came, see PATIENCE.
+        // It is there even if the socket was locked when the error came, see `refused_at_once`.
         if let Some(how) = self.icmp_error(false) {
             return Some(self.refused_by(how));
         }

@@ -51,6 +51,7 @@ pub fn dial_at_once(
                 return Ok(answers);
             }
             wait(&mut flows, &mut answers);
+            flows.iter_mut().for_each(|(_, flow)| flow.remind());
             flows.retain(|(_, flow)| !flow.expired(limit));
         }
     })

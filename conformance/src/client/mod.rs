@@ -9,16 +9,17 @@ use std::time::Duration;
 
 use ferrule::model::Protocol;
 
+use crate::pace::pace;
+
 pub use flow::UdpFlow;
 pub use flows::{dial, dial_at_once};
 
-/// How long a client waits for an answer before it says time-out.
-///
-/// It is more than the second after which TCP sends its SYN again. Through veth pairs the first SYN
-/// and the ICMP error that answers it may run in one go, on one CPU, within `connect`: the kernel
-/// then drops the error, because the socket is locked (counter `LockDroppedIcmps`), and hears only
-/// the answer to the second SYN.
+/// How long a client waits for an answer before it says time-out, unless the environment gives
+/// another [`Pace::silence`](crate::pace::Pace::silence).
 pub const PATIENCE: Duration = Duration::from_millis(1_300);
+
+/// How late the kernel may be with a second SYN.
+const LATE: Duration = Duration::from_millis(100);
 
 /// One connection to make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,13 +78,18 @@ pub enum Answer {
 }
 
 impl Answer {
-    /// Whether it is a refusal that came at once: within 200 ms of the SYN, the first or the
-    /// second (see [`PATIENCE`]).
+    /// Whether it is a refusal that came at once, see [`Pace::at_once`](crate::pace::Pace::at_once): after the first SYN or
+    /// the second, which TCP sends after a second.
+    ///
+    /// Through veth pairs the first SYN and the ICMP error that answers it may run in one go, on
+    /// one CPU, within `connect`: the kernel then drops the error, because the socket is locked
+    /// (counter `LockDroppedIcmps`), and hears only the answer to the second SYN.
     pub fn refused_at_once(&self) -> bool {
-        match self {
-            Answer::Refused(after, _) => matches!(after.as_millis(), 0..200 | 1_000..1_300),
-            _ => false,
-        }
+        let Answer::Refused(after, _) = self else {
+            return false;
+        };
+        let (soon, second) = (pace().at_once, Duration::from_secs(1));
+        *after < soon || (second..second + soon + LATE).contains(after)
     }
 
     /// Reads what a server says.

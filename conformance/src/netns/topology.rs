@@ -7,12 +7,13 @@
 //! forwards nothing: such packets vanish, as on the internet.
 
 use std::fmt::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use anyhow::{Context, Result, anyhow};
-use ferrule::model::IpFamily;
+use ferrule::model::{IpFamily, Protocol};
 
 use super::{Namespace, address as at};
+use crate::socket;
 
 /// What to build.
 #[derive(Debug, Clone)]
@@ -80,6 +81,8 @@ impl Topology {
     /// # Errors
     /// Without root, or without the programs `ip`, `setpriv` and `nsenter`.
     pub fn build(layout: &Layout) -> Result<Self> {
+        // Loads the module, if it is one: its parameters are set below.
+        let _ = socket::open(Protocol::Sctp, Ipv4Addr::LOCALHOST.into());
         let switch = make_switch()?;
         let count = layout.pods.len() as u16;
         let nodes: Vec<_> = (1..=count)
@@ -143,8 +146,8 @@ impl Topology {
     }
 }
 
-/// Sources are not judged by routes, no route is learnt by redirects, IPv6 addresses are usable at once, and ICMP errors come
-/// however many are asked for.
+/// Sources are not judged by routes, no route is learnt by redirects, IPv6 addresses are usable at
+/// once, ICMP errors come however many are asked for, and SCTP repeats itself as soon as TCP does.
 const COMMON: &[(&str, &str)] = &[
     ("net/ipv4/conf/all/rp_filter", "0"),
     ("net/ipv4/conf/default/rp_filter", "0"),
@@ -163,6 +166,7 @@ const COMMON: &[(&str, &str)] = &[
     ("net/ipv6/icmp/ratelimit", "0"),
     ("?net/ipv4/icmp_msgs_per_sec", "1000000"),
     ("?net/ipv4/icmp_msgs_burst", "1000000"),
+    ("?net/sctp/rto_initial", "1000"),
 ];
 
 fn make_namespace(name: &str) -> Result<Namespace> {
@@ -304,5 +308,34 @@ route add local fd00:10:99::/112 dev lo")?;
             IpFamily::V6 => client.ip6(&lines)?,
         }
     }
+    if !socket::is_raw(Protocol::Sctp) {
+        route_sctp(&client, count)?;
+    }
     Ok(client)
+}
+
+/// The kernel's own SCTP looks its route up without the mark, and its packets carry it: so they
+/// are routed once more, by another mark, as only a change makes the kernel do so.
+fn route_sctp(client: &Namespace, count: u16) -> Result<()> {
+    let mut rules = String::from(
+        "table inet sctp_again { chain out { type route hook output priority mangle; policy accept;\n",
+    );
+    for family in IpFamily::ALL {
+        let mut lines = format!("route add default via {}\n", at::node_address(family, 1));
+        for n in 1..=count {
+            writeln!(lines, "rule add fwmark {} lookup {}", 0x100 + n, 100 + n)?;
+        }
+        match family {
+            IpFamily::V4 => client.ip(&lines)?,
+            IpFamily::V6 => client.ip6(&lines)?,
+        }
+    }
+    for n in 1..=count {
+        writeln!(
+            rules,
+            "meta l4proto sctp meta mark {n} meta mark set {}",
+            0x100 + n
+        )?;
+    }
+    client.nft(&(rules + "}\n}\n"))
 }

@@ -17,6 +17,7 @@ use crate::case::From;
 use crate::cluster::Cluster;
 use crate::netns::Place;
 use crate::object::{OWN_TARGET, pod_address};
+use crate::pace::pace;
 use crate::socket;
 
 /// How soon a connection must have ended after the agents have applied the change.
@@ -108,7 +109,8 @@ impl Held {
             let stream = TcpStream::from(socket::open(Protocol::Tcp, to.ip())?);
             stream.set_nonblocking(false)?;
             stream.set_nodelay(true)?;
-            stream.set_read_timeout(Some(Duration::from_millis(300)))?;
+            // 300 ms, where answers may take 5 s.
+            stream.set_read_timeout(Some(pace().answer / 16))?;
             if via != 0 {
                 setsockopt(&stream, sockopt::Mark, &u32::from(via))?;
             }

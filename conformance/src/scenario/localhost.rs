@@ -12,11 +12,12 @@ use serde_json::{Value, json};
 use super::{apply, at, clear, connect, endpoints};
 use crate::case::{From, host};
 use crate::cases::cluster_cidr_flags;
-use crate::client::{Answer, Attempt, PATIENCE, dial};
+use crate::client::{Answer, Attempt, dial};
 use crate::cluster::Cluster;
 use crate::echo::Echo;
 use crate::netns;
 use crate::object::{Kind, Service, pod_address, ready, service};
+use crate::pace::pace;
 
 /// Ports of the Services that hold many.
 const MANY: u16 = 1_000;
@@ -148,7 +149,11 @@ fn strangers(cluster: &Cluster, service: &Service) -> Result<()> {
         via: 0,
     };
     let From { place, .. } = host(1);
-    let answers = dial(cluster.topology.namespace(place)?, &[attempt], PATIENCE)?;
+    let answers = dial(
+        cluster.topology.namespace(place)?,
+        &[attempt],
+        pace().silence,
+    )?;
     ensure!(
         answers[0].refused_at_once(),
         "from another address: {:?}",

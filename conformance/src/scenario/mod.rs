@@ -9,6 +9,7 @@ mod held;
 mod invalid;
 mod lifecycle;
 mod localhost;
+mod scheduler;
 pub mod takeover;
 mod tcp;
 mod udp;
@@ -19,11 +20,14 @@ use anyhow::{Context, Result, bail};
 use ferrule::model::{IpFamily, Protocol};
 
 use crate::case::From;
-use crate::client::{Answer, Attempt, PATIENCE, dial};
+use crate::client::{Answer, Attempt, dial};
 use crate::cluster::Cluster;
+use crate::mode::{Mode, mode};
 use crate::object::Service;
+use crate::pace::pace;
 
 /// A scenario: it gets a cluster whose agents run with the usual flags, and leaves it so.
+#[derive(Clone)]
 pub struct Scenario {
     /// Name.
     pub name: &'static str,
@@ -31,9 +35,53 @@ pub struct Scenario {
     pub run: fn(&mut Cluster) -> Result<()>,
 }
 
-/// All of them.
+/// Those of the mode that is judged.
 pub fn scenarios() -> Vec<Scenario> {
-    let of = |name, run| Scenario { name, run };
+    match mode() {
+        Mode::Nftables => [of_both(), of_nftables()].concat(),
+        Mode::Ipvs => [of_both(), of_ipvs()].concat(),
+    }
+}
+
+fn of(name: &'static str, run: fn(&mut Cluster) -> Result<()>) -> Scenario {
+    Scenario { name, run }
+}
+
+/// What clients see alike in both modes.
+fn of_both() -> Vec<Scenario> {
+    vec![
+        of(
+            "affinity: a client is forgotten after the timeout",
+            affinity::expires,
+        ),
+        of("udp: the endpoint of a flow goes", udp::stale),
+        of("udp: the port of an endpoint changes", udp::moved),
+        of("udp: a frontend goes", udp::frontend_goes),
+        of("udp: an agent was away", udp::away),
+        of("tcp: connections are left alone", tcp::left_alone),
+        of("health check NodePort", health::answers),
+        of("endpoints come and go under load", lifecycle::churn),
+        of("a Service goes and comes again", lifecycle::recreated),
+    ]
+}
+
+/// What only a virtual server has.
+fn of_ipvs() -> Vec<Scenario> {
+    vec![
+        of("scheduler rr: exactly equal", scheduler::round_robin),
+        of("scheduler wrr: exactly by weights", scheduler::weighted),
+        of(
+            "scheduler lc: by open connections",
+            scheduler::least_connections,
+        ),
+        of("scheduler sh: by client", scheduler::source_hash),
+        of("scheduler mh: by client and port", scheduler::maglev),
+        of("a scheduler that nobody has", scheduler::unusable),
+    ]
+}
+
+/// What is about the rules themselves, their flags or kube-proxy's.
+fn of_nftables() -> Vec<Scenario> {
     vec![
         of(
             "affinity: one client sticks, at every frontend",
@@ -43,21 +91,11 @@ pub fn scenarios() -> Vec<Scenario> {
             "affinity: three endpoints become two and three again",
             affinity::rehomes,
         ),
-        of(
-            "affinity: a client is forgotten after the timeout",
-            affinity::expires,
-        ),
         of("affinity: a full map still serves", affinity::overflows),
         of("udp: a flow is older than its Service", udp::older),
-        of("udp: the endpoint of a flow goes", udp::stale),
-        of("udp: the port of an endpoint changes", udp::moved),
-        of("udp: a frontend goes", udp::frontend_goes),
         of("udp: affinity and policy Local", udp::variants),
-        of("udp: an agent was away", udp::away),
-        of("tcp: connections are left alone", tcp::left_alone),
         of("tcp: connections are reset on request", tcp::reset),
         of("tcp: invalid packets", invalid::dropped),
-        of("health check NodePort", health::answers),
         of(
             "another agent's DNAT wins over our refusals",
             foreign::host_port,
@@ -67,8 +105,6 @@ pub fn scenarios() -> Vec<Scenario> {
         of("localhost: a thousand NodePorts", localhost::many),
         of("localhost: bytes both ways", localhost::carries),
         of("a FORWARD policy of drop is told", forward::policy_drop),
-        of("endpoints come and go under load", lifecycle::churn),
-        of("a Service goes and comes again", lifecycle::recreated),
         of("stop, start, cleanup", lifecycle::stop_start),
         of(
             "takeover: from kube-proxy's nftables mode, and back",
@@ -125,7 +161,11 @@ fn connect(
     };
     let attempts: Vec<_> = from.iter().map(attempt).collect();
     let place = from.first().context("nobody connects")?.place;
-    dial(cluster.topology.namespace(place)?, &attempts, PATIENCE)
+    dial(
+        cluster.topology.namespace(place)?,
+        &attempts,
+        pace().silence,
+    )
 }
 
 /// The endpoints that answered.

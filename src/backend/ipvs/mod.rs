@@ -7,7 +7,9 @@
 //! Nothing here tells own virtual servers from those of others: the kernel keeps no owner.
 
 mod exchange;
+pub mod link;
 mod probe;
+pub mod virtuals;
 
 use std::fmt;
 

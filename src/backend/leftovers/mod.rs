@@ -6,23 +6,31 @@
 //! | nftables | the tables `ip kube-proxy` and `ip6 kube-proxy` | removed |
 //! | iptables, ipvs | `KUBE-*` chains of iptables-nft, and the jumps to them | removed |
 //! | iptables, ipvs | the same of iptables-legacy, which netlink does not show | told |
-//! | ipvs | virtual servers, the link `kube-ipvs0`, `KUBE-*` IP sets | told |
+//! | ipvs | virtual servers, the link `kube-ipvs0`, `KUBE-*` IP sets | removed as their connections end ([`Remains`]) |
 //!
-//! All of it goes out of force in one transaction, both families together: a packet meets
+//! All rules go out of force in one transaction, both families together: a packet meets
 //! kube-proxy's rules whole or not at all. Chains that nothing leads to any more follow in many
-//! small transactions, so that nobody else's waits long. Whose a chain is, its name tells (`chains`); what another's rule leads to stays.
+//! small
+//! transactions, so that nobody else's waits long. Whose a chain is, its name tells (`chains`); what
+//! another's rule leads to stays.
 
 mod chains;
+mod ipsets;
+mod ipvs;
+#[cfg(test)]
+mod ipvs_tests;
 mod report;
+mod sockets;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashSet;
-use std::fs;
 
+use ipnet::IpNet;
 use nix::libc::{EBUSY, ENOENT};
 
 use self::chains::is_kube_proxys;
+pub use self::ipvs::{NodePort, Remains, Step, node_ports, sweep_node_ports};
 pub use self::report::{Left, Removed, Swept};
 use super::Error;
 use super::nft::Kernel;
@@ -54,6 +62,42 @@ pub fn sweep(kernel: &mut Kernel) -> Result<Swept, Error> {
         }
     }
     Err(Error::Interrupted)
+}
+
+/// Removes at once what an IPVS mode left: connections through it end. Its rules have to be gone.
+/// `ours` are the NodePorts of our own (see [`node_ports`]).
+///
+/// # Errors
+/// As [`sweep`].
+pub fn sweep_ipvs(
+    excluded: &[IpNet],
+    ours: impl IntoIterator<Item = NodePort>,
+) -> Result<Swept, Error> {
+    let mut swept = Swept::default();
+    if let Some(mut remains) = Remains::find(excluded, ours)? {
+        let step = remains.step(true)?;
+        swept.removed.extend(step.removed());
+        let sets = sweep_sets()?;
+        swept.removed.extend(sets.removed);
+        swept.left.extend(sets.left);
+    }
+    Ok(swept)
+}
+
+/// Removes kube-proxy's IP sets and nothing else. Its rules have to be gone.
+///
+/// # Errors
+/// As [`sweep`].
+pub fn sweep_sets() -> Result<Swept, Error> {
+    let mut swept = Swept::default();
+    if let Some(mut sets) = ipsets::IpSets::open()? {
+        let done = sets.destroy()?;
+        let removed = (done.sets > 0).then_some(Removed::IpSets { sets: done.sets });
+        swept.removed.extend(removed);
+        let left = done.in_use.into_iter().map(|set| Left::IpSet { set });
+        swept.left.extend(left);
+    }
+    Ok(swept)
 }
 
 /// Whether rules are there that only kube-proxy makes; names one of them. Costs a few small
@@ -99,7 +143,6 @@ fn attempt(kernel: &mut Kernel, first: &mut Option<Swept>) -> Result<(), Error> 
         }
     }
     swept.left.extend(legacy(kernel)?);
-    swept.left.extend(ipvs());
     if !plan.unhooking.is_empty() {
         kernel.delete_foreign(&plan.unhooking, Some(generation))?;
     }
@@ -206,11 +249,4 @@ fn legacy(kernel: &mut Kernel) -> Result<Option<Left>, Error> {
     let loaded = loaded.concat();
     let has = |table: &str| loaded.lines().any(|line| line == table);
     Ok((has("nat") && has("filter")).then_some(Left::Legacy))
-}
-
-/// kube-proxy's ipvs mode holds its addresses on this link for as long as it has virtual servers.
-fn ipvs() -> Option<Left> {
-    let links = fs::read_to_string("/proc/thread-self/net/dev").unwrap_or_default();
-    let bound = |line: &str| line.trim_start().starts_with("kube-ipvs0:");
-    links.lines().any(bound).then_some(Left::Ipvs)
 }

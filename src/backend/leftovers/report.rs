@@ -34,6 +34,18 @@ pub enum Removed {
         /// How many rules of the built-in chains led there.
         jumps: usize,
     },
+    /// Virtual servers of its ipvs mode.
+    VirtualServers {
+        /// How many.
+        servers: usize,
+    },
+    /// The link that held their addresses.
+    Link,
+    /// IP sets of its ipvs mode.
+    IpSets {
+        /// How many.
+        sets: usize,
+    },
 }
 
 /// Something that is left, or that its removal brought about.
@@ -52,8 +64,11 @@ pub enum Left {
     },
     /// iptables-legacy is in use; whether by kube-proxy, netlink does not show.
     Legacy,
-    /// Virtual servers of ipvs mode, with their link and IP sets.
-    Ipvs,
+    /// An IP set of ipvs mode that a rule of somebody else refers to.
+    IpSet {
+        /// Its name.
+        set: String,
+    },
     /// `FORWARD` drops what no rule accepts, and `KUBE-FORWARD` accepts nothing any more.
     ForwardDrops {
         /// Family of the table.
@@ -75,6 +90,9 @@ impl fmt::Display for Removed {
                 "{chains} chains of {} {table}, and {jumps} rules that led there",
                 family_word(*family)
             ),
+            Removed::VirtualServers { servers } => write!(f, "{servers} virtual servers"),
+            Removed::Link => f.write_str("the link kube-ipvs0"),
+            Removed::IpSets { sets } => write!(f, "{sets} IP sets"),
         }
     }
 }
@@ -97,10 +115,12 @@ impl fmt::Display for Left {
                  `iptables-legacy-save` on the host shows KUBE-SVC chains, run `kube-proxy \
                  --cleanup` from kube-proxy's image; ferrule's rules stay in force meanwhile",
             ),
-            Left::Ipvs => f.write_str(
-                "the link kube-ipvs0 and the virtual servers of kube-proxy's ipvs mode stay until \
-                 the node restarts",
-            ),
+            Left::IpSet { set } => {
+                write!(
+                    f,
+                    "IP set {set} stays: a rule that is not kube-proxy's refers to it"
+                )
+            }
             Left::ForwardDrops { family } => write!(
                 f,
                 "chain {} filter FORWARD drops what no rule accepts, and kube-proxy's rule that \

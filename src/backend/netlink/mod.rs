@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Netlink, as much of it as nf_tables and ctnetlink need: [`Writer`] makes messages, [`Attrs`]
+//! Netlink, as much of it as we need: [`Writer`] makes messages, [`Attrs`]
 //! reads them, [`Socket`] carries them. Nothing here knows what a message means.
 //!
 //! Numbers in netlink headers are in host order; in nf_tables and ctnetlink attributes they are

@@ -4,7 +4,9 @@
 use std::io;
 
 use netlink_sys::SocketAddr;
-use netlink_sys::protocols::{NETLINK_GENERIC, NETLINK_NETFILTER, NETLINK_SOCK_DIAG};
+use netlink_sys::protocols::{
+    NETLINK_GENERIC, NETLINK_NETFILTER, NETLINK_ROUTE, NETLINK_SOCK_DIAG,
+};
 use nix::libc;
 use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 
@@ -57,6 +59,11 @@ impl Socket {
     /// Opens a socket to the generic netlink families, likewise.
     pub fn generic() -> Result<Socket, Error> {
         Self::open(NETLINK_GENERIC)
+    }
+
+    /// Opens a socket to links and addresses, likewise.
+    pub fn route() -> Result<Socket, Error> {
+        Self::open(NETLINK_ROUTE)
     }
 
     fn open(protocol: isize) -> Result<Socket, Error> {

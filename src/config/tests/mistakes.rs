@@ -108,7 +108,7 @@ fn single_mistakes_in_a_file() {
         ),
         (
             "{mode: ipvs, ipvs: {excludeCIDRs: [a]}}",
-            "mode: ipvs is not served",
+            "ipvs.excludeCIDRs[0]: must be a CIDR",
         ),
     ] {
         let mut value: serde_json::Value = serde_saphyr::from_str(body).unwrap();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+mod ipvs;
 mod localhost;
 mod mistakes;
 mod pages;
@@ -110,8 +111,11 @@ fn old_modes_mean_nftables_and_say_so_once() {
 #[test]
 fn other_modes_are_refused_by_name() {
     for (mode, words) in [
-        ("ipvs", "ipvs is not served by this version"),
-        ("NFTables", "must be nftables, is \"NFTables\""),
+        ("ipvs,nftables,ipvs", "names ipvs twice"),
+        (
+            "NFTables",
+            "must be nftables, ipvs or a list of both, is \"NFTables\"",
+        ),
     ] {
         let lines = errors(from_flags(&format!("--proxy-mode={mode}")));
         assert_eq!(lines.len(), 1, "{lines:?}");

@@ -36,6 +36,16 @@ const OTHERS: &[(&str, &str)] = &[
          invalid ([connections](connections.md))",
     ),
     (
+        "ipvs-drain-timeout",
+        "ferrule's own: how long an endpoint that is gone, or a virtual server that is taken over, \
+         may keep its TCP connections in IPVS ([migration](migration.md))",
+    ),
+    (
+        "ipvs-local-fallback",
+        "ferrule's own: with mode ipvs, policy Local without an endpoint on this node sends to all \
+         endpoints, as kube-proxy does in that mode, and does not drop",
+    ),
+    (
         "healthz-port",
         "port for a `--healthz-bind-address` without one; 0: none (deprecated)",
     ),

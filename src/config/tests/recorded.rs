@@ -55,7 +55,7 @@ fn ours(case: &Case, cli: &Cli) -> BTreeMap<String, Value> {
     let mut decoded = match &case.text {
         Some(text) => decode::decode(text).unwrap_or_default(),
         None => decode::Decoded {
-            file: flags::as_file(cli),
+            file: flags::as_file(cli, None),
             ..Default::default()
         },
     };
@@ -65,7 +65,7 @@ fn ours(case: &Case, cli: &Cli) -> BTreeMap<String, Value> {
     leaves.map(|(path, value)| (path, value.clone())).collect()
 }
 
-/// The names of what we find wrong; nothing wrong with a file is its mode of ipvs alone.
+/// The names of what we find wrong.
 fn our_errors(case: &Case, cli: &Cli) -> BTreeSet<String> {
     match Config::resolve(cli, case.text.as_deref(), "n") {
         Ok(_) => BTreeSet::new(),
@@ -136,24 +136,17 @@ fn difference(case: &Case, answer: &Answer, defaults: &Answer) -> Option<String>
     if refused {
         return None;
     }
-    let mut errors = our_errors(case, &cli);
+    let errors = our_errors(case, &cli);
     let ours = match answer.config {
         Some(_) => ours(case, &cli),
         None => BTreeMap::new(),
     };
     let mode = case.mode();
-    let mut wanted: BTreeSet<String> = answer
+    let wanted: BTreeSet<String> = answer
         .errors
         .iter()
         .map(|inner| public_name(case, mode, inner))
         .collect();
-    if mode == "ipvs" {
-        // The one mode that is refused here.
-        let name = public_name(case, mode, "Mode.ProxyMode");
-        assert!(errors.contains(&name), "{case}: {errors:?}");
-        errors.remove(&name);
-        wanted.remove(&name);
-    }
     if errors != wanted {
         return Some(format!("errors: {errors:?}, kube-proxy's: {wanted:?}"));
     }

@@ -37,16 +37,29 @@ fn a_change_is_sorted_by_what_it_asks_for() {
     assert!(difference(old, old).is_empty());
     assert!(difference(old, &format!("{old}configSyncPeriod: 15m\n")).is_empty());
     let new = "mode: nftables\nclusterCIDR: 11.0.0.0/8\nportRange: 1-2\nlogging: {verbosity: 4}\n\
-               ipvs: {scheduler: rr}\nhealthzBindAddress: 1.2.3.4\n";
+               ipvs: {scheduler: lc}\nconfigSyncPeriod: 1m\nhealthzBindAddress: 1.2.3.4\n";
     let found = difference(old, new);
-    assert_eq!(found.live, ["clusterCIDR", "logging.verbosity"]);
+    assert_eq!(
+        found.live,
+        ["clusterCIDR", "ipvs.scheduler", "logging.verbosity"]
+    );
     assert_eq!(found.restart, ["healthzBindAddress"]);
-    assert_eq!(found.nothing, ["ipvs.scheduler"]);
+    assert_eq!(found.nothing, ["configSyncPeriod"]);
     let removed = difference("featureGates: {A: true}\n", "");
     assert_eq!(removed.restart, ["featureGates"]);
     // A mode brings its own section and NodePort addresses with it.
     let found = difference("mode: iptables\n", "mode: nftables\n");
     assert!(found.restart.is_empty() && found.live.contains(&"nodePortAddresses".to_owned()));
+    // Another mode of the kernel's takes over where the process starts, and only there.
+    for (old, new) in [
+        ("nftables", "ipvs"),
+        ("ipvs", "nftables"),
+        ("ipvs", "ipvs,nftables"),
+    ] {
+        let found = difference(&format!("mode: {old}\n"), &format!("mode: {new}\n"));
+        assert_eq!(found.restart, ["mode"], "{old} {new}");
+        assert!(!found.live.contains(&"mode".to_owned()));
+    }
     // What serves loopback starts and ends with the process, whichever field asks for it.
     let on = "iptables: {localhostNodePorts: true}\n";
     let found = difference(
@@ -82,12 +95,19 @@ fn the_table_says_the_truth_about_every_recorded_file() {
         let fixed = |c: &Config| {
             let c = c.clone();
             let start = (c.node_name, c.node_ip, c.source, c.listen, c.log.format);
-            (start, c.features, c.action)
+            (
+                start,
+                c.features,
+                c.action,
+                c.mode.served_by(),
+                c.modes.len(),
+            )
         };
         let live = |c: &Config| {
             let c = c.clone();
             (
                 c.rules,
+                c.ipvs,
                 c.conntrack,
                 c.log.verbosity,
                 c.health_timeout,

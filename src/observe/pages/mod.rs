@@ -34,6 +34,8 @@ const STARTED: HeaderName = HeaderName::from_static("process-start-time-unix");
 pub struct Pages {
     /// The configuration in effect: a KubeProxyConfiguration with `kind` and `apiVersion`.
     pub config: Value,
+    /// What serves: `nftables` or `ipvs`.
+    pub mode: &'static str,
     /// All flags by name, without dashes, as text.
     pub flags: BTreeMap<String, String>,
     /// `enableProfiling`: whether `/debug` is there.
@@ -49,6 +51,7 @@ impl Default for Pages {
     fn default() -> Self {
         Self {
             config: json!({}),
+            mode: "nftables",
             flags: BTreeMap::new(),
             profiling: false,
             flagz: true,
@@ -82,7 +85,7 @@ impl Port {
         match request.uri().path() {
             "/healthz" => self.slis.healthz(request.uri().query()),
             "/healthz/ping" => plain(StatusCode::OK, TEXT, "ok"),
-            "/proxyMode" => reply(StatusCode::OK, TEXT, "nftables"),
+            "/proxyMode" => reply(StatusCode::OK, TEXT, pages.mode),
             "/metrics" => self.dated(plain(StatusCode::OK, metrics::TEXT, self.status.metrics())),
             "/metrics/slis" => match self.slis.answer(request.method()) {
                 slis::Answer::Metrics(reply) => self.dated(reply),

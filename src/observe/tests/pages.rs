@@ -7,6 +7,7 @@ use super::*;
 
 pub(super) fn everything() -> Pages {
     Pages {
+        mode: "nftables",
         config: json!({
             "kind": "KubeProxyConfiguration",
             "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",

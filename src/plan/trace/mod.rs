@@ -3,6 +3,8 @@
 //!
 //! A random choice is walked in all ways, so the outcome holds every endpoint that may answer.
 
+mod ipvs;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -57,20 +59,24 @@ pub fn trace(ruleset: &Ruleset, world: &World, packet: &Packet) -> BTreeSet<Fate
     } else {
         Hook::Output
     };
-    let walk = Walk {
+    let mut walk = Walk {
         ruleset,
         world,
         packet,
         translated: None,
+        by_ipvs: false,
     };
-    let ends = walk.hook(hook);
-    let fate = |end| match end {
-        End::Translated(target) => Fate::Endpoint(target, walk.masquerades(target)),
-        End::Rejected => Fate::Rejected,
-        End::Dropped => Fate::Dropped,
-        End::Accepted | End::Masqueraded | End::Returned => Fate::Untouched,
+    let sent = walk.with_source_of_kernel();
+    walk.packet = sent.as_ref().unwrap_or(packet);
+    let fates = |end| match end {
+        End::Translated(target) => {
+            BTreeSet::from([Fate::Endpoint(target, walk.masquerades(target, false))])
+        }
+        End::Rejected => BTreeSet::from([Fate::Rejected]),
+        End::Dropped => BTreeSet::from([Fate::Dropped]),
+        End::Accepted | End::Masqueraded | End::Returned => walk.virtual_server(),
     };
-    ends.into_iter().map(fate).collect()
+    walk.hook(hook).into_iter().flat_map(fates).collect()
 }
 
 /// How the walk through a chain ends.
@@ -92,6 +98,8 @@ struct Walk<'a> {
     packet: &'a Packet,
     /// The endpoint, once the destination has been translated.
     translated: Option<Target>,
+    /// Whether it was IPVS that did it.
+    by_ipvs: bool,
 }
 
 type Ends = BTreeSet<End>;
@@ -112,9 +120,10 @@ impl Walk<'_> {
         ends
     }
 
-    fn masquerades(&self, target: Target) -> bool {
+    fn masquerades(&self, target: Target, by_ipvs: bool) -> bool {
         let walk = Walk {
             translated: Some(target),
+            by_ipvs,
             ..*self
         };
         walk.hook(Hook::Postrouting).contains(&End::Masqueraded)
@@ -244,7 +253,6 @@ impl Walk<'_> {
     }
 
     fn matches(&self, condition: &Match) -> bool {
-        let is_local = |a: &IpAddr| a.is_loopback() || self.world.local.contains(a);
         match condition {
             Match::InSet(key, SetName::Fixed(id)) => {
                 self.ruleset.lookup(*id, &self.key(key, 0)).is_some()
@@ -258,9 +266,9 @@ impl Walk<'_> {
                 net.contains(&address) != *negated
             }
             Match::Interface(pattern, negated) => self.comes_by(pattern) != *negated,
-            Match::SourceLocal => is_local(&self.packet.source),
-            Match::DestinationNotLocal => !is_local(&self.now().address),
-            Match::Translated => self.translated.is_some(),
+            Match::SourceLocal => self.is_local(&self.packet.source),
+            Match::DestinationNotLocal => !self.is_local(&self.now().address),
+            Match::Translated => self.translated.is_some() && !self.by_ipvs,
             Match::ProtocolIs(protocol) => self.packet.protocol == *protocol,
             Match::PortIs(port) => self.now().port == *port,
             Match::KnownProtocol => true,

@@ -4,7 +4,8 @@
 use super::*;
 use crate::model::IpFamily;
 use crate::model::fixture::ip;
-use crate::plan::fixture::{options, plan_all, showcase};
+use crate::plan::Options;
+use crate::plan::fixture::{ipvs_options, options, plan_all, showcase};
 
 const POD: &str = "10.244.1.9";
 const HOST: &str = "192.0.2.10";
@@ -13,9 +14,9 @@ const STRANGER: &str = "8.8.8.8";
 
 /// What happens to a TCP packet from there to there, as `10.244.1.5:8080 10.244.2.5:8080*`, where
 /// `*` says that the source is masqueraded.
-fn fate(source: &str, destination: &str) -> String {
+fn fate(options: &Options, source: &str, destination: &str) -> String {
     let state = showcase();
-    let ruleset = plan_all(&state, &options(), IpFamily::V4).ruleset();
+    let ruleset = plan_all(&state, options, IpFamily::V4).ruleset();
     let world = World {
         local: state.local_addresses().clone(),
         ..World::default()
@@ -85,11 +86,31 @@ fn verdict_table() {
         // nobody's
         (POD, "10.244.2.5:8080", "Untouched".into()),
     ];
-    for (source, destination, expected) in cases {
-        assert_eq!(
-            fate(source, destination),
-            expected,
-            "{source} -> {destination}"
-        );
+    for (source, destination, expected) in &cases {
+        let got = fate(&options(), source, destination);
+        assert_eq!(got, *expected, "{source} -> {destination}");
+    }
+    let other_in_ipvs_mode = [
+        // A virtual server without real servers says so to the host, too.
+        (HOST, "192.0.2.10:30050", "Rejected"),
+    ];
+    for (source, destination, expected) in &cases {
+        let mut other = other_in_ipvs_mode.iter();
+        let other = other.find(|(s, d, _)| (s, d) == (source, destination));
+        let expected = other.map_or(&**expected, |(_, _, fate)| *fate);
+        let got = fate(&ipvs_options(), source, destination);
+        assert_eq!(got, expected, "IPVS: {source} -> {destination}");
+    }
+}
+
+#[test]
+fn a_bound_address_serves_nothing_but_services() {
+    let options = ipvs_options();
+    for source in [POD, HOST, OUTSIDE] {
+        for vip in ["10.96.0.10", "203.0.113.20", "198.51.100.7"] {
+            let ssh = format!("{vip}:22");
+            assert_eq!(fate(&options, source, &ssh), "Rejected", "{source} {ssh}");
+        }
+        assert_eq!(fate(&options, source, "192.0.2.10:22"), "Untouched");
     }
 }

@@ -3,10 +3,12 @@
 
 use std::collections::HashSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::{Skipped, field};
 use crate::model::{
-    IpFamily, Observed, Protocol, Service, ServiceName, ServicePort, TrafficPolicy,
+    IpFamily, IpvsWishes, Observed, Protocol, Service, ServiceName, ServicePort, TrafficPolicy,
+    ipvs,
 };
 use crate::watch::wire::{self, Number};
 
@@ -54,10 +56,24 @@ pub fn service(name: &ServiceName, object: &wire::Service) -> Observed<Service> 
             .unwrap_or_default(),
         affinity: affinity(spec, &mut skipped),
         health_check_node_port: health_check(spec, kind, external_policy, &mut skipped),
+        ipvs: wishes(&object.metadata.annotations, &mut skipped),
         external_ips,
         external_policy,
     };
     skipped.observed(service)
+}
+
+/// What it wishes of IPVS. It is read in every mode, so that a mistake is told in every mode.
+fn wishes(annotations: &wire::Annotations, skipped: &mut Skipped) -> Option<Arc<IpvsWishes>> {
+    let annotation = |name: &str| match name {
+        ipvs::SCHEDULER => annotations.ipvs_scheduler.as_deref(),
+        ipvs::WEIGHTS => annotations.ipvs_weights.as_deref(),
+        ipvs::ONE_PACKET => annotations.ipvs_one_packet.as_deref(),
+        _ => None,
+    };
+    let mut note =
+        |name, reason| skipped.note(format_args!("metadata.annotations[{name}]"), reason);
+    IpvsWishes::read(annotation, &mut note).map(Arc::new)
 }
 
 fn is_none_of_ours(object: &wire::Service) -> bool {

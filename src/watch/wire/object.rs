@@ -58,6 +58,15 @@ pub struct Annotations {
     /// These Endpoints are a lock of leader election.
     #[serde(rename = "control-plane.alpha.kubernetes.io/leader")]
     pub leader: Option<String>,
+    /// The scheduler in IPVS mode.
+    #[serde(rename = "ferrule.dev/ipvs-scheduler")]
+    pub ipvs_scheduler: Option<String>,
+    /// Weights of endpoints in IPVS mode.
+    #[serde(rename = "ferrule.dev/ipvs-weights")]
+    pub ipvs_weights: Option<String>,
+    /// `true`: IPVS schedules each UDP packet by itself.
+    #[serde(rename = "ferrule.dev/ipvs-one-packet")]
+    pub ipvs_one_packet: Option<String>,
 }
 
 /// A Node (v1).

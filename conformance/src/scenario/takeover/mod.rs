@@ -22,9 +22,10 @@ use super::{Cluster, From, at, clear};
 use crate::agent;
 use crate::case::{host, outside, pod};
 use crate::cases::cluster_cidr_flags;
-use crate::client::{Answer, Attempt, PATIENCE, UdpFlow, dial};
+use crate::client::{Answer, Attempt, UdpFlow, dial};
 use crate::netns::Namespace;
 use crate::object::PORT;
+use crate::pace::pace;
 
 pub use showcase::showcase;
 
@@ -183,13 +184,17 @@ fn judge(cluster: &Cluster) -> Result<()> {
         let own = |(from, _): &&(From, SocketAddr)| from.place == place;
         let own: Vec<_> = all.iter().filter(own).copied().collect();
         let attempts = load::attempts(&own).repeat(4);
-        let answers = dial(cluster.topology.namespace(place)?, &attempts, PATIENCE)?;
+        let answers = dial(
+            cluster.topology.namespace(place)?,
+            &attempts,
+            pace().silence,
+        )?;
         let wrong = attempts.iter().zip(&answers).find(|(_, a)| !served(a));
         ensure!(wrong.is_none(), "from {place:?}: {wrong:?}");
     }
     let shut: Vec<_> = IpFamily::ALL.into_iter().flat_map(showcase::shut).collect();
     let attempts = load::attempts(&shut);
-    let answers = dial(&cluster.topology.client, &attempts, PATIENCE)?;
+    let answers = dial(&cluster.topology.client, &attempts, pace().silence)?;
     let wrong = attempts.iter().zip(&answers).find(|(_, a)| served(a));
     ensure!(wrong.is_none(), "served: {wrong:?}");
     Ok(())
