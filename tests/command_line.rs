@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The program as users meet it: exit codes and what it says.
 
+use std::path::Path;
 use std::process::{Command, Output};
 
 fn ferrule(args: &[&str]) -> Output {
@@ -37,11 +38,19 @@ fn version_and_help_succeed() {
 }
 
 #[test]
-fn a_mode_that_is_not_served_is_named() {
-    assert_eq!(
-        refused(&["--proxy-mode=ipvs"], 1),
-        ["ferrule: proxy mode ipvs: not served by this version; use nftables"]
-    );
+fn a_mode_that_the_kernel_lacks_is_named() {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let modules = format!("/lib/modules/{}/kernel/net/netfilter/ipvs", release.trim());
+    if [modules.as_str(), "/proc/net/ip_vs"]
+        .iter()
+        .any(|p| Path::new(p).exists())
+    {
+        return eprintln!("SKIP: this kernel has IPVS");
+    }
+    let told = refused(&["--proxy-mode=ipvs"], 1);
+    let expected = "ferrule: proxy mode ipvs: the kernel lacks IPVS (CONFIG_IP_VS; module ip_vs); \
+                    load the module on the node (modprobe ip_vs), ";
+    assert!(told.len() == 1 && told[0].starts_with(expected), "{told:?}");
 }
 
 #[test]

@@ -31,10 +31,14 @@ in_guest() {
 }
 
 units() {
-    local program
+    local program takeover
     program=${GUEST_UNITS:-$(executable ferrule --lib)}
-    in_guest --timeout 600 --env REQUIRE_ROOT=1 --env REQUIRE_IPVS=1 -- \
-        "$program" --test-threads 1 --include-ignored backend::ipvs backend::leftovers::ipvs
+    in_guest --timeout 600 --with ip --env REQUIRE_ROOT=1 --env REQUIRE_IPVS=1 -- \
+        "$program" --test-threads 1 --include-ignored backend::ipvs backend::leftovers::ipvs sync::tests::servers
+    takeover=${GUEST_TAKEOVER:-$(executable takeover_ipvs --test takeover_ipvs)}
+    in_guest --timeout 300 --with ip --with nft --with "$(dirname "$takeover")/../ferrule" \
+        --env REQUIRE_ROOT=1 --env REQUIRE_IPVS=1 -- \
+        "$takeover" --include-ignored
     # The same without the module: a clear message, and a skipped test.
     in_guest --timeout 600 --without ip_vs --env REQUIRE_ROOT=1 -- \
         "$program" --test-threads 1 --include-ignored --show-output backend::ipvs::tests | tee "$TARGET/guest/without.log"

@@ -7,12 +7,14 @@ pub mod ipvs;
 pub mod leftovers;
 pub mod netlink;
 pub mod nft;
+pub mod servers;
 pub mod sysctl;
 #[doc(hidden)]
 pub mod testing;
 
 use std::net::IpAddr;
 
+pub use self::servers::VirtualServers;
 use crate::model::IpFamily;
 pub use crate::plan::nft::{ChainState, TableState};
 use crate::plan::nft::{Element, Key, Op, SetId, SetName};

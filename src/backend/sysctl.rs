@@ -66,7 +66,7 @@ fn version(release: &str) -> Option<(u32, u32)> {
 pub fn ipvs(strict_arp: bool, kernel: (u32, u32)) -> Vec<Setting> {
     // Until 4.1 there is none; from 5.9 on its default no longer costs a second for each port that
     // a client uses again.
-    let reuse = (4, 1) <= kernel && kernel < (5, 9);
+    let reuse = ((4, 1)..(5, 9)).contains(&kernel);
     let all = [
         (true, IPVS_CONNTRACK, 1),
         (reuse, "net/ipv4/vs/conn_reuse_mode", 0),

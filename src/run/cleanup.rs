@@ -17,6 +17,7 @@ use crate::sync::takeover;
 pub(super) fn run(config: &Config) -> Result<()> {
     let mut kernel = Kernel::open()?;
     let mut nothing = true;
+    let node_ports = leftovers::node_ports(&mut kernel)?;
     for family in IpFamily::ALL {
         if kernel.read_table(family)?.is_some() {
             kernel.commit(family, &[Op::DeleteTable])?;
@@ -28,7 +29,7 @@ pub(super) fn run(config: &Config) -> Result<()> {
         let swept = leftovers::sweep(&mut kernel)?;
         takeover::report(&swept);
         nothing &= swept.removed.is_empty();
-        let swept = leftovers::sweep_ipvs(&config.ipvs.options.exclude_cidrs)?;
+        let swept = leftovers::sweep_ipvs(&config.ipvs.options.exclude_cidrs, node_ports)?;
         takeover::report(&swept);
         nothing &= swept.removed.is_empty();
     }

@@ -136,7 +136,8 @@ async fn work(config: &Config, given: Given, stop: impl Future<Output = ()>) -> 
     let source = objects.follow(config.node_name.clone(), sender.clone(), given.meters);
     let mut proxy = Loop::new(engine, parts::flows(&given.status), given.status);
     if !config.keep_leftovers {
-        proxy.takeover = Some(Takeover::start(Kernel::open()?, parts::drain(config))?);
+        let drain = Some(parts::drain(config)?);
+        proxy.takeover = Some(Takeover::start(Kernel::open()?, drain)?);
     }
     proxy.needs_node = matches!(config.source, config::Source::Cluster { .. });
     proxy.localhost = parts::localhost(config.localhost_node_ports, &proxy.status.events())?;

@@ -8,9 +8,6 @@ use crate::backend::ipvs::{Ipvs, link::Link};
 use crate::backend::nft::{Kernel, probe::probe};
 use crate::config::{Config, ProxyMode};
 
-/// Taken out when the engine programs virtual servers.
-const UNSERVED: Option<&str> = Some("not served by this version; use nftables");
-
 /// The configuration in the mode that is to serve. Warns where that is not the first choice.
 ///
 /// # Errors
@@ -57,9 +54,6 @@ fn choose(modes: &[ProxyMode], mut has: impl FnMut(ProxyMode) -> Result<()>) -> 
 /// Whether the kernel has what IPVS mode needs. kube-proxy ends if the scheduler is missing; here
 /// rr takes its place.
 fn has_ipvs(scheduler: &str) -> Result<()> {
-    if let Some(reason) = UNSERVED {
-        bail!(reason);
-    }
     let advice = "load the module on the node (modprobe ip_vs), or let ferrule take the next mode \
                   of a list (--proxy-mode=ipvs,nftables)";
     let mut ipvs = Ipvs::open().map_err(|e| anyhow!("{e}; {advice}"))?;

@@ -10,7 +10,10 @@ use std::sync::Arc;
 use anyhow::Result;
 use tokio::sync::watch as latest;
 
+use crate::backend::VirtualServers;
 use crate::backend::conntrack::Conntrack;
+use crate::backend::ipvs::virtuals::Virtuals;
+use crate::backend::leftovers;
 use crate::backend::nft::{Kernel, probe::probe};
 use crate::cli;
 use crate::config::{Config, LocalhostNodePorts, ProxyMode};
@@ -32,7 +35,12 @@ pub(super) async fn engine(config: &Config) -> Result<Engine<Kernel>> {
     }
     let addresses = watch::addresses::list().await?;
     state.apply(Event::LocalAddresses(addresses));
-    Ok(Engine::new(kernel, config.rules.clone(), state, &families))
+    let ipvs = match config.rules.mode.ipvs() {
+        Some(_) => Some(Box::new(Virtuals::open()?) as Box<dyn VirtualServers + Send>),
+        None => None,
+    };
+    let engine = Engine::new(kernel, config.rules.clone(), state, &families);
+    Ok(engine.with_ipvs(ipvs))
 }
 
 /// IPv4, and IPv6 where the kernel has it (kube-proxy runs dual-stack then too).
@@ -72,11 +80,15 @@ pub(super) fn localhost(
     Ok(None)
 }
 
-/// What becomes of virtual servers that an IPVS mode left; in IPVS mode they are the engine's.
-pub(super) fn drain(config: &Config) -> Option<Drain> {
+/// What becomes of virtual servers that an IPVS mode left.
+///
+/// # Errors
+/// The kernel's.
+pub(super) fn drain(config: &Config) -> Result<Drain> {
     let options = &config.ipvs.options;
-    (config.mode != ProxyMode::Ipvs).then(|| Drain {
-        bound: options.drain,
+    Ok(Drain {
+        bound: (config.mode != ProxyMode::Ipvs).then_some(options.drain),
+        node_ports: leftovers::node_ports(&mut Kernel::open()?)?,
         excluded: options.exclude_cidrs.clone(),
     })
 }

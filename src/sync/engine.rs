@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::table::{Figures, Table};
-use crate::backend::{Error, Nftables, Sent};
+use crate::backend::{Error, Nftables, Sent, VirtualServers};
 use crate::model::{Changes, Event, IpFamily, ServiceName, State, select};
 use crate::plan::Options;
 use crate::plan::stale::StaleFlows;
@@ -13,6 +13,8 @@ use crate::plan::stale::StaleFlows;
 /// The proxy without its surroundings: a state, the tables that follow it, and the kernel.
 pub struct Engine<K> {
     kernel: K,
+    /// Only in IPVS mode.
+    ipvs: Option<Box<dyn VirtualServers + Send>>,
     options: Options,
     state: State,
     pending: Changes,
@@ -35,6 +37,8 @@ pub struct Committed {
     pub clients_forgotten: usize,
     /// Why some clients could not be let go. The next commit tries again.
     pub left_behind: Vec<(IpFamily, Error)>,
+    /// What virtual servers cannot do as it was wished; something else is done.
+    pub troubles: Vec<(IpFamily, String)>,
     /// For each family, what metrics want to know of it.
     pub figures: Vec<(IpFamily, Figures)>,
 }
@@ -67,12 +71,20 @@ impl<K: Nftables> Engine<K> {
         };
         Self {
             kernel,
+            ipvs: None,
             options,
             state,
             pending,
             tables,
             health_checks: BTreeMap::new(),
         }
+    }
+
+    /// The same engine with virtual servers, which IPVS mode needs.
+    #[must_use]
+    pub fn with_ipvs(mut self, ipvs: Option<Box<dyn VirtualServers + Send>>) -> Self {
+        self.ipvs = ipvs;
+        self
     }
 
     /// Takes in an event. Nothing reaches the kernel before the next commit.
@@ -117,11 +129,19 @@ impl<K: Nftables> Engine<K> {
         for table in &mut self.tables {
             let family = table.family();
             let begun = Instant::now();
-            match table.commit(&self.state, &self.options, &self.pending, &mut self.kernel) {
+            let ipvs = self
+                .ipvs
+                .as_deref_mut()
+                .map(|ipvs| ipvs as &mut dyn VirtualServers);
+            let (options, pending) = (&self.options, &self.pending);
+            match table.commit(&self.state, options, pending, &mut self.kernel, ipvs) {
                 Ok(sent) => done.families.push((family, Ok(sent), begun.elapsed())),
                 Err(error) => done.families.push((family, Err(error), begun.elapsed())),
             }
             done.figures.push((family, table.take_figures()));
+            let troubles = table.servers().take_troubles().into_iter();
+            done.troubles
+                .extend(troubles.map(|trouble| (family, trouble)));
         }
         if done.failed() {
             return done;
@@ -130,6 +150,23 @@ impl<K: Nftables> Engine<K> {
         done.health_checks = self.update_health_checks(&done.changes);
         self.clear_away(&mut done);
         done
+    }
+
+    /// Real servers that are gone but keep their connections for a while.
+    pub fn draining(&self) -> usize {
+        self.tables.iter().map(Table::draining).sum()
+    }
+
+    /// Removes those that have lost their connections, or had their time. What fails is tried
+    /// again the next time.
+    pub fn drain(&mut self, now: Instant) -> Vec<(IpFamily, Result<usize, Error>)> {
+        let (Some(ipvs), Some(options)) = (self.ipvs.as_deref_mut(), self.options.mode.ipvs())
+        else {
+            return Vec::new();
+        };
+        let busy = self.tables.iter_mut().filter(|t| t.draining() > 0);
+        busy.map(|table| (table.family(), table.servers().drain(now, options, ipvs)))
+            .collect()
     }
 
     /// Lets go of sticky clients whose endpoints are gone, and hands out the flows to be ended.

@@ -7,18 +7,21 @@
 //! | `tell` | what the loop tells others |
 //! | [`engine`] | one state, one table a family, the kernel |
 //! | [`table`] | plans what changed and commits it, or starts again from what the kernel holds |
+//! | [`servers`], [`drain`] | virtual servers and addresses, in IPVS mode |
 //! | [`pace`] | when to try again |
 //! | [`pending`] | what waits for the next commit, for metrics |
 //! | [`reports`], [`tally`] | what was skipped: said once, and counted |
 //! | [`flows`] | ends stale flows, beside the loop |
 //! | [`takeover`] | removes kube-proxy's rules, beside the loop |
 
+pub mod drain;
 pub mod engine;
 pub mod flows;
 pub mod pace;
 pub mod pending;
 pub mod reports;
 pub mod run;
+pub mod servers;
 pub mod table;
 pub mod takeover;
 pub mod tally;

@@ -5,8 +5,9 @@ use std::future::Future;
 
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
+use super::drain::LOOK;
 use super::engine::Engine;
 use super::flows::Flows;
 use super::pace::Pace;
@@ -43,6 +44,8 @@ pub struct Loop<K> {
     pub(super) started: Instant,
     pace: Pace,
     retry_at: Option<Instant>,
+    /// When to look at real servers that keep their connections.
+    drain_at: Option<Instant>,
 }
 
 impl<K: Nftables> Loop<K> {
@@ -63,6 +66,7 @@ impl<K: Nftables> Loop<K> {
             started: Instant::now(),
             pace: Pace::default(),
             retry_at: None,
+            drain_at: None,
         }
     }
 
@@ -75,12 +79,14 @@ impl<K: Nftables> Loop<K> {
     ) {
         tokio::pin!(stop);
         loop {
-            let retry = tokio::time::sleep_until(self.retry_at.unwrap_or_else(Instant::now));
+            let sleep = |until: Option<Instant>| sleep_until(until.unwrap_or_else(Instant::now));
+            let (retry, drain) = (sleep(self.retry_at), sleep(self.drain_at));
             tokio::select! {
                 biased;
                 () = &mut stop => return,
                 Some(question) = questions.recv() => self.answer(question),
                 () = retry, if self.retry_at.is_some() => self.commit(),
+                () = drain, if self.drain_at.is_some() => self.drain(),
                 Ok(()) = self.options.changed() => self.change_options(),
                 event = events.recv() => match event {
                     None => return,
@@ -136,8 +142,23 @@ impl<K: Nftables> Loop<K> {
         }
     }
 
+    fn drain(&mut self) {
+        let done = self.engine.drain(Instant::now().into_std());
+        self.tell_drained(&done);
+        self.drain_at = None;
+        self.look_later();
+    }
+
+    /// Sets the time for the next look, if there is something to look at.
+    fn look_later(&mut self) {
+        if self.drain_at.is_none() && self.engine.draining() > 0 {
+            self.drain_at = Some(Instant::now() + LOOK);
+        }
+    }
+
     fn commit(&mut self) {
         let mut done = self.engine.commit();
+        self.look_later();
         self.retry_at = match done.failed() {
             true => Some(Instant::now() + self.pace.failed()),
             false => None,

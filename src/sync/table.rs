@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use crate::backend::{Error, Nftables, Sent};
+use super::servers::Servers;
+use crate::backend::{Error, Nftables, Sent, VirtualServers};
 use crate::model::{Changes, IpFamily, ServiceName, State, Target};
 use crate::plan::change::Change;
 use crate::plan::ledger::{Ledger, Owner};
-use crate::plan::nft::{Data, Element, Key, Op, SetId, SetName};
+use crate::plan::nft::{Data, Element, Key, Op, SetId, SetName, Transaction};
 use crate::plan::stale::{self, StaleClients, StaleFlows};
-use crate::plan::{Contribution, Options, resync, service, skeleton};
+use crate::plan::{Contribution, IpvsOptions, Options, resync, service, skeleton};
 
 /// The maps whose order of endpoints is kept across a restart.
 const ENDPOINT_MAPS: [SetId; 2] = [SetId::Endpoints, SetId::NodeportEndpoints];
@@ -29,6 +30,8 @@ pub struct Table {
     /// Whether a commit of ours has succeeded, so that what is missing was removed by others.
     written: bool,
     figures: Figures,
+    /// In IPVS mode.
+    servers: Servers,
 }
 
 /// What metrics want to know of a commit, well or not.
@@ -62,6 +65,7 @@ impl Table {
             stale: Stale::default(),
             written: false,
             figures: Figures::default(),
+            servers: Servers::new(family),
         }
     }
 
@@ -88,21 +92,28 @@ impl Table {
         options: &Options,
         changes: &Changes,
         kernel: &mut dyn Nftables,
+        ipvs: Option<&mut (dyn VirtualServers + '_)>,
     ) -> Result<Sent, Error> {
         self.figures.full = changes.everything || !self.in_step;
         if self.inherited.is_none() {
             self.inherited = Some(inherit(kernel, self.family)?);
         }
         let change = self.plan(state, options, changes);
-        if self.in_step && change.is_empty() {
+        let moved = changes.node && self.servers.set_own(state.local_addresses());
+        let moved = moved && ipvs.is_some();
+        if self.in_step && change.is_empty() && !moved {
             return Ok(Sent::default());
         }
-        let result = match std::mem::replace(&mut self.in_step, false) {
-            true => {
+        let in_step = std::mem::replace(&mut self.in_step, false);
+        let result = match (in_step, options.mode.ipvs(), ipvs) {
+            (true, None, _) => {
                 let commits = change.into_transaction().commits();
                 send(commits, self.family, kernel, &mut self.figures.kernel)
             }
-            false => self.resync(kernel),
+            (false, None, _) => self.resync(kernel),
+            (true, Some(_), Some(ipvs)) => self.change_both(change, moved, kernel, ipvs),
+            (false, Some(options), Some(ipvs)) => self.resync_both(options, kernel, ipvs),
+            (_, Some(_), None) => Err(Error::Missing("IPVS is not at hand".into())),
         };
         self.in_step = result.is_ok();
         self.figures.drifted &= self.in_step;
@@ -111,6 +122,51 @@ impl Table {
             self.leave_behind();
         }
         result
+    }
+
+    /// Commits a change to virtual servers and to the table.
+    fn change_both(
+        &mut self,
+        change: Change,
+        moved: bool,
+        kernel: &mut dyn Nftables,
+        ipvs: &mut dyn VirtualServers,
+    ) -> Result<Sent, Error> {
+        let mut change = change.with_addresses_last(true);
+        let servers = change.take_servers();
+        let Transaction { ops, later } = change.into_transaction();
+        let (ledger, took) = (&self.ledger, &mut self.figures.kernel);
+        let named = [&ops[..], &later[..]];
+        let mut work = self.servers.work(servers, named, ledger, moved, ipvs)?;
+        let mut sent = self.servers.before_table(&mut work, false, ipvs)?;
+        sent += send(some(ops), self.family, kernel, took)?;
+        sent += self.servers.after_table(&mut work, ipvs)?;
+        sent += send(some(later), self.family, kernel, took)?;
+        Ok(sent)
+    }
+
+    /// Leads both to the sum from whatever the kernel holds.
+    fn resync_both(
+        &mut self,
+        options: &IpvsOptions,
+        kernel: &mut dyn Nftables,
+        ipvs: &mut dyn VirtualServers,
+    ) -> Result<Sent, Error> {
+        let mut work = self.servers.survey(&self.ledger, options, ipvs, kernel)?;
+        let mut sent = self.servers.before_table(&mut work, true, ipvs)?;
+        sent += self.resync(kernel)?;
+        sent += self.servers.after_table(&mut work, ipvs)?;
+        Ok(sent)
+    }
+
+    /// The virtual servers of this family.
+    pub fn servers(&mut self) -> &mut Servers {
+        &mut self.servers
+    }
+
+    /// Real servers that keep their connections for a while.
+    pub fn draining(&self) -> usize {
+        self.servers.draining()
     }
 
     /// Ends the flows of frontends that only an earlier process knew.
@@ -263,6 +319,11 @@ impl Table {
         }
         Ok(forgotten)
     }
+}
+
+/// A commit, unless it is empty.
+fn some(ops: Vec<Op>) -> Option<Vec<Op>> {
+    Some(ops).filter(|ops| !ops.is_empty())
 }
 
 /// Commits one after the other, and adds up the time that the kernel took.

@@ -2,6 +2,7 @@
 //! Takes over from kube-proxy: once our rules are in force, what it left goes. Beside the loop,
 //! which goes on meanwhile.
 
+use std::collections::HashSet;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 use tracing::{info, warn};
 
-use crate::backend::leftovers::{self, Remains, Step, Swept};
+use crate::backend::leftovers::{self, NodePort, Remains, Step, Swept};
 use crate::backend::nft::Kernel;
 
 /// How often to look whether kube-proxy is back. It writes its rules anew within 30 s of finding
@@ -24,8 +25,11 @@ const LOOK_AT_SERVERS: Duration = Duration::from_secs(if cfg!(test) { 1 } else {
 /// What becomes of the virtual servers that an IPVS mode left, kube-proxy's or our own.
 #[derive(Debug, Clone)]
 pub struct Drain {
-    /// How long they may keep connections.
-    pub bound: Duration,
+    /// How long they may keep connections. None in IPVS mode, where those on the link are the
+    /// engine's.
+    pub bound: Option<Duration>,
+    /// NodePorts that our table had before this process wrote it.
+    pub node_ports: HashSet<NodePort>,
     /// Nothing at these addresses is touched.
     pub excluded: Vec<IpNet>,
 }
@@ -39,8 +43,8 @@ pub struct Takeover {
 }
 
 impl Takeover {
-    /// Starts the thread. It waits for [`Takeover::rules_in_force`]. Without a drain, as in IPVS
-    /// mode, virtual servers are left alone.
+    /// Starts the thread. It waits for [`Takeover::rules_in_force`]. Without a drain virtual servers
+    /// are left alone.
     ///
     /// # Errors
     /// If there can be no further thread.
@@ -88,12 +92,10 @@ fn work(mut kernel: Kernel, stopped: &Receiver<()>, look: Duration, given: Optio
             return;
         }
     }
-    if !given.is_none_or(|given| drain(stopped, given)) {
+    if let Some(given) = given
+        && !take_servers(&mut kernel, stopped, given)
+    {
         return;
-    }
-    match leftovers::sweep_sets() {
-        Ok(swept) => report(&swept),
-        Err(error) => warn!("kube-proxy's IP sets stay: {error}"),
     }
     while goes_on(stopped, look) {
         if let Ok(Some(rules)) = leftovers::present(&mut kernel) {
@@ -107,13 +109,30 @@ fn work(mut kernel: Kernel, stopped: &Receiver<()>, look: Duration, given: Optio
     }
 }
 
+/// Virtual servers go, by and by, and at last what tells whose they are. Returns whether the proxy
+/// goes on.
+fn take_servers(kernel: &mut Kernel, stopped: &Receiver<()>, given: &Drain) -> bool {
+    let done = match given.bound {
+        Some(bound) if !drain(kernel, stopped, given, bound) => return false,
+        Some(_) => Ok(Swept::default()),
+        None => leftovers::sweep_node_ports(kernel, &given.excluded),
+    };
+    for done in [done, leftovers::sweep_sets()] {
+        match done {
+            Ok(swept) => report(&swept),
+            Err(error) => warn!("something of kube-proxy's ipvs mode stays: {error}"),
+        }
+    }
+    true
+}
+
 /// Lets virtual servers go when they have no connection any more, or when the time is over. Returns
 /// whether the proxy goes on.
-fn drain(stopped: &Receiver<()>, given: &Drain) -> bool {
+fn drain(kernel: &mut Kernel, stopped: &Receiver<()>, given: &Drain, bound: Duration) -> bool {
     let begun = Instant::now();
     let (mut remains, mut total, mut told) = (None, Step::default(), false);
     loop {
-        match look_at_servers(&mut remains, given, begun.elapsed() >= given.bound) {
+        match look_at_servers(kernel, &mut remains, given, begun.elapsed() >= bound) {
             Ok(step) => total += step,
             Err(error) if !told => {
                 warn!("virtual servers of an IPVS mode stay for now: {error}");
@@ -121,12 +140,15 @@ fn drain(stopped: &Receiver<()>, given: &Drain) -> bool {
             }
             Err(_) => total.busy = 1,
         }
-        if total.busy == 0 {
+        if total.busy + total.held == 0 {
             break;
         }
         if !told {
-            let (servers, seconds) = (total.busy, given.bound.as_secs());
-            info!("{servers} virtual servers keep their connections for up to {seconds} s");
+            let (servers, held, seconds) = (total.busy, total.held, bound.as_secs());
+            info!(
+                "{servers} virtual servers keep their connections for up to {seconds} s, and \
+                 {held} addresses those of this host"
+            );
             told = true;
         }
         if !goes_on(stopped, LOOK_AT_SERVERS) {
@@ -142,12 +164,15 @@ fn drain(stopped: &Receiver<()>, given: &Drain) -> bool {
 
 /// One look; it finds what there is first.
 fn look_at_servers(
+    kernel: &mut Kernel,
     remains: &mut Option<Remains>,
     given: &Drain,
     all: bool,
 ) -> Result<Step, crate::backend::Error> {
     if remains.is_none() {
-        *remains = Remains::find(&given.excluded)?;
+        let now = leftovers::node_ports(kernel)?;
+        let ours = given.node_ports.union(&now).copied();
+        *remains = Remains::find(&given.excluded, ours)?;
     }
     match remains {
         Some(remains) => remains.step(all),

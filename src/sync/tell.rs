@@ -7,7 +7,7 @@ use tracing::{debug, info, warn};
 
 use super::engine::Committed;
 use super::run::Loop;
-use crate::backend::Nftables;
+use crate::backend::{Error, Nftables};
 use crate::model::{Changes, IpFamily};
 use crate::observe::{AdminRequest, HealthCheck, show};
 use crate::plan::skeleton;
@@ -38,11 +38,25 @@ impl<K: Nftables> Loop<K> {
                 }
             }
         }
+        for (family, trouble) in &done.troubles {
+            warn!(%family, "{trouble}");
+        }
         for (_, error) in &done.left_behind {
             warn!(
                 "sticky clients of an endpoint that is gone: {}",
                 Chain(error)
             );
+        }
+    }
+
+    /// What became of real servers that kept their connections.
+    pub(super) fn tell_drained(&self, done: &[(IpFamily, Result<usize, Error>)]) {
+        for (family, result) in done {
+            match result {
+                Ok(0) => {}
+                Ok(count) => debug!(%family, count, "real servers removed"),
+                Err(error) => warn!("real servers that are gone: {}", Chain(error)),
+            }
         }
     }
 

@@ -6,6 +6,7 @@
 //! time-outs, and capacities. What is refused for the table as a whole (a loop, masquerade in the
 //! wrong hook) the kernel puts down to one of the rules, the fake to the commit.
 
+pub mod servers;
 mod set;
 mod table;
 

@@ -9,6 +9,7 @@
 mod exchange;
 pub mod link;
 mod probe;
+pub mod virtuals;
 
 use std::fmt;
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use nix::libc::{EINVAL, ENOENT, EOPNOTSUPP};
 
+use super::ipvs::NodePort;
 use crate::backend::Error;
 use crate::backend::netlink::{
     Attrs, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, Socket, Writer, be16, cstr,
@@ -69,9 +70,6 @@ const OTHERS: [&str; 14] = [
 /// deleted let go of their sets a little later.
 const TRIES: usize = 20;
 const PAUSE: Duration = Duration::from_millis(100);
-
-/// A NodePort: family, protocol (`IPPROTO_*`) and port.
-pub(super) type NodePort = (IpFamily, u16, u16);
 
 /// A set's name in full.
 fn name(family: IpFamily, short: &str) -> String {

@@ -3,15 +3,20 @@
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
+use std::sync::Arc;
 
 use nix::libc::{AF_INET, AF_INET6};
 
 use super::ipsets::IpSets;
 use super::*;
+use crate::backend::Nftables;
 use crate::backend::ipvs::link::Link;
 use crate::backend::ipvs::{Change, Destination, Ipvs, Service, ServiceKey};
 use crate::backend::netlink::{NLM_F_ACK, NLM_F_CREATE, NLM_F_REQUEST, Socket, Writer};
 use crate::backend::testing::in_namespace;
+use crate::model::Protocol;
+use crate::plan::nft::element::{Data, Verdict};
+use crate::plan::nft::{Element, Key, Op, SetId};
 
 fn at(text: &str) -> SocketAddr {
     text.parse().unwrap()
@@ -117,9 +122,38 @@ fn sorted(mut keys: Vec<ServiceKey>) -> Vec<ServiceKey> {
 #[test]
 fn nothing_is_found_where_nothing_is() {
     in_namespace(|| {
-        assert!(Remains::find(&[]).unwrap().is_none());
-        assert_eq!(sweep_ipvs(&[]).unwrap(), Swept::default());
+        assert!(Remains::find(&[], []).unwrap().is_none());
+        assert_eq!(sweep_ipvs(&[], []).unwrap(), Swept::default());
         assert_eq!(sweep_sets().unwrap(), Swept::default());
+    });
+}
+
+/// Needs IP sets only, which more kernels have.
+#[test]
+fn sets_tell_the_node_ports_and_go() {
+    in_namespace(|| {
+        if !std::path::Path::new("/sys/module/ip_set").exists() {
+            assert!(std::env::var_os("REQUIRE_IPVS").is_none(), "no IP sets");
+            return eprintln!("SKIP: no IP sets");
+        }
+        let mut sets = IpSets::open().unwrap().unwrap();
+        assert_eq!(sets.names().unwrap(), [""; 0]);
+        assert!(sets.node_ports().unwrap().is_empty());
+        set("KUBE-NODE-PORT-TCP", "bitmap:port", AF_INET, 30_080);
+        set("KUBE-NODE-PORT-LOCAL-TCP", "bitmap:port", AF_INET, 30_081);
+        set("KUBE-6-NODE-PORT-UDP", "bitmap:port", AF_INET6, 30_053);
+        set("KUBE-NODE-PORT-SCTP-HASH", "hash:ip,port", AF_INET, 30_132);
+        set("KUBE-ROUTER-SVIP", "bitmap:port", AF_INET, 1);
+        let expected = [
+            (IpFamily::V4, 6, 30_080),
+            (IpFamily::V6, 17, 30_053),
+            (IpFamily::V4, 132, 30_132),
+        ];
+        assert_eq!(sets.node_ports().unwrap(), expected.into());
+        let destroyed = sets.destroy().unwrap();
+        assert_eq!((destroyed.sets, destroyed.in_use.len()), (4, 0));
+        assert_eq!(sets.names().unwrap(), [""; 0]);
+        assert_eq!(sets.destroy().unwrap().sets, 0);
     });
 }
 
@@ -131,7 +165,7 @@ fn what_kube_proxy_left_goes_and_others_stay() {
             return;
         }
         let mut ipvs = leave();
-        let swept = sweep_ipvs(&[]).unwrap();
+        let swept = sweep_ipvs(&[], []).unwrap();
         assert_eq!(
             swept.removed,
             [
@@ -144,7 +178,7 @@ fn what_kube_proxy_left_goes_and_others_stay() {
         assert_eq!(keys(&mut ipvs), sorted(others()));
         assert!(!Link::open().unwrap().exists().unwrap());
         assert!(IpSets::open().unwrap().unwrap().names().unwrap().is_empty());
-        assert_eq!(sweep_ipvs(&[]).unwrap(), Swept::default());
+        assert_eq!(sweep_ipvs(&[], []).unwrap(), Swept::default());
     });
 }
 
@@ -157,7 +191,7 @@ fn excluded_addresses_are_not_touched() {
         }
         let mut ipvs = leave();
         let excluded = ["10.96.0.10/31".parse().unwrap()];
-        let swept = sweep_ipvs(&excluded).unwrap();
+        let swept = sweep_ipvs(&excluded, []).unwrap();
         assert_eq!(swept.removed[0], Removed::VirtualServers { servers: 3 });
         let kept = kube_proxys().into_iter().take(2).chain(others());
         assert_eq!(keys(&mut ipvs), sorted(kept.collect()));
@@ -183,13 +217,14 @@ fn connections_are_waited_for() {
         let listener = TcpListener::bind("10.244.0.7:8080").unwrap();
         let _client = TcpStream::connect("10.96.0.10:80").unwrap();
         let _accepted = listener.accept().unwrap();
-        let mut remains = Remains::find(&[]).unwrap().unwrap();
+        let mut remains = Remains::find(&[], []).unwrap().unwrap();
         let step = remains.step(false).unwrap();
         let expected = Step {
             servers: 4,
             addresses: 2,
             link: false,
             busy: 1,
+            held: 0,
         };
         assert_eq!(step, expected);
         let left = others().into_iter().chain([busy]);
@@ -204,18 +239,38 @@ fn connections_are_waited_for() {
     });
 }
 
+/// Our own IPVS mode has no sets but a table.
 #[test]
 #[ignore = "needs a kernel with IPVS: make test-ipvs"]
-fn own_marks_count_if_they_are_named() {
+fn node_ports_of_our_table_count() {
     in_namespace(|| {
         if !there() {
             return;
         }
         let mut ipvs = leave();
-        let own = ServiceKey::Fwmark { family: 2, mark: 7 };
-        let mut remains = Remains::find(&[]).unwrap().unwrap().with([own]);
+        let mut kernel = Kernel::open().unwrap();
+        assert!(node_ports(&mut kernel).unwrap().is_empty(), "no table");
+        let element = Element {
+            set: SetId::Nodeports,
+            key: Key::EMPTY.protocol(Protocol::Udp).port(30_080),
+            end: None,
+            data: Data::Verdict(Verdict::Drop),
+        };
+        let set = Op::AddSet(Arc::new(SetId::Nodeports.spec()));
+        let ops = [Op::AddTable, set, Op::AddElement(element)];
+        kernel.commit(IpFamily::V4, &ops).unwrap();
+        let own = node_ports(&mut kernel).unwrap();
+        assert_eq!(own, [(IpFamily::V4, 17, 30_080)].into());
+        // In IPVS mode only what kube-proxy served elsewhere goes; the link is the engine's.
+        let swept = sweep_node_ports(&mut kernel, &[]).unwrap();
+        assert_eq!(swept.removed, [Removed::VirtualServers { servers: 2 }]);
+        let gone = Change::AddService(Service::new(kube_proxys()[3]));
+        let back = Change::AddService(Service::new(kube_proxys()[4]));
+        assert!(ipvs.apply(&[gone, back]).unwrap().is_empty(), "they went");
+        let mut remains = Remains::find(&[], own).unwrap().unwrap();
         assert_eq!(remains.step(false).unwrap().servers, 6);
-        assert!(!keys(&mut ipvs).contains(&own));
+        let left = others().into_iter().filter(|key| *key != others()[2]);
+        assert_eq!(keys(&mut ipvs), sorted(left.collect()));
     });
 }
 

@@ -20,6 +20,7 @@ mod ipvs;
 #[cfg(test)]
 mod ipvs_tests;
 mod report;
+mod sockets;
 #[cfg(test)]
 mod tests;
 
@@ -29,7 +30,7 @@ use ipnet::IpNet;
 use nix::libc::{EBUSY, ENOENT};
 
 use self::chains::is_kube_proxys;
-pub use self::ipvs::{Remains, Step};
+pub use self::ipvs::{NodePort, Remains, Step, node_ports, sweep_node_ports};
 pub use self::report::{Left, Removed, Swept};
 use super::Error;
 use super::nft::Kernel;
@@ -64,12 +65,16 @@ pub fn sweep(kernel: &mut Kernel) -> Result<Swept, Error> {
 }
 
 /// Removes at once what an IPVS mode left: connections through it end. Its rules have to be gone.
+/// `ours` are the NodePorts of our own (see [`node_ports`]).
 ///
 /// # Errors
 /// As [`sweep`].
-pub fn sweep_ipvs(excluded: &[IpNet]) -> Result<Swept, Error> {
+pub fn sweep_ipvs(
+    excluded: &[IpNet],
+    ours: impl IntoIterator<Item = NodePort>,
+) -> Result<Swept, Error> {
     let mut swept = Swept::default();
-    if let Some(mut remains) = Remains::find(excluded)? {
+    if let Some(mut remains) = Remains::find(excluded, ours)? {
         let step = remains.step(true)?;
         swept.removed.extend(step.removed());
         let sets = sweep_sets()?;

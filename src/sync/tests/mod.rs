@@ -9,6 +9,8 @@ mod listing;
 mod live;
 mod metrics;
 mod options;
+mod servers;
+mod servers_live;
 
 use std::collections::{BTreeMap, BTreeSet};
 
