@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::node::Node;
 
 /// How long a start or a change may take.
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(600);
 /// Endpoints count up from here; those that come later from the other.
 const PODS: Ipv4Addr = Ipv4Addr::new(10, 128, 0, 0);
 const LATE_PODS: Ipv4Addr = Ipv4Addr::new(10, 112, 0, 0);
