@@ -131,7 +131,11 @@ fn implementation_specific_is_a_prefix_of_bytes() {
     assert_eq!(find("/apis"), Some(4));
     assert_eq!(find("/ap"), None);
     assert_eq!(number(router.find("i", "/")), Some(6));
-    assert_eq!(number(router.find("i", "*")), Some(5), "begins with no slash");
+    assert_eq!(
+        number(router.find("i", "*")),
+        Some(5),
+        "begins with no slash"
+    );
 }
 
 #[test]

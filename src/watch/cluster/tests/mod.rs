@@ -81,6 +81,9 @@ impl Watching {
 fn show(event: &Event) -> String {
     let gone = |there: bool| if there { "" } else { " gone" };
     match event {
+        Event::Ingress(event) => event
+            .object_ref()
+            .map_or_else(String::new, |o| o.to_string()),
         Event::Service(name, o) => format!("service {name}{}", gone(o.object.is_some())),
         Event::Slice(name, o) => format!("slice {name}{}", gone(o.object.is_some())),
         Event::Node(o) => format!("node{}", gone(o.object.is_some())),
