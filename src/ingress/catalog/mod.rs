@@ -122,6 +122,8 @@ pub struct Catalog {
     table: Table,
     /// Reasons by Ingress, and by host or other part of it.
     notes: BTreeMap<ServiceName, BTreeMap<Part, Vec<String>>>,
+    /// What conversion skipped, of Ingresses of all classes.
+    skipped: BTreeMap<ServiceName, Vec<String>>,
     dirty: Dirty,
 }
 
@@ -188,6 +190,13 @@ impl Catalog {
     fn apply_ingress(&mut self, event: IngressEvent) {
         match event {
             IngressEvent::Ingress(name, observed) => {
+                let before = match observed.skipped.is_empty() {
+                    true => self.skipped.remove(&name),
+                    false => self.skipped.insert(name.clone(), observed.skipped),
+                };
+                if before.as_ref() != self.skipped.get(&name) {
+                    self.dirty.noted.insert(name.clone());
+                }
                 match observed.object {
                     Some(ingress) => self.ingresses.insert(name.clone(), Arc::new(ingress)),
                     None => self.ingresses.remove(&name),
@@ -335,8 +344,15 @@ impl Catalog {
 
     /// What of an Ingress cannot be served, and why.
     pub fn notes(&self, name: &ServiceName) -> Vec<String> {
+        let ours = self.served.contains_key(name);
+        let skipped = self.skipped.get(name).filter(|_| ours);
         let parts = self.notes.get(name).into_iter().flat_map(BTreeMap::values);
-        parts.flatten().cloned().collect()
+        skipped
+            .into_iter()
+            .chain(parts)
+            .flatten()
+            .cloned()
+            .collect()
     }
 
     /// The table of the last commit.

@@ -281,6 +281,7 @@ fn fifty_thousand_paths_are_found_in_under_a_microsecond() {
         best = best.min(begun.elapsed() / u32::try_from(requests.len()).expect("few"));
     }
     println!("{best:?} a look-up");
-    let most = if cfg!(debug_assertions) { 50 } else { 1 };
+    // Without optimisation, and beside other tests, this only tells whether it grows with the paths.
+    let most = if cfg!(debug_assertions) { 1000 } else { 1 };
     assert!(best < Duration::from_micros(most), "{best:?}");
 }
