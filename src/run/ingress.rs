@@ -18,10 +18,11 @@ use tokio::sync::{mpsc, watch as latest};
 use crate::cli::{AccessLogFormat, IngressCli, LogFormat};
 use crate::config;
 use crate::ingress::access_log::{AccessLog, Format};
-use crate::ingress::catalog::Options;
-use crate::ingress::control::{Control, Outputs, Question};
+use crate::ingress::catalog::{Catalog, Options};
+use crate::ingress::control::{self, Control, Outputs, Question};
 use crate::ingress::serve::{ServeOptions, Server};
-use crate::ingress::{meters, resolve, tls};
+use crate::ingress::tls::Certificates;
+use crate::ingress::{explain, meters, resolve, tls};
 use crate::model::{Event, ServiceName};
 use crate::observe::events::{self, Inbox, Recorder};
 use crate::observe::{log, sidecar};
@@ -31,6 +32,8 @@ use crate::watch::{self, Meters, cluster, manifests};
 const EVENTS: usize = 1024;
 /// Questions of `ferrule debug` that may wait for the loop.
 const QUESTIONS: usize = 8;
+/// How long the loop may take to answer one.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Runs until a signal or an error.
 ///
@@ -203,7 +206,30 @@ fn node_name(cli: &IngressCli) -> Result<String> {
     Ok(name.to_ascii_lowercase())
 }
 
-/// Answers `ferrule debug`.
-async fn ask(place: String, _questions: mpsc::Sender<Question>) -> Result<Value, (u16, String)> {
-    Err((404, format!("{place} is not there")))
+/// Answers `ferrule debug`: `/ingress`, and `/route?host=…&path=…`.
+async fn ask(place: String, questions: mpsc::Sender<Question>) -> Result<Value, (u16, String)> {
+    let (path, query) = place.split_once('?').unwrap_or((&place, ""));
+    let parameter = |key: &str| {
+        let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+        let found = pairs.find(|(name, _)| *name == key);
+        found.map(|(_, value)| value.to_owned()).unwrap_or_default()
+    };
+    let (host, wanted) = (parameter("host"), parameter("path"));
+    let value = match path {
+        "/ingress" => {
+            let all = |catalog: &Catalog, shown: &Certificates| {
+                serde_json::to_value(explain::everything(catalog, shown))
+            };
+            control::ask(&questions, PATIENCE, all).await
+        }
+        "/route" => {
+            let one = move |catalog: &Catalog, shown: &Certificates| {
+                serde_json::to_value(explain::explain(catalog, shown, &host, &wanted))
+            };
+            control::ask(&questions, PATIENCE, one).await
+        }
+        _ => return Err((404, format!("{path} is not there"))),
+    };
+    let value = value.ok_or_else(|| (503, "the sidecar does not answer".to_owned()))?;
+    value.map_err(|error| (500, error.to_string()))
 }

@@ -26,6 +26,16 @@ impl PathRoute {
             kind => (kind, &self.path),
         }
     }
+
+    /// Whether a request for a path may take this one.
+    pub fn fits(&self, path: &str) -> bool {
+        let (kind, key) = self.key();
+        match (kind, path.strip_prefix(key)) {
+            (PathType::Exact, rest) => rest == Some(""),
+            (PathType::Prefix, Some(rest)) => rest.is_empty() || rest.starts_with('/'),
+            (_, rest) => rest.is_some(),
+        }
+    }
 }
 
 /// All paths of one host, never changed once it is there.

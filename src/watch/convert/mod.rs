@@ -8,6 +8,8 @@
 mod endpoints;
 mod field;
 mod ingress;
+#[cfg(test)]
+mod ingress_tests;
 mod node;
 mod service;
 mod slice;
