@@ -83,7 +83,7 @@ pub enum UpstreamProtocol {
     Http1,
     /// HTTP/2 without TLS, by prior knowledge.
     H2c,
-    /// HTTP/1.1 or HTTP/2 over TLS, by ALPN; certificates are not verified, as in ingress-nginx.
+    /// HTTP/1.1 over TLS; certificates are not verified, as in ingress-nginx.
     Tls,
     /// HTTP/2 over TLS.
     H2Tls,
@@ -158,13 +158,15 @@ pub struct Settings {
     pub header_timeout: Duration,
     /// Between two reads of a request body.
     pub body_timeout: Duration,
+    /// Between two writes to a client.
+    pub send_timeout: Duration,
     /// Between two requests on a connection.
     pub keep_alive: Duration,
     /// Requests on one connection, then it is closed.
     pub keep_alive_requests: u32,
     /// Streams at a time on an HTTP/2 connection.
     pub streams: u32,
-    /// Idle connections kept to each upstream, on each thread.
+    /// Idle connections kept to each endpoint, on each thread.
     pub idle_upstream_connections: usize,
     /// How long one is kept.
     pub idle_upstream_timeout: Duration,
@@ -183,6 +185,7 @@ impl Default for Settings {
         Self {
             header_timeout: Duration::from_secs(60),
             body_timeout: Duration::from_secs(60),
+            send_timeout: Duration::from_secs(60),
             keep_alive: Duration::from_secs(75),
             keep_alive_requests: 1000,
             streams: 128,

@@ -36,6 +36,9 @@ pub(super) fn subject<B>(request: &Request<B>, raw: Option<Raw>) -> Result<Subje
     if head.headers.len() > HEADERS {
         return Err(Refusal::last(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE));
     }
+    if !encoding_is_plain(head.headers) {
+        return Err(BAD);
+    }
     if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
         return Err(Refusal::last(StatusCode::METHOD_NOT_ALLOWED));
     }
@@ -127,6 +130,17 @@ impl Raw {
             raw.length_and_chunks |= chunked && is_length(line);
         }
         Some(raw)
+    }
+}
+
+/// Whether the body comes as it is, or in chunks and in no other way: what else it was encoded
+/// with would be lost.
+fn encoding_is_plain(headers: &HeaderMap) -> bool {
+    let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (encodings.next(), encodings.next()) {
+        (None, _) => true,
+        (Some(only), None) => only.as_bytes().eq_ignore_ascii_case(b"chunked"),
+        (Some(_), Some(_)) => false,
     }
 }
 

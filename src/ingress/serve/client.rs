@@ -23,8 +23,6 @@ pub(crate) struct Client {
     pub(crate) tls: bool,
     /// Whether it speaks HTTP/2.
     pub(crate) h2: bool,
-    /// The port that it came to.
-    pub(crate) port: u16,
     /// The address as a header's value.
     pub(crate) address_value: HeaderValue,
     /// The port as a header's value.
@@ -59,7 +57,6 @@ impl Client {
             trusted: settings.use_forwarded_headers && trusted(settings, origin.peer.ip()),
             tls: origin.tls,
             h2: origin.h2,
-            port: origin.port,
             address_value: value(&address.to_string()),
             port_value: origin.port.into(),
             _place: place,

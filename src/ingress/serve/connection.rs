@@ -31,8 +31,6 @@ use crate::ingress::table::Settings;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Until a load balancer has said who the client is.
 const PROXY_PATIENCE: Duration = Duration::from_secs(5);
-/// Between two writes to a client, as nginx's `send_timeout`.
-const SEND_PATIENCE: Duration = Duration::from_secs(60);
 /// The most that is read ahead of a request, and kept of a response, in bytes.
 const BUFFER: usize = 64 * 1024;
 
@@ -53,7 +51,7 @@ pub(super) async fn serve(
     let limits = Limits {
         header: settings.header_timeout,
         keep_alive: settings.keep_alive,
-        send: SEND_PATIENCE,
+        send: settings.send_timeout,
         requests: settings.keep_alive_requests,
     };
     let state = Arc::new(State::new(limits, !origin.h2));
