@@ -28,6 +28,14 @@ const REFUSED: &[(&str, &str)] = &[
         "udp-services-configmap",
         "UDP ports are served by a Service of type LoadBalancer or NodePort",
     ),
+    (
+        "publish-service",
+        "the status of Ingresses is not written yet",
+    ),
+    (
+        "publish-status-address",
+        "the status of Ingresses is not written yet",
+    ),
 ];
 
 /// Everything that a command line of `ferrule-ingress` can say.
@@ -121,6 +129,15 @@ pub struct IngressCli {
     /// Refused
     #[arg(long, hide = true)]
     pub udp_services_configmap: Option<String>,
+    /// Refused
+    #[arg(long, hide = true)]
+    pub publish_service: Option<String>,
+    /// Refused
+    #[arg(long, hide = true)]
+    pub publish_status_address: Option<String>,
+    /// Accepted: as no status is written, there is nothing to elect a writer for
+    #[arg(long, hide = true)]
+    pub election_id: Option<String>,
 
     /// Format of the log
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
@@ -170,6 +187,8 @@ impl IngressCli {
             &self.configmap,
             &self.tcp_services_configmap,
             &self.udp_services_configmap,
+            &self.publish_service,
+            &self.publish_status_address,
         ];
         let refused = REFUSED
             .iter()
