@@ -8,6 +8,7 @@
 //! | TCP | /metrics | all that is counted |
 //! | unix socket | whatever the caller answers | `ferrule debug` |
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -61,7 +62,8 @@ pub async fn serve<A>(
     ready: watch::Receiver<bool>,
     counted: Counted,
     ask: impl Fn(String) -> A + Clone + Send + 'static,
-) where
+) -> Infallible
+where
     A: Future<Output = Result<Value, (u16, String)>> + Send + 'static,
 {
     super::serve::raise_file_limit();
@@ -76,6 +78,8 @@ pub async fn serve<A>(
         }
     };
     tokio::join!(status, admin);
+    // Nothing to answer is no reason to end.
+    std::future::pending().await
 }
 
 async fn serve_status(address: SocketAddr, ready: watch::Receiver<bool>, counted: Counted) {

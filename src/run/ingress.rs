@@ -76,12 +76,8 @@ async fn sidecar(cli: &IngressCli) -> Result<()> {
         }
         () = control.run(events, asked) => bail!("the loop has ended"),
         () = resolve::run(names, sender) => bail!("names are not resolved any more"),
-        () = sidecar::serve(&listen, outputs.ready.subscribe(), counted, ask) => pending().await,
+        never = sidecar::serve(&listen, outputs.ready.subscribe(), counted, ask) => match never {},
     }
-}
-
-async fn pending() -> Result<()> {
-    std::future::pending().await
 }
 
 fn outputs(events: Recorder) -> Result<Outputs> {

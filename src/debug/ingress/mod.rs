@@ -107,7 +107,7 @@ fn table(head: &[&str]) -> Table {
 
 fn routes(routes: &[RouteView], wide: bool, lost: bool) -> Table {
     let reason: &[&str] = if lost { &["REASON"] } else { &[] };
-    let mut table = table(&[&ROUTES, reason].concat());
+    let mut table = table(&[&ROUTES[..], reason].concat());
     for route in routes {
         let count = route.endpoints.len();
         let shown = if wide { count } else { count.min(ENDPOINTS) };
