@@ -28,14 +28,6 @@ const REFUSED: &[(&str, &str)] = &[
         "udp-services-configmap",
         "UDP ports are served by a Service of type LoadBalancer or NodePort",
     ),
-    (
-        "publish-service",
-        "the status of Ingresses is not written yet",
-    ),
-    (
-        "publish-status-address",
-        "the status of Ingresses is not written yet",
-    ),
 ];
 
 /// Everything that a command line of `ferrule-ingress` can say.
@@ -120,6 +112,21 @@ pub struct IngressCli {
           default_missing_value = "true", value_parser = parse_bool)]
     pub prefer_local_endpoints: bool,
 
+    /// Write to the status of Ingresses where they are served
+    #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL", default_value = "true",
+          default_missing_value = "true", value_parser = parse_bool)]
+    pub update_status: bool,
+    /// Service whose addresses are written there [default: the addresses of all ready nodes]
+    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = namespaced,
+          conflicts_with = "publish_status_address")]
+    pub publish_service: Option<(String, String)>,
+    /// Addresses or host names that are written there
+    #[arg(long, value_name = "ADDRESS,…", value_delimiter = ',')]
+    pub publish_status_address: Vec<String>,
+    /// Name of the Lease by which one of all nodes is elected to write, in the pod's namespace
+    #[arg(long, value_name = "NAME", default_value = "ferrule-ingress-leader")]
+    pub election_id: String,
+
     /// Refused
     #[arg(long, hide = true)]
     pub configmap: Option<String>,
@@ -129,15 +136,6 @@ pub struct IngressCli {
     /// Refused
     #[arg(long, hide = true)]
     pub udp_services_configmap: Option<String>,
-    /// Refused
-    #[arg(long, hide = true)]
-    pub publish_service: Option<String>,
-    /// Refused
-    #[arg(long, hide = true)]
-    pub publish_status_address: Option<String>,
-    /// Accepted: as no status is written, there is nothing to elect a writer for
-    #[arg(long, hide = true)]
-    pub election_id: Option<String>,
 
     /// Format of the log
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
@@ -187,8 +185,6 @@ impl IngressCli {
             &self.configmap,
             &self.tcp_services_configmap,
             &self.udp_services_configmap,
-            &self.publish_service,
-            &self.publish_status_address,
         ];
         let refused = REFUSED
             .iter()

@@ -12,6 +12,7 @@
 //! | [`catalog`] | decides which Ingresses are ours and what follows from them | I/O, clocks, logging |
 //! | [`control`] | takes events in, puts tables and certificates in place, says what is wrong | speak with Kubernetes |
 //! | [`explain`] | what `ferrule debug` shows | change anything |
+//! | [`status`] | writes where Ingresses are served, from one elected node | serve anything |
 //! | [`resolve`] | the addresses of ExternalNames | |
 //! | [`route`] | finds the route of a host and a path | I/O, clocks, logging |
 //! | [`serve`] | listens, speaks HTTP/1.1, HTTP/2 and TLS with clients, bounds what they cost | share anything between threads |
@@ -37,6 +38,7 @@ mod proxy;
 pub mod resolve;
 pub mod route;
 pub mod serve;
+pub mod status;
 pub mod table;
 pub mod tls;
 mod upstream;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One run of the Ingress sidecar: wires its sides together.
 
+use std::convert::Infallible;
 use std::io::stdout;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -22,11 +23,11 @@ use crate::ingress::catalog::{Catalog, Options};
 use crate::ingress::control::{self, Control, Outputs, Question};
 use crate::ingress::serve::{ServeOptions, Server};
 use crate::ingress::tls::Certificates;
-use crate::ingress::{explain, meters, resolve, tls};
+use crate::ingress::{explain, meters, resolve, status, tls};
 use crate::model::{Event, ServiceName};
 use crate::observe::events::{self, Inbox, Recorder};
 use crate::observe::{log, sidecar};
-use crate::watch::{self, Meters, cluster, manifests};
+use crate::watch::{self, Client, Meters, cluster, manifests};
 
 /// Events that may wait for the loop; more make the source wait.
 const EVENTS: usize = 1024;
@@ -63,7 +64,9 @@ async fn sidecar(cli: &IngressCli) -> Result<()> {
     collectors.for_each(|collector| counted.register(collector));
     let (sender, events) = mpsc::channel(EVENTS);
     let (questions, asked) = mpsc::channel::<Question>(QUESTIONS);
-    let source = source(cli, &node, &outputs, sender.clone(), notices, &watched).await?;
+    let client = client(cli, notices, &watched).await?;
+    let status = status(cli, &node, client.clone(), questions.clone());
+    let source = source(cli, &node, &outputs, client, sender.clone(), watched);
     let names = outputs.externals.subscribe();
     let control = Control::new(&node, options(cli), outputs.clone());
     let listen = listen(cli);
@@ -75,6 +78,7 @@ async fn sidecar(cli: &IngressCli) -> Result<()> {
             bail!("the source of objects has ended")
         }
         () = control.run(events, asked) => bail!("the loop has ended"),
+        never = status => match never {},
         () = resolve::run(names, sender) => bail!("names are not resolved any more"),
         never = sidecar::serve(&listen, outputs.ready.subscribe(), counted, ask) => match never {},
     }
@@ -166,29 +170,66 @@ fn options(cli: &IngressCli) -> Options {
     }
 }
 
-/// The source of objects. It ends only with an error.
-async fn source(
-    cli: &IngressCli,
-    node: &str,
-    outputs: &Outputs,
-    events: mpsc::Sender<Event>,
-    notices: Inbox,
-    meters: &Meters,
-) -> Result<BoxFuture<'static, Result<(), watch::Error>>> {
-    if let Some(path) = &cli.manifests {
-        return Ok(manifests::run_ingress(path.clone(), node.to_owned(), events).boxed());
+/// The way to the API server; none if objects are read from files.
+async fn client(cli: &IngressCli, notices: Inbox, meters: &Meters) -> Result<Option<Client>> {
+    if cli.manifests.is_some() {
+        return Ok(None);
     }
     let (kubeconfig, server) = (cli.kubeconfig.as_deref(), cli.master.as_deref());
     let client = watch::client(kubeconfig, server, meters).await?;
     drop(tokio::spawn(events::send(client.clone(), notices)));
-    let scope = cluster::Scope {
-        node_name: node.to_owned(),
-        namespace: cli.watch_namespace.clone(),
+    Ok(Some(client))
+}
+
+/// The source of objects. It ends only with an error.
+fn source(
+    cli: &IngressCli,
+    node: &str,
+    outputs: &Outputs,
+    client: Option<Client>,
+    events: mpsc::Sender<Event>,
+    meters: Meters,
+) -> BoxFuture<'static, Result<(), watch::Error>> {
+    let node = node.to_owned();
+    match (client, cli.manifests.clone()) {
+        (Some(client), _) => {
+            let scope = cluster::Scope {
+                node_name: node,
+                namespace: cli.watch_namespace.clone(),
+            };
+            let wanted = outputs.wanted.subscribe();
+            let follow = cluster::run_ingress(client, scope, wanted, events, meters);
+            follow.map(Ok).boxed()
+        }
+        (None, path) => manifests::run_ingress(path.unwrap_or_default(), node, events).boxed(),
+    }
+}
+
+/// Writes the status of Ingresses, where there is somebody to write it to and the user wants it.
+async fn status(
+    cli: &IngressCli,
+    node: &str,
+    client: Option<Client>,
+    questions: mpsc::Sender<Question>,
+) -> Infallible {
+    let Some(client) = client.filter(|_| cli.update_status) else {
+        return std::future::pending().await;
     };
-    let wanted = outputs.wanted.subscribe();
-    let meters = meters.clone();
-    let follow = cluster::run_ingress(client, scope, wanted, events, meters);
-    Ok(follow.map(Ok).boxed())
+    let addresses = cli.publish_status_address.iter();
+    let publish = match &cli.publish_service {
+        Some((namespace, name)) => {
+            status::Publish::Service(ServiceName::new(namespace.as_str(), name.as_str()))
+        }
+        None if cli.publish_status_address.is_empty() => status::Publish::Nodes,
+        None => status::Publish::Addresses(addresses.map(|a| a.as_str().into()).collect()),
+    };
+    let settings = status::Settings {
+        namespace: client.default_namespace().to_owned(),
+        election: cli.election_id.clone(),
+        identity: format!("{node}_{}", std::process::id()),
+        publish,
+    };
+    status::run(client, settings, questions).await
 }
 
 fn node_name(cli: &IngressCli) -> Result<String> {

@@ -137,6 +137,7 @@ fn the_ingress_role_allows_what_is_watched_and_nothing_else() {
         "events.k8s.io/events create,patch",
         "networking.k8s.io/ingressclasses list,watch",
         "networking.k8s.io/ingresses list,watch",
+        "networking.k8s.io/ingresses/status patch",
     ];
     assert_eq!(allowed, expected);
 }

@@ -97,8 +97,11 @@ const IMPURE: &[&str] = &[
 
 /// Names that only these modules may mention.
 const CONFINED: &[(&str, &[&str])] = &[
-    ("k8s_openapi", &["watch", "observe::events"]),
-    ("kube", &["watch", "observe::events"]),
+    (
+        "k8s_openapi",
+        &["watch", "observe::events", "ingress::status"],
+    ),
+    ("kube", &["watch", "observe::events", "ingress::status"]),
     // The proxy runs no programs: the kernel is spoken to over netlink.
     ("std::process::Command", &[]),
 ];
