@@ -124,7 +124,10 @@ async fn serve(
             .map(|format| AccessLog::start(format, stdout()))
             .transpose()?,
     };
-    let server = Server::start(options, outputs.table.clone(), outputs.store.clone())?;
+    let (table, store) = (outputs.table.clone(), outputs.store.clone());
+    // It starts runtimes of its own, which must not be done within one.
+    let start = tokio::task::spawn_blocking(move || Server::start(options, table, store));
+    let server = start.await??;
     tracing::info!(http = ?server.http(), https = ?server.https(), "serving");
     stop.await;
     outputs.ready.send_replace(false);

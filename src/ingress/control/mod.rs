@@ -16,6 +16,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info};
 
 use self::keys::Keys;
@@ -28,6 +29,9 @@ use crate::observe::events::Recorder;
 
 /// The most events that one table takes in.
 const BATCH: usize = 8_192;
+/// What an Ingress names often comes just after it, and its Secret has to be asked for: how long to
+/// wait before something is called missing.
+const SETTLE: Duration = Duration::from_secs(1);
 /// How often certificates are looked at that expire.
 const LOOK: Duration = Duration::from_secs(3600);
 
@@ -63,6 +67,9 @@ pub struct Control {
     report: Report,
     synced: bool,
     secrets: bool,
+    /// Ingresses of which something may have to be said, and when.
+    noted: BTreeSet<ServiceName>,
+    tell_at: Option<Instant>,
 }
 
 impl Control {
@@ -75,6 +82,8 @@ impl Control {
             outputs,
             synced: false,
             secrets: false,
+            noted: BTreeSet::new(),
+            tell_at: None,
         }
     }
 
@@ -96,6 +105,9 @@ impl Control {
                 }
                 Some(question) = questions.recv() => {
                     question(&self.catalog, &self.outputs.store.certificates());
+                }
+                () = sleep_until(self.tell_at.unwrap_or_else(Instant::now)), if self.tell_at.is_some() => {
+                    self.tell();
                 }
                 _ = look.tick() => self.keys.look(&mut self.report),
             }
@@ -143,13 +155,29 @@ impl Control {
             let what = if served { "served" } else { "no longer served" };
             debug!(ingress = %name, "{what}");
         }
-        for (name, reasons) in notes {
-            self.report.ingress(&name, reasons);
+        if !notes.is_empty() {
+            self.noted.extend(notes.into_keys());
+            self.tell_at.get_or_insert_with(|| Instant::now() + SETTLE);
         }
         if self.secrets && !*self.outputs.ready.borrow() {
             let count = self.catalog.served().count();
             info!(ingresses = count, "the first complete table is in place");
             self.outputs.ready.send_replace(true);
+        }
+    }
+}
+
+impl Control {
+    /// Says what cannot be served.
+    fn tell(&mut self) {
+        self.tell_at = None;
+        // Until then, what is there would be called missing.
+        if !self.secrets {
+            self.tell_at = Some(Instant::now() + SETTLE);
+            return;
+        }
+        for name in std::mem::take(&mut self.noted) {
+            self.report.ingress(&name, self.catalog.notes(&name));
         }
     }
 }
