@@ -133,7 +133,8 @@ fn a_connection_ends_after_so_many_requests() {
     let echo = Endpoint::echo();
     let mut plan = Plan::to(&[echo.address]);
     plan.settings.keep_alive_requests = 3;
-    let mut client = plan.start().connect();
+    let rig = plan.start();
+    let mut client = rig.connect();
     assert_eq!(client.ask(GET).header("connection"), None);
     assert_eq!(client.ask(GET).status, 200);
     assert_eq!(client.ask(GET).header("connection"), Some("close"));

@@ -103,12 +103,13 @@ async fn drive<C: Future>(state: &State, connection: C, part: impl Fn(Pin<&mut C
     end.await;
 }
 
+/// Not with `pipeline_flush`: it buffers responses without limit, and loses the answers to heads
+/// that do not parse.
 fn h1() -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
         .max_header_size(HEAD_LIMIT)
         .max_buf_size(BUFFER)
-        .pipeline_flush(true)
         // The connection's own timer does it.
         .header_read_timeout(None);
     builder
@@ -168,16 +169,14 @@ async fn begin(
 /// Reads the PROXY protocol's header; what follows it stays in `first`.
 async fn proxy_header(stream: &TcpStream, first: &mut BytesMut) -> io::Result<Option<SocketAddr>> {
     loop {
-        if let Header::Whole(length, told) = {
-            more(stream, first).await?;
-            proxy_protocol::parse(first)
-        } {
-            first.advance(length);
-            return Ok(told);
-        }
-        let wrong = proxy_protocol::parse(first) == Header::Wrong;
-        if wrong || first.len() > proxy_protocol::LENGTH {
-            return Err(io::ErrorKind::InvalidData.into());
+        more(stream, first).await?;
+        match proxy_protocol::parse(first) {
+            Header::Whole(length, told) => {
+                first.advance(length);
+                return Ok(told);
+            }
+            Header::Partial if first.len() <= proxy_protocol::LENGTH => {}
+            Header::Partial | Header::Wrong => return Err(io::ErrorKind::InvalidData.into()),
         }
     }
 }
