@@ -10,11 +10,3 @@ mod time;
 mod tls;
 mod upgrade;
 mod wall;
-
-#[test]
-#[ignore]
-fn hold() {
-    let rig = rig::Plan::to(&[rig::Endpoint::echo().address]).start();
-    eprintln!("HOLD {} {}", rig.http, rig.https);
-    std::thread::sleep(std::time::Duration::from_secs(1000));
-}
