@@ -9,6 +9,10 @@
 //! | module | does | never does |
 //! |---|---|---|
 //! | [`table`] | everything that a request needs to know, immutable | I/O, clocks, logging |
+//! | [`catalog`] | decides which Ingresses are ours and what follows from them | I/O, clocks, logging |
+//! | [`control`] | takes events in, puts tables and certificates in place, says what is wrong | speak with Kubernetes |
+//! | [`explain`] | what `ferrule debug` shows | change anything |
+//! | [`resolve`] | the addresses of ExternalNames | |
 //! | [`route`] | finds the route of a host and a path | I/O, clocks, logging |
 //! | [`serve`] | listens, speaks HTTP/1.1, HTTP/2 and TLS with clients, bounds what they cost | share anything between threads |
 //! | `proxy` | checks a request, hands it on, edits headers both ways | hold a body in memory |
@@ -22,11 +26,15 @@
 pub mod access_log;
 pub mod balance;
 mod body;
+pub mod catalog;
+pub mod control;
 mod errors;
+pub mod explain;
 mod filter;
 mod local;
 pub mod meters;
 mod proxy;
+pub mod resolve;
 pub mod route;
 pub mod serve;
 pub mod table;

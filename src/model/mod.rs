@@ -9,6 +9,7 @@ pub mod endpoint;
 pub mod event;
 #[cfg(test)]
 pub(crate) mod fixture;
+pub mod ingress;
 mod intern;
 pub mod name;
 pub mod node;
@@ -18,6 +19,7 @@ pub mod state;
 
 pub use endpoint::{Conditions, EndpointPort, EndpointSlice, Hints, SliceEndpoint};
 pub use event::{Event, ObjectRef, Observed};
+pub use ingress::{Ingress, IngressClass, IngressEvent, Secret, UpstreamService};
 pub use name::{ServiceName, ServicePortName, SliceName};
 pub use node::Node;
 pub use select::{Choice, Target};
