@@ -26,6 +26,7 @@ struct Inner {
     accepted: IntCounter,
     refused: IntCounter,
     unbegun: IntCounter,
+    malformed: IntCounter,
     upstream_errors: IntCounterVec,
     retries: IntCounter,
     tunnels: IntGauge,
@@ -69,6 +70,11 @@ impl Default for Meters {
                 "Client connections that ended before a first request: no or broken TLS \
                  handshakes, PROXY headers and connections without any byte",
             ),
+            malformed: counter(
+                "ferrule_ingress_requests_malformed_total",
+                "Requests that were no HTTP/1 and answered 400, 414 or 431 before they were \
+                 requests; they are counted and logged nowhere else",
+            ),
             upstream_errors: counters(
                 "ferrule_ingress_upstream_errors_total",
                 "Failed attempts to get a response from an endpoint",
@@ -101,6 +107,7 @@ impl Meters {
             Box::new(all.accepted.clone()),
             Box::new(all.refused.clone()),
             Box::new(all.unbegun.clone()),
+            Box::new(all.malformed.clone()),
             Box::new(all.upstream_errors.clone()),
             Box::new(all.retries.clone()),
             Box::new(all.tunnels.clone()),
@@ -130,6 +137,10 @@ impl Meters {
 
     pub(crate) fn unbegun(&self) {
         self.0.unbegun.inc();
+    }
+
+    pub(crate) fn malformed(&self) {
+        self.0.malformed.inc();
     }
 
     pub(crate) fn upstream_failed(&self, reason: &str) {

@@ -15,7 +15,7 @@ use super::rig::{Client, Endpoint, PATIENCE, Plan, Rig, eventually};
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();
     runtime.unwrap().block_on(async {

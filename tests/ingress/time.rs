@@ -131,6 +131,7 @@ fn a_drained_server_ends_what_is_under_way_and_takes_nothing_new() {
     assert_eq!(idle.ask(GET).status, 200);
     busy.send(GET);
     eventually("the request is under way", || slow.requests().len() == 2);
+    let mut silent = rig.connect();
     let (http, server) = (rig.http, rig.server);
     let drain = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -142,6 +143,7 @@ fn a_drained_server_ends_what_is_under_way_and_takes_nothing_new() {
     let answer = busy.answer(false);
     assert_eq!((answer.status, answer.body.as_str()), (200, "slow"));
     assert!(busy.closes_within(LONG));
+    assert!(silent.closes_within(LONG));
     assert_eq!(drain.join().unwrap(), 0);
     assert!(std::net::TcpStream::connect(http).is_err());
 }

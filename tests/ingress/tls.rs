@@ -116,7 +116,7 @@ fn curl_speaks_every_version() {
     let rig = rig();
     for (scheme, arguments, version) in [
         ("http", vec!["--http1.1"], "1.1"),
-        ("http", vec!["--http1.0"], "1.0"),
+        ("http", vec!["--http1.0"], "1"),
         ("http", vec!["--http2-prior-knowledge"], "2"),
         ("https", vec!["--http1.1"], "1.1"),
         ("https", vec!["--http2"], "2"),

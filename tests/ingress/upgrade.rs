@@ -53,7 +53,7 @@ fn a_tunnel_carries_bytes_both_ways() {
 #[test]
 fn a_tunnel_in_which_nothing_moves_is_closed() {
     let mut plan = Plan::to(&[shouting().address]);
-    plan.route.read_timeout = Duration::from_millis(400);
+    plan.route.read_timeout = Duration::from_millis(1_500);
     plan.settings.keep_alive = Duration::from_millis(100);
     plan.settings.header_timeout = Duration::from_millis(100);
     let rig = plan.start();
@@ -61,7 +61,7 @@ fn a_tunnel_in_which_nothing_moves_is_closed() {
     assert_eq!(client.ask(UPGRADE).status, 101);
     assert_eq!(client.exactly(5), b"hello");
     for _ in 0..4 {
-        std::thread::sleep(Duration::from_millis(200));
+        std::thread::sleep(Duration::from_millis(500));
         client.send("abc");
         assert_eq!(client.exactly(3), b"ABC");
     }

@@ -124,10 +124,9 @@ fn write(format: Format, entries: &Receiver<Box<Entry>>, mut writer: BufWriter<i
     let mut failed = false;
     while let Ok(first) = entries.recv() {
         let waiting = std::iter::from_fn(|| entries.try_recv().ok());
-        let lines = std::iter::once(first).chain(waiting).take(QUEUE);
-        let written: io::Result<()> = lines
-            .map(|entry| format.line(&entry, &mut writer))
-            .collect::<io::Result<()>>()
+        let mut lines = std::iter::once(first).chain(waiting).take(QUEUE);
+        let written = lines
+            .try_for_each(|entry| format.line(&entry, &mut writer))
             .and_then(|()| writer.flush());
         if let Err(error) = &written
             && !failed

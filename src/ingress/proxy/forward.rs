@@ -40,7 +40,7 @@ struct Failed {
     /// For the metric.
     reason: &'static str,
     /// The request, if it may be sent again.
-    request: Option<Request<RequestBody>>,
+    request: Option<Box<Request<RequestBody>>>,
 }
 
 type Answered = (Response<Incoming>, Lease);
@@ -89,7 +89,7 @@ impl Call<'_> {
             self.worker.meters().upstream_failed(failed.reason);
             status = failed.status;
             match failed.request {
-                Some(again) => request = again,
+                Some(again) => request = *again,
                 None => break,
             }
             tried.push(target);
@@ -131,10 +131,10 @@ impl Call<'_> {
                 }
                 Err(failed) => failed,
             };
-            failed.request = failed.request.or(spare);
+            failed.request = failed.request.or(spare.map(Box::new));
             match failed.request {
                 Some(again) if reused && !fresh && failed.reason == "broken" => {
-                    request = again;
+                    request = *again;
                     fresh = true;
                 }
                 _ => return Err(failed),
@@ -203,7 +203,7 @@ impl Call<'_> {
             };
             let mut failed = self.failed(reason);
             let started = self.progress.as_ref().is_some_and(|p| p.started.get());
-            failed.request = error.take_message().filter(|_| !started);
+            failed.request = error.take_message().filter(|_| !started).map(Box::new);
             failed
         })
     }
@@ -235,7 +235,7 @@ fn unreachable(error: &ConnectError, request: Request<RequestBody>) -> Failed {
     Failed {
         status,
         reason,
-        request: Some(request),
+        request: Some(Box::new(request)),
     }
 }
 

@@ -29,6 +29,8 @@ use crate::ingress::table::Settings;
 
 /// What an HTTP/2 connection begins with.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// How long a connection on which nothing has come goes on when the server ends.
+const GRACE: Duration = Duration::from_secs(1);
 /// Until a load balancer has said who the client is.
 const PROXY_PATIENCE: Duration = Duration::from_secs(5);
 /// The most that is read ahead of a request, and kept of a response, in bytes.
@@ -44,7 +46,11 @@ pub(super) async fn serve(
 ) {
     let settings = worker.table(|table| table.settings.clone());
     let begun = begin(&worker, &settings, stream, peer, tls);
-    let Ok(Ok((stream, origin))) = timeout(settings.header_timeout, begun).await else {
+    let begun = tokio::select! {
+        begun = timeout(settings.header_timeout, begun) => begun,
+        () = late(&worker) => return,
+    };
+    let Ok(Ok((stream, origin))) = begun else {
         worker.meters().unbegun();
         return;
     };
@@ -58,23 +64,35 @@ pub(super) async fn serve(
     place.register(state.clone());
     let client = Rc::new(Client::new(origin, &settings, state.clone(), place));
     let io = TokioIo::new(Io::new(stream, state.clone()));
-    let service = service_fn(move |request| handle(worker.clone(), client.clone(), request));
+    let served = worker.clone();
+    let service = service_fn(move |request| handle(served.clone(), client.clone(), request));
     if origin.h2 {
         let connection = h2(&settings).serve_connection(io, service);
-        drive(&state, connection, http2::Connection::graceful_shutdown).await;
+        // What was wrong with frames is nobody's request.
+        let _ = drive(&state, connection, http2::Connection::graceful_shutdown).await;
     } else {
         let connection = h1().serve_connection(io, service).with_upgrades();
-        drive(
-            &state,
-            connection,
-            http1::UpgradeableConnection::graceful_shutdown,
-        )
-        .await;
+        let part = http1::UpgradeableConnection::graceful_shutdown;
+        if let Some(Err(error)) = drive(&state, connection, part).await
+            && error.is_parse()
+        {
+            worker.meters().malformed();
+        }
     }
 }
 
-/// Polls a connection until it has ended or is to be ended.
-async fn drive<C: Future>(state: &State, connection: C, part: impl Fn(Pin<&mut C>)) {
+/// Returns once a connection that has not begun holds up the end of the worker.
+async fn late(worker: &Worker) {
+    worker.drains().await;
+    sleep(GRACE).await;
+}
+
+/// Polls a connection until it has ended, or is to be ended.
+async fn drive<C: Future>(
+    state: &State,
+    connection: C,
+    part: impl Fn(Pin<&mut C>),
+) -> Option<C::Output> {
     let mut connection = pin!(connection);
     let mut timer = pin!(sleep(Duration::ZERO));
     let (mut registered, mut parted) = (false, false);
@@ -84,8 +102,8 @@ async fn drive<C: Future>(state: &State, connection: C, part: impl Fn(Pin<&mut C
             registered = true;
         }
         loop {
-            if connection.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(());
+            if let Poll::Ready(end) = connection.as_mut().poll(cx) {
+                return Poll::Ready(Some(end));
             }
             if state.parts() && !parted {
                 parted = true;
@@ -96,19 +114,20 @@ async fn drive<C: Future>(state: &State, connection: C, part: impl Fn(Pin<&mut C
             match state.verdict() {
                 Verdict::Wait(pause) => timer.as_mut().reset(Instant::now() + pause),
                 Verdict::Part => state.part(),
-                Verdict::End => return Poll::Ready(()),
+                Verdict::End => return Poll::Ready(None),
             }
         }
     });
-    end.await;
+    end.await
 }
 
+/// Not with `pipeline_flush`: it buffers responses without limit, and loses the answers to heads
+/// that do not parse.
 fn h1() -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
         .max_header_size(HEAD_LIMIT)
         .max_buf_size(BUFFER)
-        .pipeline_flush(true)
         // The connection's own timer does it.
         .header_read_timeout(None);
     builder
@@ -168,16 +187,14 @@ async fn begin(
 /// Reads the PROXY protocol's header; what follows it stays in `first`.
 async fn proxy_header(stream: &TcpStream, first: &mut BytesMut) -> io::Result<Option<SocketAddr>> {
     loop {
-        if let Header::Whole(length, told) = {
-            more(stream, first).await?;
-            proxy_protocol::parse(first)
-        } {
-            first.advance(length);
-            return Ok(told);
-        }
-        let wrong = proxy_protocol::parse(first) == Header::Wrong;
-        if wrong || first.len() > proxy_protocol::LENGTH {
-            return Err(io::ErrorKind::InvalidData.into());
+        more(stream, first).await?;
+        match proxy_protocol::parse(first) {
+            Header::Whole(length, told) => {
+                first.advance(length);
+                return Ok(told);
+            }
+            Header::Partial if first.len() <= proxy_protocol::LENGTH => {}
+            Header::Partial | Header::Wrong => return Err(io::ErrorKind::InvalidData.into()),
         }
     }
 }

@@ -13,6 +13,7 @@ pub(crate) mod worker;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZero;
 use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -163,45 +164,43 @@ impl Server {
 fn spawn(number: usize, listeners: Vec<Listener>, parts: Parts) -> Result<Thread, Error> {
     let (stop, stopping) = oneshot::channel();
     let (tell, stopped) = oneshot::channel();
-    let runtime = Builder::new_current_thread()
-        .enable_all()
-        .build_local(LocalOptions::default());
-    // Made here only to find out whether it can be: a runtime stays on the thread that made it.
-    drop(runtime?);
+    let (begun, beginning) = sync_channel(1);
     std::thread::Builder::new()
         .name(format!("serve-{number}"))
         .spawn(move || {
-            let _ = tell.send(run(listeners, parts, stopping));
+            // A runtime stays on the thread that made it.
+            let runtime = Builder::new_current_thread()
+                .enable_all()
+                .build_local(LocalOptions::default());
+            let runtime = match runtime {
+                Ok(runtime) => runtime,
+                Err(error) => return begun.send(Err(error)).unwrap_or(()),
+            };
+            // Somebody waits for it.
+            let _ = begun.send(Ok(()));
+            let left = runtime.block_on(run(listeners, parts, stopping));
+            let _ = tell.send(left);
         })?;
+    beginning
+        .recv()
+        .unwrap_or_else(|_| Err(std::io::Error::other("it ended")))?;
     Ok(Thread { stop, stopped })
 }
 
 /// One thread: serves until it is told to stop.
-fn run(listeners: Vec<Listener>, parts: Parts, stop: oneshot::Receiver<Instant>) -> usize {
-    let runtime = Builder::new_current_thread()
-        .enable_all()
-        .build_local(LocalOptions::default());
-    let runtime = match runtime {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            tracing::error!(%error, "a serving thread cannot start");
-            return 0;
-        }
-    };
-    runtime.block_on(async move {
-        let worker = Worker::new(parts);
-        tokio::task::spawn_local(worker.clone().sweep());
-        for (listener, tls) in listeners {
-            match tokio::net::TcpListener::from_std(listener) {
-                Ok(listener) => {
-                    tokio::task::spawn_local(listen::accept(worker.clone(), listener, tls));
-                }
-                Err(error) => tracing::error!(%error, "a listener is not served"),
+async fn run(listeners: Vec<Listener>, parts: Parts, stop: oneshot::Receiver<Instant>) -> usize {
+    let worker = Worker::new(parts);
+    tokio::task::spawn_local(worker.clone().sweep());
+    for (listener, tls) in listeners {
+        match tokio::net::TcpListener::from_std(listener) {
+            Ok(listener) => {
+                tokio::task::spawn_local(listen::accept(worker.clone(), listener, tls));
             }
+            Err(error) => tracing::error!(%error, "a listener is not served"),
         }
-        match stop.await {
-            Ok(deadline) => worker.drain(deadline).await,
-            Err(_) => 0,
-        }
-    })
+    }
+    match stop.await {
+        Ok(deadline) => worker.drain(deadline).await,
+        Err(_) => 0,
+    }
 }
