@@ -49,7 +49,10 @@ pub fn run(cli: &IngressCli) -> Result<()> {
         },
     });
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(sidecar(cli))
+    let result = runtime.block_on(sidecar(cli));
+    // A directory may be read just now, which nobody needs any more.
+    runtime.shutdown_background();
+    result
 }
 
 async fn sidecar(cli: &IngressCli) -> Result<()> {

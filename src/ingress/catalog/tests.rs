@@ -182,7 +182,7 @@ fn a_path_leads_to_the_endpoints_of_its_port() {
     assert_eq!(find(&catalog, "h.com", "/z"), "default/b:81 ");
     assert_eq!(find(&catalog, "h.com", "/"), "none");
     assert_eq!(update.notes[&name("i")], [""; 0]);
-    assert_eq!(update.served[&name("i")], true);
+    assert!(update.served[&name("i")]);
 }
 
 #[test]
@@ -345,7 +345,7 @@ fn the_newest_of_two_default_classes_counts() {
     catalog.apply(event(IngressEvent::Class("newer".into(), Observed::gone())));
     let update = catalog.commit();
     assert_eq!(catalog.served().count(), 0);
-    assert_eq!(update.served[&name("i")], false);
+    assert!(!update.served[&name("i")]);
     assert_eq!(find(&catalog, "h.com", "/"), "none");
 }
 

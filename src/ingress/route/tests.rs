@@ -31,10 +31,12 @@ fn number(found: Option<&Arc<Route>>) -> Option<usize> {
     found.map(|route| route.ingress.name.parse().expect("a number"))
 }
 
+type Paths<'a> = &'a [(&'a str, PathType)];
+
 /// The paths of one host, a request, and which of the paths it takes.
 #[test]
 fn paths_as_the_documentation_has_them() {
-    let rows: &[(&[(&str, PathType)], &str, Option<usize>)] = &[
+    let rows: &[(Paths<'_>, &str, Option<usize>)] = &[
         (&[("/", Prefix)], "/any/path", Some(0)),
         (&[("/foo", Exact)], "/foo", Some(0)),
         (&[("/foo", Exact)], "/bar", None),

@@ -62,7 +62,6 @@ impl Election {
                     ..ObjectMeta::default()
                 },
                 spec: Some(self.spec(None)),
-                ..Lease::default()
             };
             let made = self.leases.create(&PostParams::default(), &lease).await;
             return won(made);
