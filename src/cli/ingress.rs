@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 
-use super::value::parse_bool;
+use super::value::{parse_bool, parse_path};
 use super::with_dashes;
 
 /// Where the sidecar listens for `ferrule debug` unless told otherwise.
@@ -83,7 +83,7 @@ pub struct IngressCli {
     #[arg(long, value_name = "IP", default_value = "0.0.0.0")]
     pub healthz_host: IpAddr,
     /// Unix socket that answers `ferrule debug`; empty: none
-    #[arg(long, value_name = "PATH", default_value = INGRESS_SOCKET)]
+    #[arg(long, value_name = "PATH", default_value = INGRESS_SOCKET, value_parser = parse_path)]
     pub admin_socket: PathBuf,
 
     /// Controllers whose IngressClasses are served: ferrule.dev/ingress, k8s.io/ingress-nginx
@@ -248,6 +248,8 @@ mod tests {
         assert_eq!(cli.controller_class, ["ferrule.dev/ingress"]);
         assert_eq!(cli.listen_addresses.len(), 2);
         assert!(!cli.watch_ingress_without_class);
+        let none = parse(&["--admin-socket="]).expect("flags");
+        assert_eq!(none.admin_socket, PathBuf::new());
     }
 
     #[test]
