@@ -7,7 +7,7 @@
 #
 #   ctr -n k8s.io images import ARCHIVE      or: docker load -i, podman load -i, kind load image-archive
 #
-# BINARY=FILE packs that program instead of building one. A name without a registry is taken for
+# BINARY=FILE packs that program instead of building one, and INGRESS=FILE the Ingress sidecar. A name without a registry is taken for
 # docker.io/library/NAME by containerd, and so it is written.
 set -eu
 
@@ -28,8 +28,9 @@ if [ -z "${BINARY:-}" ]; then
   target=$(rustc -vV | sed -n 's/^host: //p')
   # Naming the target keeps crt-static away from build scripts and procedural macros.
   (cd "$root" && RUSTFLAGS="-C target-feature=+crt-static" \
-    cargo build --release --locked --bin ferrule --target "$target")
+    cargo build --release --locked --bin ferrule --bin ferrule-ingress --target "$target")
   BINARY=${CARGO_TARGET_DIR:-$root/target}/$target/release/ferrule
+  INGRESS=${INGRESS:-$BINARY-ingress}
 fi
 [ -f "$BINARY" ] || die "no program $BINARY"
 # Neither a dynamic loader nor libraries are in the image.
@@ -45,6 +46,9 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$work/root/usr/local/bin" "$work/root/run/ferrule" "$work/image"
 install -m 0755 "$BINARY" "$work/root/usr/local/bin/ferrule"
+if [ -n "${INGRESS:-}" ]; then
+  install -m 0755 "$INGRESS" "$work/root/usr/local/bin/ferrule-ingress"
+fi
 # kubeadm's DaemonSet calls it by this name.
 ln -s ferrule "$work/root/usr/local/bin/kube-proxy"
 # pack DIRECTORY ARCHIVE NAME...: the same bytes each time.

@@ -48,7 +48,14 @@ note_packages() {
     needs ip iproute2
     needs nft nftables
     needs setpriv util-linux
-    case $PURPOSE in test*) needs conntrack conntrack ;; esac
+    case $PURPOSE in
+        test*)
+            needs conntrack conntrack
+            needs curl curl
+            needs openssl openssl
+            needs nginx nginx-light
+            ;;
+    esac
     [ "$PURPOSE" = test-ipvs ] || return 0
     needs qemu-system-x86_64 qemu-system-x86
     needs strip binutils

@@ -27,6 +27,7 @@ pub mod backend;
 pub mod cli;
 pub mod config;
 pub mod debug;
+pub mod ingress;
 pub mod localhost;
 pub mod model;
 pub mod observe;

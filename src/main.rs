@@ -32,6 +32,12 @@ fn main() -> ExitCode {
         Some(Command::Debug(DebugCommand::Rules(args))) => {
             debug::rules::run(args.into(), &mut stdout().lock())
         }
+        Some(Command::Debug(DebugCommand::Ingress(args))) => {
+            debug::ingress::run(args, &mut stdout().lock())
+        }
+        Some(Command::Debug(DebugCommand::Route(args))) => {
+            debug::ingress::route(args, &mut stdout().lock())
+        }
         None => return proxy(&cli),
     };
     result.map_or_else(

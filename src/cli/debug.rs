@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::INGRESS_SOCKET;
+
 /// Where the agent listens unless told otherwise.
 pub(crate) const DEFAULT_SOCKET: &str = "/run/ferrule/ferrule.sock";
 
@@ -15,6 +17,38 @@ pub enum DebugCommand {
     Services(ServicesArgs),
     /// What the kernel holds of ours, read over netlink
     Rules(RulesArgs),
+    /// What the Ingress sidecar serves: all routes, certificates and Ingresses
+    Ingress(IngressArgs),
+    /// Which route of the Ingress sidecar a request takes, and why no other
+    Route(RouteArgs),
+}
+
+/// Arguments of `ferrule debug ingress`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct IngressArgs {
+    /// Format
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+    /// Unix socket of the running sidecar
+    #[arg(long, value_name = "PATH", default_value = INGRESS_SOCKET)]
+    pub admin_socket: PathBuf,
+}
+
+/// Arguments of `ferrule debug route`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct RouteArgs {
+    /// What a client would ask for
+    #[arg(value_name = "URL")]
+    pub url: String,
+    /// A header of the request
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    pub headers: Vec<String>,
+    /// Format
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+    /// Unix socket of the running sidecar
+    #[arg(long, value_name = "PATH", default_value = INGRESS_SOCKET)]
+    pub admin_socket: PathBuf,
 }
 
 /// Arguments of `ferrule debug services`.

@@ -8,6 +8,7 @@ mod accepted;
 mod debug;
 mod flags;
 mod gates;
+mod ingress;
 mod listing;
 mod quantity;
 #[cfg(test)]
@@ -21,9 +22,10 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use accepted::AcceptedFlags;
 pub(crate) use debug::DEFAULT_SOCKET;
-pub use debug::{DebugCommand, Family, Output, RulesArgs, ServicesArgs};
+pub use debug::{DebugCommand, Family, IngressArgs, Output, RouteArgs, RulesArgs, ServicesArgs};
 pub use flags::{OwnFlags, ProxyFlags};
 pub use gates::{Gates, parse_gates};
+pub use ingress::{AccessLogFormat, INGRESS_SOCKET, IngressCli, LogFormat};
 pub use listing::{DEFAULTS, values};
 pub use quantity::Quantity;
 pub use value::{Period, parse_period};

@@ -2,5 +2,6 @@
 //! `ferrule debug …`: asks the running agent and the kernel, changes nothing.
 
 mod client;
+pub mod ingress;
 pub mod rules;
 pub mod services;

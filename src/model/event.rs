@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use super::{EndpointSlice, Node, Service, ServiceName, SliceName};
+use super::{EndpointSlice, IngressEvent, Node, Service, ServiceName, SliceName};
 
 /// The newest state of one object, or of the source as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub enum Event {
     /// The addresses of the kernel's interfaces, all of them, without loopback and IPv6 link-local
     /// ones.
     LocalAddresses(Vec<IpAddr>),
+    /// Something that only the Ingress sidecar reads, and that the L4 agent never gets.
+    Ingress(Box<IngressEvent>),
     /// Every kind has been listed once: from now on the state is complete.
     Synced,
     /// A source of objects as a whole is unreadable (say, a manifest with a syntax error), or is
@@ -74,7 +76,8 @@ impl<T> Observed<T> {
 /// Names an object in reports.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectRef {
-    /// `Service`, `EndpointSlice`, `Endpoints`, `Node` or `ServiceCIDR`.
+    /// `Service`, `EndpointSlice`, `Endpoints`, `Node`, `ServiceCIDR`, `Ingress`, `IngressClass` or
+    /// `Secret`.
     pub kind: &'static str,
     /// Namespace, empty for cluster-wide kinds.
     pub namespace: Arc<str>,
@@ -108,6 +111,7 @@ impl Event {
                     .map(|n| n.name.clone())
                     .unwrap_or_default(),
             ),
+            Event::Ingress(event) => return event.object_ref(),
             Event::LocalAddresses(_) | Event::Synced | Event::Source { .. } => return None,
         };
         Some(ObjectRef {
@@ -124,6 +128,7 @@ impl Event {
             Event::Slice(_, o) => &o.skipped,
             Event::Node(o) => &o.skipped,
             Event::ServiceCidr(_, o) => &o.skipped,
+            Event::Ingress(event) => event.skipped(),
             Event::LocalAddresses(_) | Event::Synced | Event::Source { .. } => &[],
         }
     }

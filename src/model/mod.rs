@@ -9,6 +9,7 @@ pub mod endpoint;
 pub mod event;
 #[cfg(test)]
 pub(crate) mod fixture;
+pub mod ingress;
 mod intern;
 pub mod ipvs;
 pub mod name;
@@ -19,6 +20,7 @@ pub mod state;
 
 pub use endpoint::{Conditions, EndpointPort, EndpointSlice, Hints, SliceEndpoint};
 pub use event::{Event, ObjectRef, Observed};
+pub use ingress::{Ingress, IngressClass, IngressEvent, Secret, UpstreamService};
 pub use ipvs::IpvsWishes;
 pub use name::{ServiceName, ServicePortName, SliceName};
 pub use node::Node;

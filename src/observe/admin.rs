@@ -154,7 +154,8 @@ struct StatusView {
     failures: Failures,
 }
 
-fn json(value: &impl Serialize) -> Reply {
+/// An answer in JSON.
+pub(super) fn json(value: &impl Serialize) -> Reply {
     match serde_json::to_vec(value) {
         Ok(body) => reply(StatusCode::OK, JSON, body),
         Err(error) => reply(StatusCode::INTERNAL_SERVER_ERROR, TEXT, error.to_string()),
@@ -162,7 +163,7 @@ fn json(value: &impl Serialize) -> Reply {
 }
 
 /// Removes the socket's file when it goes, unless another agent has put its own there.
-struct Guard {
+pub(super) struct Guard {
     path: PathBuf,
     inode: (u64, u64),
 }
@@ -179,7 +180,8 @@ fn inode(path: &Path) -> io::Result<(u64, u64)> {
     fs::symlink_metadata(path).map(|meta| (meta.dev(), meta.ino()))
 }
 
-fn open(path: &Path) -> io::Result<(UnixListener, Guard)> {
+/// Listens on a unix socket, whose file goes when the guard does.
+pub(super) fn open(path: &Path) -> io::Result<(UnixListener, Guard)> {
     if let Some(directory) = path.parent() {
         DirBuilder::new()
             .recursive(true)

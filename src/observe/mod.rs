@@ -28,6 +28,7 @@ pub mod metrics;
 mod pages;
 mod serve;
 pub(crate) mod show;
+pub mod sidecar;
 mod status;
 #[cfg(test)]
 mod tests;

@@ -7,8 +7,10 @@
 //! | `objects` | finds the source of objects |
 //! | `parts` | makes what the loop and the listeners are made of |
 //! | `cleanup` | `--cleanup` |
+//! | [`ingress`] | the Ingress sidecar, a program of its own |
 
 mod cleanup;
+pub mod ingress;
 mod mode;
 mod objects;
 mod parts;

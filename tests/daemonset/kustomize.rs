@@ -5,6 +5,8 @@ use std::io;
 use std::process::Command;
 
 use k8s_openapi::api::apps::v1::DaemonSet;
+use k8s_openapi::api::rbac::v1::ClusterRole;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::Value;
 
 use super::files::{MANIFESTS, documents, manifests, names, only, path, text};
@@ -86,4 +88,56 @@ fn the_example_reaches_every_container_and_the_server() {
     let hosts = names.iter().filter(|n| **n == "KUBERNETES_SERVICE_HOST");
     assert_eq!(hosts.count(), 1, "{names:?}");
     assert!(names.contains(&"NODE_NAME"), "{names:?}");
+}
+
+#[test]
+fn the_ingress_component_is_whole() {
+    let directory = "daemonset/ingress";
+    let mut listed = resources(&format!("{directory}/kustomization.yaml"));
+    listed.push("kustomization.yaml".into());
+    listed.sort();
+    assert_eq!(listed, names(directory));
+    let all: Vec<Value> = listed
+        .iter()
+        .flat_map(|name| documents(&text(&format!("{directory}/{name}"))))
+        .collect();
+    let daemonset: DaemonSet = only(&all, "DaemonSet");
+    let pod = daemonset.spec.unwrap().template.spec.unwrap();
+    let account = pod.service_account_name.as_deref();
+    assert_eq!(account, Some("ferrule-ingress"));
+    let command = pod.containers[0].command.clone().unwrap();
+    let cli = ferrule::cli::IngressCli::parse_from_args(command).unwrap();
+    let grace = i64::try_from(cli.shutdown_grace_period).unwrap();
+    assert!(pod.termination_grace_period_seconds.unwrap() > grace);
+    let probe = pod.containers[0].readiness_probe.clone().unwrap();
+    let port = probe.http_get.unwrap().port;
+    assert_eq!(port, IntOrString::Int(i32::from(cli.healthz_port)));
+    let class = all.iter().find(|o| o["kind"] == "IngressClass").unwrap();
+    let controller = class["spec"]["controller"].as_str().unwrap();
+    assert_eq!(cli.controller_class, [controller]);
+}
+
+#[test]
+fn the_ingress_role_allows_what_is_watched_and_nothing_else() {
+    let all = documents(&text("daemonset/ingress/role.yaml"));
+    let role: ClusterRole = only(&all, "ClusterRole");
+    let mut allowed: Vec<String> = Vec::new();
+    for rule in role.rules.unwrap() {
+        let group = rule.api_groups.unwrap().join(",");
+        for resource in rule.resources.unwrap() {
+            allowed.push(format!("{group}/{resource} {}", rule.verbs.join(",")));
+        }
+    }
+    allowed.sort();
+    let expected = [
+        "/nodes list,watch",
+        "/secrets list,watch",
+        "/services list,watch",
+        "discovery.k8s.io/endpointslices list,watch",
+        "events.k8s.io/events create,patch",
+        "networking.k8s.io/ingressclasses list,watch",
+        "networking.k8s.io/ingresses list,watch",
+        "networking.k8s.io/ingresses/status patch",
+    ];
+    assert_eq!(allowed, expected);
 }

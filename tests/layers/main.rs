@@ -54,11 +54,26 @@ const RULES: &[Rule] = &[
         pure: false,
     },
     Rule {
+        module: "ingress",
+        modules: &["model", "watch", "observe"],
+        crates: None,
+        pure: false,
+    },
+    Rule {
         module: "sync",
         modules: &["model", "plan", "backend", "observe", "localhost"],
         crates: None,
         pure: false,
     },
+];
+
+/// Pure modules inside of others, and the published crates that they may use.
+const PURE: &[(&str, &[&str])] = &[
+    ("ingress::balance", &[]),
+    ("ingress::catalog", &["ipnet"]),
+    ("ingress::filter", &["hyper"]),
+    ("ingress::route", &[]),
+    ("ingress::table", &["ipnet"]),
 ];
 
 /// What no pure module mentions: paths that begin so, and macros.
@@ -82,8 +97,11 @@ const IMPURE: &[&str] = &[
 
 /// Names that only these modules may mention.
 const CONFINED: &[(&str, &[&str])] = &[
-    ("k8s_openapi", &["watch", "observe::events"]),
-    ("kube", &["watch", "observe::events"]),
+    (
+        "k8s_openapi",
+        &["watch", "observe::events", "ingress::status"],
+    ),
+    ("kube", &["watch", "observe::events", "ingress::status"]),
     // The proxy runs no programs: the kernel is spoken to over netlink.
     ("std::process::Command", &[]),
 ];
@@ -121,6 +139,7 @@ fn check(file: &Path, text: &str, crates: &BTreeSet<String>) -> Vec<String> {
     for path in &paths {
         let path = resolve(path, &module);
         breaches.extend(rule.and_then(|rule| breach(rule, &path, crates)));
+        breaches.extend(inner_breach(&module.join("::"), &path, crates));
         breaches.extend(confined(&module.join("::"), &path));
     }
     let name = |what| format!("src/{}: {what}", file.display());
@@ -141,6 +160,16 @@ fn breach(rule: &Rule, path: &[String], crates: &BTreeSet<String>) -> Option<Str
     let allowed = rule.crates?;
     (crates.contains(first) && !allowed.contains(&first))
         .then(|| format!("{} may not use the crate {first}", rule.module))
+}
+
+/// The breach of a pure module inside of another.
+fn inner_breach(module: &str, path: &[String], crates: &BTreeSet<String>) -> Option<String> {
+    let (pure, allowed) = PURE.iter().find(|(pure, _)| is_below(module, pure))?;
+    let joined = path.join("::");
+    let first = path.first()?.as_str();
+    let foreign = crates.contains(first) && !allowed.contains(&first);
+    let impure = foreign || IMPURE.iter().any(|p| is_below(&joined, p));
+    impure.then(|| format!("{pure} is pure and may not use {joined}"))
 }
 
 fn confined(module: &str, path: &[String]) -> Option<String> {
@@ -261,6 +290,9 @@ mod tests {
             ("sync/mod.rs", "use k8s_openapi::api;"),
             ("observe/serve.rs", "use kube::Client;"),
             ("backend/nft.rs", "use std::process::Command;"),
+            ("ingress/serve/mod.rs", "use crate::plan::Options;"),
+            ("ingress/balance/ewma.rs", "use std::time::Instant;"),
+            ("ingress/filter.rs", "use tokio::time;"),
         ];
         for (file, text) in cases {
             assert_eq!(breaches(file, text).len(), 1, "{file}: {text}");
@@ -287,6 +319,8 @@ mod tests {
             ("plan/trace/tests.rs", "use std::fs;"),
             ("watch/convert/service.rs", "use k8s_openapi::api;"),
             ("main.rs", "use ferrule::sync;"),
+            ("ingress/filter.rs", "use hyper::StatusCode;"),
+            ("ingress/serve/mod.rs", "use std::time::Instant;"),
         ];
         for (file, text) in cases {
             assert_eq!(breaches(file, text), Vec::<String>::new(), "{text}");

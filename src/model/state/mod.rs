@@ -102,7 +102,7 @@ impl State {
             Event::Node(observed) => self.apply_node(observed),
             Event::ServiceCidr(name, observed) => self.apply_service_cidr(name, observed.object),
             Event::LocalAddresses(addresses) => self.apply_addresses(addresses),
-            Event::Source { .. } => Changes::default(),
+            Event::Source { .. } | Event::Ingress(_) => Changes::default(),
             Event::Synced => {
                 let first = !std::mem::replace(&mut self.synced, true);
                 Changes {

@@ -237,6 +237,9 @@ fn resource(kind: &str) -> Option<ApiResource> {
         "Service" => ("", "services"),
         "EndpointSlice" => ("discovery.k8s.io", "endpointslices"),
         "ServiceCIDR" => ("networking.k8s.io", "servicecidrs"),
+        "Ingress" => ("networking.k8s.io", "ingresses"),
+        "IngressClass" => ("networking.k8s.io", "ingressclasses"),
+        "Secret" => ("", "secrets"),
         _ => return None,
     };
     let separator = if group.is_empty() { "" } else { "/" };

@@ -69,11 +69,23 @@ impl Metrics {
 
     /// The text that /metrics answers, in Prometheus' format 0.0.4.
     pub(super) fn text(&self) -> String {
-        let encoder = TextEncoder::new();
-        encoder
-            .encode_to_string(&self.0.registry.gather())
-            .unwrap_or_else(|error| format!("# {error}\n"))
+        text(&self.0.registry)
     }
+}
+
+/// A registry with the metrics of the process.
+pub(super) fn registry_of_process() -> Registry {
+    let registry = Registry::new();
+    Maker(&registry).add(process::Process::new());
+    registry
+}
+
+/// What a registry holds, in Prometheus' format 0.0.4.
+pub(super) fn text(registry: &Registry) -> String {
+    let encoder = TextEncoder::new();
+    encoder
+        .encode_to_string(&registry.gather())
+        .unwrap_or_else(|error| format!("# {error}\n"))
 }
 
 impl fmt::Debug for Metrics {

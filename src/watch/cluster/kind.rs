@@ -7,12 +7,12 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use kube::Resource;
-use kube::core::{ClusterResourceScope, ObjectMeta};
+use kube::core::{DynamicResourceScope, ObjectMeta};
 use serde::de::{Deserialize, DeserializeOwned, Deserializer};
 
 use crate::model::{Event, Observed, ServiceName, SliceName};
 use crate::watch::convert;
-use crate::watch::wire::{EndpointSlice, Meta, Node, Service, ServiceCidr};
+use crate::watch::wire::{EndpointSlice, Node, Service, ServiceCidr};
 
 /// A kind that is watched.
 pub(super) trait Follow: DeserializeOwned + Clone + Debug + Send + 'static {
@@ -27,7 +27,8 @@ pub(super) trait Follow: DeserializeOwned + Clone + Debug + Send + 'static {
     /// Whether nothing may be programmed while the server withholds it.
     const HOLDS_UP: bool = true;
 
-    fn meta(&mut self) -> &mut Meta;
+    /// Takes `metadata.resourceVersion` away.
+    fn resource_version(&mut self) -> Option<String>;
     fn name(&self) -> Option<Self::Name>;
     fn found(&self, name: Self::Name) -> Event;
     fn gone(name: Self::Name) -> Event;
@@ -39,8 +40,8 @@ impl Follow for Service {
     const GROUP: &'static str = "";
     const PLURAL: &'static str = "services";
 
-    fn meta(&mut self) -> &mut Meta {
-        &mut self.metadata
+    fn resource_version(&mut self) -> Option<String> {
+        self.metadata.resource_version.take()
     }
     fn name(&self) -> Option<ServiceName> {
         convert::service_name(&self.metadata)
@@ -60,8 +61,8 @@ impl Follow for EndpointSlice {
     const GROUP: &'static str = "discovery.k8s.io";
     const PLURAL: &'static str = "endpointslices";
 
-    fn meta(&mut self) -> &mut Meta {
-        &mut self.metadata
+    fn resource_version(&mut self) -> Option<String> {
+        self.metadata.resource_version.take()
     }
     fn name(&self) -> Option<SliceName> {
         convert::slice_name(&self.metadata)
@@ -82,8 +83,8 @@ impl Follow for Node {
     const PLURAL: &'static str = "nodes";
     const HOLDS_UP: bool = false;
 
-    fn meta(&mut self) -> &mut Meta {
-        &mut self.metadata
+    fn resource_version(&mut self) -> Option<String> {
+        self.metadata.resource_version.take()
     }
     fn name(&self) -> Option<Arc<str>> {
         convert::cluster_name(&self.metadata)
@@ -103,8 +104,8 @@ impl Follow for ServiceCidr {
     const PLURAL: &'static str = "servicecidrs";
     const OPTIONAL: bool = true;
 
-    fn meta(&mut self) -> &mut Meta {
-        &mut self.metadata
+    fn resource_version(&mut self) -> Option<String> {
+        self.metadata.resource_version.take()
     }
     fn name(&self) -> Option<Arc<str>> {
         convert::cluster_name(&self.metadata)
@@ -127,7 +128,7 @@ pub(super) struct Thin<K> {
 impl<'de, K: Follow> Deserialize<'de> for Thin<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut object = K::deserialize(deserializer)?;
-        let resource_version = object.meta().resource_version.take();
+        let resource_version = object.resource_version();
         Ok(Self {
             meta: ObjectMeta {
                 resource_version,
@@ -140,7 +141,8 @@ impl<'de, K: Follow> Deserialize<'de> for Thin<K> {
 
 impl<K: Follow> Resource for Thin<K> {
     type DynamicType = ();
-    type Scope = ClusterResourceScope;
+    /// Any kind may be asked for in all namespaces or in one.
+    type Scope = DynamicResourceScope;
 
     fn kind((): &()) -> Cow<'_, str> {
         K::KIND.into()

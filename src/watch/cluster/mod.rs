@@ -2,7 +2,9 @@
 //! Watches an API server.
 
 mod follow;
+mod ingress;
 mod kind;
+mod secrets;
 #[cfg(test)]
 mod tests;
 mod trouble;
@@ -19,6 +21,8 @@ use self::kind::Thin;
 use super::wire::{EndpointSlice, Node, Service, ServiceCidr};
 use crate::model::Event;
 use crate::watch::Meters;
+pub use ingress::{Scope, run_ingress};
+pub use secrets::Wanted;
 
 /// Since Kubernetes 1.34 a watch can begin with a list by default (KEP-3157): the server sends it
 /// from memory, object by object, and neither side ever holds all of it.
@@ -95,11 +99,21 @@ pub async fn run(client: Client, node_name: String, events: Sender<Event>, meter
     }
 }
 
+/// What all kinds are asked from.
+#[derive(Clone)]
 struct Clients(Client);
 
 impl Clients {
     fn all<K: Follow>(&self) -> Api<Thin<K>> {
         Api::all(self.0.clone())
+    }
+
+    /// In one namespace, or in all.
+    fn within<K: Follow>(&self, namespace: Option<&str>) -> Api<Thin<K>> {
+        match namespace {
+            None => self.all(),
+            Some(namespace) => Api::namespaced_with(self.0.clone(), namespace, &()),
+        }
     }
 }
 

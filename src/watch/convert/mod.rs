@@ -7,17 +7,23 @@
 
 mod endpoints;
 mod field;
+mod ingress;
+#[cfg(test)]
+mod ingress_tests;
 mod node;
 mod service;
 mod slice;
 #[cfg(test)]
 mod tests;
+mod upstream;
 
 pub use endpoints::endpoints;
 pub(in crate::watch) use endpoints::mirror_name;
+pub use ingress::{ingress, ingress_class};
 pub use node::{node, service_cidr};
 pub use service::service;
-pub use slice::slice;
+pub use slice::{any_slice, slice};
+pub use upstream::{secret, upstream};
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -31,30 +37,37 @@ const MOST_REASONS: usize = 20;
 /// The namespace of an object that names none, as in kubectl.
 const DEFAULT_NAMESPACE: &str = "default";
 
-/// Namespace (or `default`) and name of a Service. None if the object has no name.
-pub fn service_name(meta: &Meta) -> Option<ServiceName> {
+/// Namespace (or `default`) and name of a Service, Ingress or Secret. None if the object has no name.
+pub fn service_name<A>(meta: &Meta<A>) -> Option<ServiceName> {
     Some(ServiceName::new(namespace(meta), name(meta)?))
 }
 
 /// Namespace (or `default`) and name of an EndpointSlice or Endpoints. None if it has no name.
-pub fn slice_name(meta: &Meta) -> Option<SliceName> {
+pub fn slice_name<A>(meta: &Meta<A>) -> Option<SliceName> {
     Some(SliceName::new(namespace(meta), name(meta)?))
 }
 
 /// Name of a cluster-wide object. None if it has no name.
-pub fn cluster_name(meta: &Meta) -> Option<Arc<str>> {
+pub fn cluster_name<A>(meta: &Meta<A>) -> Option<Arc<str>> {
     name(meta).map(Arc::from)
 }
 
-fn namespace(meta: &Meta) -> &str {
+fn namespace<A>(meta: &Meta<A>) -> &str {
     meta.namespace
         .as_deref()
         .filter(|n| !n.is_empty())
         .unwrap_or(DEFAULT_NAMESPACE)
 }
 
-fn name(meta: &Meta) -> Option<&str> {
+fn name<A>(meta: &Meta<A>) -> Option<&str> {
     meta.name.as_deref().filter(|n| !n.is_empty())
+}
+
+/// Seconds since 1970; an object that does not tell counts as youngest.
+fn created<A>(meta: &Meta<A>, skipped: &mut Skipped) -> i64 {
+    let text = meta.creation_timestamp.as_deref().filter(|t| !t.is_empty());
+    text.and_then(|t| skipped.keep("metadata.creationTimestamp", field::timestamp(t)))
+        .map_or(i64::MAX, |t| t.as_second())
 }
 
 /// Collects what had to be skipped of an object.

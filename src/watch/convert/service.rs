@@ -43,7 +43,7 @@ pub fn service(name: &ServiceName, object: &wire::Service) -> Observed<Service> 
     let external_policy = external_policy(spec, kind, &external_ips, &mut skipped);
     let service = Service {
         name: name.clone(),
-        created: created(&object.metadata, &mut skipped),
+        created: super::created(&object.metadata, &mut skipped),
         cluster_ips: cluster_ips(spec, &mut skipped),
         load_balancer_ips: load_balancer_ips(&object.status, &mut skipped),
         source_ranges: source_ranges(spec, &mut skipped),
@@ -106,12 +106,6 @@ fn checked(name: &ServiceName, object: &wire::Service) -> Result<Kind, String> {
         return Err("spec.clusterIP: is empty, and only an API server can allocate one".into());
     }
     Ok(kind)
-}
-
-fn created(meta: &wire::Meta, skipped: &mut Skipped) -> i64 {
-    let text = meta.creation_timestamp.as_deref().filter(|t| !t.is_empty());
-    text.and_then(|t| skipped.keep("metadata.creationTimestamp", field::timestamp(t)))
-        .map_or(i64::MAX, |t| t.as_second())
 }
 
 /// `clusterIPs`, or of an older object `clusterIP`; one of each family (`GetClusterIPByFamily`).

@@ -16,9 +16,16 @@ use crate::watch::wire;
 /// Those of headless Services (label `service.kubernetes.io/headless`), of no Service (no label
 /// `kubernetes.io/service-name`) and of address type FQDN are gone.
 pub fn slice(name: &SliceName, object: &wire::EndpointSlice) -> Observed<EndpointSlice> {
+    match object.metadata.labels.headless {
+        None => any_slice(name, object),
+        Some(_) => Observed::gone(),
+    }
+}
+
+/// Converts an EndpointSlice, also one of a headless Service.
+pub fn any_slice(name: &SliceName, object: &wire::EndpointSlice) -> Observed<EndpointSlice> {
     let labels = &object.metadata.labels;
-    let service = labels.service_name.as_deref().filter(|n| !n.is_empty());
-    let Some(service) = service.filter(|_| labels.headless.is_none()) else {
+    let Some(service) = labels.service_name.as_deref().filter(|n| !n.is_empty()) else {
         return Observed::gone();
     };
     let family = match object.address_type.as_deref() {

@@ -7,7 +7,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::ops::Range;
 use std::path::Path;
 
-use super::object::{Fresh, Key};
+use super::object::{Fresh, Key, Reading};
 use super::parallel;
 use super::parse::{Failure, Objects, Unit, units};
 use super::split::Documents;
@@ -73,15 +73,24 @@ impl Content {
 ///
 /// # Errors
 /// If it can't be read, or any part of it is no valid YAML or JSON: then all of it is unknown.
-pub(super) fn load(path: &Path, old: &Content, own: &str) -> Result<Option<Loaded>, Failure> {
+pub(super) fn load(
+    path: &Path,
+    old: &Content,
+    reading: Reading<'_>,
+) -> Result<Option<Loaded>, Failure> {
     // Items of YAML lists are read one by one, if that works; else the list may still be good.
-    match read(path, old, own, true) {
-        Err(_) => read(path, old, own, false),
+    match read(path, old, reading, true) {
+        Err(_) => read(path, old, reading, false),
         done => done,
     }
 }
 
-fn read(path: &Path, old: &Content, own: &str, split: bool) -> Result<Option<Loaded>, Failure> {
+fn read(
+    path: &Path,
+    old: &Content,
+    reading: Reading<'_>,
+    split: bool,
+) -> Result<Option<Loaded>, Failure> {
     let failed = |error: io::Error| Failure::new(error.to_string());
     let Some(file) = open(path).map_err(failed)? else {
         return Ok(None);
@@ -89,7 +98,7 @@ fn read(path: &Path, old: &Content, own: &str, split: bool) -> Result<Option<Loa
     let mut loader = Loader {
         old,
         known: old.known(),
-        own,
+        reading,
         loaded: Loaded::default(),
     };
     if path.extension().is_some_and(|e| e == "json") {
@@ -143,7 +152,7 @@ fn open(path: &Path) -> io::Result<Option<FsFile>> {
 struct Loader<'a> {
     old: &'a Content,
     known: HashMap<u64, Range<usize>>,
-    own: &'a str,
+    reading: Reading<'a>,
     loaded: Loaded,
 }
 
@@ -170,7 +179,7 @@ impl Loader<'_> {
         let hash = unit.hash();
         match self.known.get(&hash) {
             Some(range) => Looked::Known(hash, range.clone()),
-            None => Looked::New(hash, unit.parse(self.own)),
+            None => Looked::New(hash, unit.parse(self.reading)),
         }
     }
 

@@ -25,9 +25,10 @@ use tokio::sync::mpsc::Sender;
 use tracing::debug;
 
 use self::directory::{Change, Directory};
+use self::object::Audience;
 use self::store::{FileName, Store};
 use super::Error;
-use crate::model::Event;
+use crate::model::{Event, IngressEvent};
 
 /// When to look again for a directory that has vanished.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -44,6 +45,30 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// # Errors
 /// If the directory can't be watched or read at the start.
 pub async fn run(dir: PathBuf, node_name: String, events: Sender<Event>) -> Result<(), Error> {
+    read(dir, node_name, Audience::Services, events).await
+}
+
+/// Reads what the Ingress sidecar needs in the same way: Ingresses, IngressClasses, Secrets,
+/// Services as upstreams, EndpointSlices, Endpoints and the Node `node_name`. Unlike those of a
+/// cluster, all Secrets are told, as they stand in files anyway; [`IngressEvent::SecretsListed`]
+/// comes with [`Event::Synced`].
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_ingress(
+    dir: PathBuf,
+    node_name: String,
+    events: Sender<Event>,
+) -> Result<(), Error> {
+    read(dir, node_name, Audience::Ingress, events).await
+}
+
+async fn read(
+    dir: PathBuf,
+    node_name: String,
+    audience: Audience,
+    events: Sender<Event>,
+) -> Result<(), Error> {
     let failed = |source| Error::Directory {
         path: dir.clone(),
         source,
@@ -52,11 +77,15 @@ pub async fn run(dir: PathBuf, node_name: String, events: Sender<Event>) -> Resu
     let files = directory::list(&dir).map_err(failed)?;
     let mut reader = Reader {
         dir: dir.clone(),
-        store: Some(Store::new(dir.clone(), node_name)),
+        store: Some(Store::new(dir.clone(), node_name, audience)),
         events,
         said: String::new(),
     };
     reader.read(files).await;
+    if audience == Audience::Ingress {
+        let listed = Box::new(IngressEvent::SecretsListed);
+        reader.send(Event::Ingress(listed)).await;
+    }
     reader.send(Event::Synced).await;
     loop {
         let change = tokio::select! {

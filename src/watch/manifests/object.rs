@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use crate::model::{
-    EndpointSlice, Event, Node, ObjectRef, Observed, Service, ServiceName, SliceName,
+    EndpointSlice, Event, IngressEvent, Node, ObjectRef, Observed, Service, ServiceName, SliceName,
 };
 use crate::watch::{convert, wire};
 
@@ -18,6 +18,37 @@ pub(super) enum Kind {
     Endpoints,
     Node,
     ServiceCidr,
+    Ingress,
+    IngressClass,
+    Secret,
+}
+
+/// Who reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Audience {
+    /// The L4 agent.
+    Services,
+    /// The Ingress sidecar.
+    Ingress,
+}
+
+/// Whose objects are read, and which of them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reading<'a> {
+    /// The name of the own Node.
+    pub(super) own: &'a str,
+    pub(super) audience: Audience,
+}
+
+impl Reading<'_> {
+    /// Whether objects of the kind need to be parsed at all.
+    pub(super) fn wants(self, kind: Kind) -> bool {
+        match kind {
+            Kind::Service | Kind::EndpointSlice | Kind::Endpoints | Kind::Node => true,
+            Kind::ServiceCidr => self.audience == Audience::Services,
+            Kind::Ingress | Kind::IngressClass | Kind::Secret => self.audience == Audience::Ingress,
+        }
+    }
 }
 
 /// What the head of a document announces.
@@ -42,6 +73,9 @@ impl Kind {
             ("networking.k8s.io/v1" | "networking.k8s.io/v1beta1" | "", "ServiceCIDR") => {
                 Kind::ServiceCidr
             }
+            ("networking.k8s.io/v1" | "", "Ingress") => Kind::Ingress,
+            ("networking.k8s.io/v1" | "", "IngressClass") => Kind::IngressClass,
+            ("v1" | "", "Secret") => Kind::Secret,
             _ => return None,
         })
     }
@@ -72,6 +106,9 @@ pub(super) enum Key {
     /// The own one.
     Node,
     ServiceCidr(Arc<str>),
+    Ingress(ServiceName),
+    IngressClass(Arc<str>),
+    Secret(ServiceName),
 }
 
 impl Key {
@@ -83,6 +120,9 @@ impl Key {
             Key::Endpoints(n) => ("Endpoints", n.namespace.clone(), n.name.clone()),
             Key::Node => ("Node", none.clone(), none),
             Key::ServiceCidr(n) => ("ServiceCIDR", none, n.clone()),
+            Key::Ingress(n) => ("Ingress", n.namespace.clone(), n.name.clone()),
+            Key::IngressClass(n) => ("IngressClass", none, n.clone()),
+            Key::Secret(n) => ("Secret", n.namespace.clone(), n.name.clone()),
         };
         ObjectRef {
             kind,
@@ -114,6 +154,10 @@ pub(super) enum Converted {
     Endpoints(Mirrors),
     Node(Box<Observed<Node>>),
     ServiceCidr(Observed<Vec<ipnet::IpNet>>),
+    /// As an upstream, with whether it has a selector.
+    Upstream(Box<IngressEvent>, bool),
+    /// What only the sidecar reads.
+    Ingress(Box<IngressEvent>),
 }
 
 /// An object that was read.
@@ -132,6 +176,8 @@ pub(super) enum Unusable {
     Nameless,
     /// It is another node's.
     OtherNode,
+    /// Nobody reads its kind.
+    Unread,
 }
 
 /// The event that an object is there. Endpoints make several, or none: not here.
@@ -141,13 +187,21 @@ pub(super) fn found(key: &Key, object: Converted) -> Option<Event> {
         (Key::Slice(name), Converted::Slice(o)) => Event::Slice(name.clone(), *o),
         (Key::Node, Converted::Node(o)) => Event::Node(*o),
         (Key::ServiceCidr(name), Converted::ServiceCidr(o)) => Event::ServiceCidr(name.clone(), o),
+        (_, Converted::Upstream(event, _) | Converted::Ingress(event)) => Event::Ingress(event),
         _ => return None,
     })
 }
 
 /// The event that an object is gone. Endpoints make several, or none: not here.
-pub(super) fn gone(key: &Key) -> Option<Event> {
+pub(super) fn gone(key: &Key, audience: Audience) -> Option<Event> {
+    let ingress = |event| Event::Ingress(Box::new(event));
     Some(match key {
+        Key::Service(name) if audience == Audience::Ingress => {
+            ingress(IngressEvent::Service(name.clone(), Observed::gone()))
+        }
+        Key::Ingress(name) => ingress(IngressEvent::Ingress(name.clone(), Observed::gone())),
+        Key::IngressClass(name) => ingress(IngressEvent::Class(name.clone(), Observed::gone())),
+        Key::Secret(name) => ingress(IngressEvent::Secret(name.clone(), Observed::gone())),
         Key::Service(name) => Event::Service(name.clone(), Observed::gone()),
         Key::Slice(name) => Event::Slice(name.clone(), Observed::gone()),
         Key::Node => Event::Node(Observed::gone()),
@@ -177,9 +231,12 @@ pub(super) fn service(object: &wire::Service) -> Result<Fresh, Unusable> {
     ))
 }
 
-pub(super) fn slice(object: &wire::EndpointSlice) -> Result<Fresh, Unusable> {
+pub(super) fn slice(object: &wire::EndpointSlice, audience: Audience) -> Result<Fresh, Unusable> {
     let name = convert::slice_name(&object.metadata).ok_or(Unusable::Nameless)?;
-    let converted = convert::slice(&name, object);
+    let converted = match audience {
+        Audience::Services => convert::slice(&name, object),
+        Audience::Ingress => convert::any_slice(&name, object),
+    };
     Ok(fresh(
         Key::Slice(name),
         object,
@@ -218,4 +275,32 @@ pub(super) fn service_cidr(object: &wire::ServiceCidr) -> Result<Fresh, Unusable
         object,
         Converted::ServiceCidr(converted),
     ))
+}
+
+pub(super) fn upstream(object: &wire::ingress::Upstream) -> Result<Fresh, Unusable> {
+    let name = convert::service_name(&object.metadata).ok_or(Unusable::Nameless)?;
+    let event = IngressEvent::Service(name.clone(), convert::upstream(&name, object));
+    let converted = Converted::Upstream(Box::new(event), object.spec.selector.present);
+    Ok(fresh(Key::Service(name), object, converted))
+}
+
+pub(super) fn ingress(object: &wire::ingress::Ingress) -> Result<Fresh, Unusable> {
+    let name = convert::service_name(&object.metadata).ok_or(Unusable::Nameless)?;
+    let event = IngressEvent::Ingress(name.clone(), convert::ingress(&name, object));
+    let converted = Converted::Ingress(Box::new(event));
+    Ok(fresh(Key::Ingress(name), object, converted))
+}
+
+pub(super) fn ingress_class(object: &wire::ingress::IngressClass) -> Result<Fresh, Unusable> {
+    let name = convert::cluster_name(&object.metadata).ok_or(Unusable::Nameless)?;
+    let event = IngressEvent::Class(name.clone(), convert::ingress_class(&name, object));
+    let converted = Converted::Ingress(Box::new(event));
+    Ok(fresh(Key::IngressClass(name), object, converted))
+}
+
+pub(super) fn secret(object: &wire::ingress::Secret) -> Result<Fresh, Unusable> {
+    let name = convert::service_name(&object.metadata).ok_or(Unusable::Nameless)?;
+    let event = IngressEvent::Secret(name.clone(), convert::secret(&name, object));
+    let converted = Converted::Ingress(Box::new(event));
+    Ok(fresh(Key::Secret(name), object, converted))
 }

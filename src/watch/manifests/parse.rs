@@ -11,7 +11,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer};
 
-use super::object::{self, Content, Fresh, Kind, Unusable};
+use super::object::{self, Audience, Content, Fresh, Kind, Reading, Unusable};
 use super::{json, yaml};
 
 /// Why a file can't be read, and where.
@@ -117,13 +117,13 @@ impl Unit<'_> {
         hasher.finish()
     }
 
-    /// Reads the objects. `own` is the name of the own Node.
-    pub(super) fn parse(&self, own: &str) -> Result<Objects, Failure> {
+    /// Reads the objects.
+    pub(super) fn parse(&self, reading: Reading<'_>) -> Result<Objects, Failure> {
         let mut objects = Objects::default();
         match self.content()? {
             Content::Other => {}
-            Content::One(kind) => objects.add(kind, read(kind, own, self)?),
-            Content::List(default) => yaml::read_list(self, default, own, &mut objects)?,
+            Content::One(kind) => objects.add(kind, read(kind, reading, self)?),
+            Content::List(default) => yaml::read_list(self, default, reading, &mut objects)?,
         }
         Ok(objects)
     }
@@ -153,7 +153,7 @@ impl Objects {
         match result {
             Ok(fresh) => self.fresh.push(fresh),
             Err(Unusable::Nameless) => self.nameless.push(kind),
-            Err(Unusable::OtherNode) => {}
+            Err(Unusable::OtherNode | Unusable::Unread) => {}
         }
     }
 }
@@ -198,14 +198,23 @@ impl Source for &Unit<'_> {
 /// Reads an object of a known kind.
 pub(super) fn read<S: Source>(
     kind: Kind,
-    own: &str,
+    reading: Reading<'_>,
     source: S,
 ) -> Result<Result<Fresh, Unusable>, S::Error> {
+    if !reading.wants(kind) {
+        return Ok(Err(Unusable::Unread));
+    }
     Ok(match kind {
+        Kind::Service if reading.audience == Audience::Ingress => {
+            object::upstream(&source.object()?)
+        }
         Kind::Service => object::service(&source.object()?),
-        Kind::EndpointSlice => object::slice(&source.object()?),
+        Kind::EndpointSlice => object::slice(&source.object()?, reading.audience),
         Kind::Endpoints => object::endpoints(&source.object()?),
-        Kind::Node => object::node(&source.object()?, own),
+        Kind::Node => object::node(&source.object()?, reading.own),
         Kind::ServiceCidr => object::service_cidr(&source.object()?),
+        Kind::Ingress => object::ingress(&source.object()?),
+        Kind::IngressClass => object::ingress_class(&source.object()?),
+        Kind::Secret => object::secret(&source.object()?),
     })
 }

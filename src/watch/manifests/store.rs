@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::load::{Content, Loaded, load};
-use super::object::{Converted, Fresh, Key, Mirrors, found, gone};
+use super::object::{Audience, Converted, Fresh, Key, Mirrors, Reading, found, gone};
 use super::parallel;
 use super::parse::Failure;
 use crate::model::{Event, Observed, ServiceName, SliceName};
@@ -32,6 +32,7 @@ const MOST_NAMED: usize = 3;
 pub(super) struct Store {
     dir: PathBuf,
     own: String,
+    audience: Audience,
     files: BTreeMap<FileName, File>,
     objects: HashMap<Key, Entry>,
 }
@@ -76,10 +77,11 @@ struct Round {
 
 impl Store {
     /// An empty store. `own` is the name of the own Node.
-    pub(super) fn new(dir: PathBuf, own: String) -> Self {
+    pub(super) fn new(dir: PathBuf, own: String, audience: Audience) -> Self {
         Self {
             dir,
             own,
+            audience,
             files: BTreeMap::new(),
             objects: HashMap::new(),
         }
@@ -112,10 +114,17 @@ impl Store {
         self.files.retain(|_, file| !file.is_nothing());
     }
 
+    fn reading(&self) -> Reading<'_> {
+        Reading {
+            own: &self.own,
+            audience: self.audience,
+        }
+    }
+
     fn load(&self, name: &FileName) -> Result<Option<Loaded>, Failure> {
         let nothing = Content::default();
         let old = self.files.get(name).map_or(&nothing, |file| &file.content);
-        load(&self.dir.join(&**name), old, &self.own)
+        load(&self.dir.join(&**name), old, self.reading())
     }
 
     fn read_one(
@@ -244,7 +253,9 @@ impl Store {
                 round.endpoints.insert(key, (hash, slices));
                 return;
             }
-            Converted::Service(_, selector) if entry.selector != selector => {
+            Converted::Service(_, selector) | Converted::Upstream(_, selector)
+                if entry.selector != selector =>
+            {
                 entry.selector = selector;
                 round.concerned.extend(endpoints_of(&key));
             }
@@ -286,14 +297,14 @@ impl Store {
         if let Key::Endpoints(name) = key {
             slices_gone(name, 0..entry.slices, send);
         } else if entry.announced.is_some() {
-            gone(key).into_iter().for_each(send);
+            gone(key, self.audience).into_iter().for_each(send);
         }
     }
 
     /// Reads files in full for objects that only they have, and of which nothing is kept.
     fn read_wanted(&mut self, round: &mut Round, send: &mut dyn FnMut(Event)) {
         for (name, keys) in std::mem::take(&mut round.wanted) {
-            let loaded = load(&self.dir.join(&*name), &Content::default(), &self.own);
+            let loaded = load(&self.dir.join(&*name), &Content::default(), self.reading());
             let mut fresh: HashMap<Key, Fresh> = HashMap::new();
             for object in loaded.ok().flatten().unwrap_or_default().fresh {
                 if keys.contains(&object.key) {
@@ -319,7 +330,7 @@ impl Store {
         if let Key::Endpoints(name) = key {
             slices_gone(name, 0..slices, send);
         } else {
-            gone(key).into_iter().for_each(send);
+            gone(key, self.audience).into_iter().for_each(send);
         }
     }
 

@@ -9,6 +9,7 @@ use tokio::sync::mpsc::{Receiver, channel};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::object::Reading;
 use super::*;
 use crate::model::{Event, Observed};
 
@@ -16,6 +17,11 @@ use crate::model::{Event, Observed};
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Long enough for a change that should not be announced to be announced.
 const SILENCE: Duration = Duration::from_millis(150);
+
+const OURS: Reading<'static> = Reading {
+    own: "n1",
+    audience: Audience::Services,
+};
 
 struct Watched {
     dir: tempfile::TempDir,
@@ -34,8 +40,13 @@ impl Watched {
     }
 
     async fn start_in(dir: tempfile::TempDir) -> (Self, Vec<String>) {
+        Self::start_for(Audience::Services, dir).await
+    }
+
+    async fn start_for(audience: Audience, dir: tempfile::TempDir) -> (Self, Vec<String>) {
         let (sender, events) = channel(1);
-        let task = tokio::spawn(run(dir.path().to_owned(), "n1".into(), sender));
+        let path = dir.path().to_owned();
+        let task = tokio::spawn(read(path, "n1".into(), audience, sender));
         let mut watched = Self { dir, events, task };
         let mut first = Vec::new();
         loop {
@@ -128,6 +139,21 @@ fn show(event: Event) -> String {
         }
         Event::Node(o) => format!("node {}", state(&o, |n| n.name.to_string())),
         Event::ServiceCidr(name, o) => format!("cidr {name} {}", state(&o, |c| format!("{c:?}"))),
+        Event::Ingress(event) => match (&*event, event.object_ref()) {
+            (IngressEvent::Ingress(_, o), Some(object)) => {
+                format!("{object} {}", state(o, |i| i.rules.len().to_string()))
+            }
+            (IngressEvent::Service(_, o), Some(object)) => {
+                format!("{object} {}", state(o, |s| s.ports.len().to_string()))
+            }
+            (IngressEvent::Secret(_, o), Some(object)) => {
+                format!("{object} {}", state(o, |s| format!("{:?}", s.key)))
+            }
+            (IngressEvent::Class(_, o), Some(object)) => {
+                format!("{object} {}", state(o, |c| c.controller.to_string()))
+            }
+            (other, _) => format!("{other:?}"),
+        },
         Event::Source { name, reason } => format!("source {name}: {reason}"),
         Event::Synced => "synced".into(),
         Event::LocalAddresses(_) => unreachable!("manifests know no addresses"),
@@ -241,7 +267,7 @@ fn list_holds(text: &str) -> Vec<String> {
     let dir = tempfile::tempdir().expect("temporary directory");
     let path = dir.path().join("list.yaml");
     std::fs::write(&path, text).expect("file written");
-    match load::load(&path, &load::Content::default(), "n1") {
+    match load::load(&path, &load::Content::default(), OURS) {
         Err(failure) => vec![failure.to_string()],
         Ok(loaded) => {
             let objects = loaded.expect("a file").content.objects;
@@ -639,8 +665,8 @@ proptest::proptest! {
         let dir = tempfile::tempdir().expect("temporary directory");
         let path = dir.path().join(name);
         std::fs::write(&path, &text).expect("file written");
-        if let Ok(Some(first)) = load::load(&path, &load::Content::default(), "n1") {
-            let again = load::load(&path, &first.content, "n1").expect("readable").expect("there");
+        if let Ok(Some(first)) = load::load(&path, &load::Content::default(), OURS) {
+            let again = load::load(&path, &first.content, OURS).expect("readable").expect("there");
             proptest::prop_assert_eq!(&again.content.objects, &first.content.objects);
         }
     }
@@ -661,4 +687,88 @@ fn fuzzy() -> impl proptest::strategy::Strategy<Value = String> {
         1 => "\\PC{0,12}",
     ];
     prop::collection::vec(line, 0..24).prop_map(|lines| lines.join("\n"))
+}
+
+const INGRESS: &str = "
+apiVersion: networking.k8s.io/v1
+kind: IngressClass
+metadata: {name: ferrule}
+spec: {controller: ferrule.dev/ingress}
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: web}
+spec: {rules: [{host: a.com, http: {paths: [
+  {path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}]}}]}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: tls}
+stringData: {tls.key: k}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {clusterIP: None, ports: [{port: 80}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: web-1, labels: {kubernetes.io/service-name: web,
+  service.kubernetes.io/headless: ''}}
+addressType: IPv4
+endpoints: [{addresses: [10.0.0.1]}]
+ports: [{port: 80}]
+---
+apiVersion: networking.k8s.io/v1
+kind: ServiceCIDR
+metadata: {name: kubernetes}
+spec: {cidrs: [10.0.0.0/16]}
+---
+apiVersion: v1
+kind: Endpoints
+metadata: {name: web}
+subsets: [{addresses: [{ip: 10.0.0.2}], ports: [{port: 80}]}]
+";
+
+#[tokio::test]
+async fn each_reader_gets_the_kinds_that_are_its_own() {
+    let directory = || {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        std::fs::write(dir.path().join("a.yaml"), INGRESS).expect("file written");
+        dir
+    };
+    let (mut watched, events) = Watched::start_for(Audience::Ingress, directory()).await;
+    let expected = [
+        "IngressClass ferrule ferrule.dev/ingress",
+        "Ingress default/web 1",
+        "Secret default/tls Some([107])",
+        "Service default/web 1",
+        "slice default/web-1 10.0.0.1",
+        "slice default/endpoints/web 10.0.0.2",
+        "SecretsListed",
+    ];
+    assert_eq!(events, expected);
+    watched.write("a.yaml", "");
+    let mut gone = Vec::new();
+    for _ in 0..6 {
+        gone.push(watched.next().await);
+    }
+    gone.sort();
+    let expected = [
+        "Ingress default/web gone",
+        "IngressClass ferrule gone",
+        "Secret default/tls gone",
+        "Service default/web gone",
+        "slice default/endpoints/web gone",
+        "slice default/web-1 gone",
+    ];
+    assert_eq!(gone, expected);
+    let (_, events) = Watched::start_in(directory()).await;
+    let expected = [
+        "service default/web gone",
+        "slice default/web-1 gone",
+        "cidr kubernetes [10.0.0.0/16]",
+        "slice default/endpoints/web 10.0.0.2",
+    ];
+    assert_eq!(events, expected, "the L4 agent sees none of it");
 }

@@ -8,7 +8,7 @@ use serde::de::{DeserializeOwned, Deserializer, Error as _, IgnoredAny};
 use serde_json::Value;
 use serde_saphyr::{Localizer, Location, MessageFormatter};
 
-use super::object::{Content, Kind};
+use super::object::{Content, Kind, Reading};
 use super::parse::{Failure, Format, Head, Objects, Source, Unit, read};
 
 /// apiVersion and kind; none of a document without content.
@@ -191,7 +191,7 @@ impl Source for Item {
 pub(super) fn read_list(
     unit: &Unit<'_>,
     default: Option<Kind>,
-    own: &str,
+    reading: Reading<'_>,
     objects: &mut Objects,
 ) -> Result<(), Failure> {
     let list: List = parse(unit)?;
@@ -206,7 +206,7 @@ pub(super) fn read_list(
         if let Content::One(kind) = content {
             objects.add(
                 kind,
-                read(kind, own, item).map_err(|e| failed(e.to_string()))?,
+                read(kind, reading, item).map_err(|e| failed(e.to_string()))?,
             );
         }
     }

@@ -6,6 +6,7 @@
 //! be missing or null here, and numbers may be anything ([`Number`]);
 //! [`convert`](super::convert) judges.
 
+pub mod ingress;
 mod number;
 mod object;
 mod service;

@@ -5,10 +5,14 @@ use serde::Deserialize;
 
 use super::nullable;
 
-/// `metadata`.
+/// `metadata`, with as many annotations as `A` has.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Meta {
+#[serde(
+    rename_all = "camelCase",
+    default,
+    bound = "A: Deserialize<'de> + Default"
+)]
+pub struct Meta<A = Annotations> {
     /// `name`.
     pub name: Option<String>,
     /// `namespace`.
@@ -24,7 +28,7 @@ pub struct Meta {
     pub labels: Labels,
     /// `annotations`.
     #[serde(deserialize_with = "nullable")]
-    pub annotations: Annotations,
+    pub annotations: A,
 }
 
 /// The labels that mean something to a proxy.

@@ -12,6 +12,7 @@ use tokio::time::{sleep, timeout};
 
 use self::server::{Server, Streaming};
 use super::*;
+use crate::model::{IngressEvent, ServiceName};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -81,6 +82,13 @@ impl Watching {
 fn show(event: &Event) -> String {
     let gone = |there: bool| if there { "" } else { " gone" };
     match event {
+        Event::Ingress(event) => match (&**event, event.object_ref()) {
+            (IngressEvent::Secret(_, o), Some(object)) => {
+                format!("{object}{}", gone(o.object.is_some()))
+            }
+            (_, Some(object)) => object.to_string(),
+            (other, None) => format!("{other:?}"),
+        },
         Event::Service(name, o) => format!("service {name}{}", gone(o.object.is_some())),
         Event::Slice(name, o) => format!("slice {name}{}", gone(o.object.is_some())),
         Event::Node(o) => format!("node{}", gone(o.object.is_some())),
@@ -271,5 +279,135 @@ async fn trouble_is_told_and_its_end() {
     watching.server.refuse("services", 0);
     let rest = [ALL[2], ALL[3], ALL[4], "source services: ", "synced"];
     watching.expect(&rest).await;
+    watching.stop().await;
+}
+
+fn secret(name: &str, kind: &str) -> Value {
+    json!({"kind": "Secret", "metadata": {"name": name, "namespace": "default",
+        "resourceVersion": "7"}, "type": kind, "data": {"tls.key": "eA=="}})
+}
+
+const TLS: &str = "kubernetes.io/tls";
+
+/// A sidecar's watch on a server with Secrets, and where to say which are wanted.
+async fn sidecar(streaming: Streaming) -> (Watching, tokio::sync::watch::Sender<Wanted>) {
+    let server = server("36", streaming).await;
+    let named = |name: &str| json!({"metadata": {"name": name, "resourceVersion": "7"}});
+    server.set("ingresses", vec![named("i")]);
+    server.set("ingressclasses", vec![named("c")]);
+    let headless = json!({"metadata": {"name": "h-1", "resourceVersion": "7",
+        "labels": {"kubernetes.io/service-name": "h", "service.kubernetes.io/headless": ""}},
+        "addressType": "IPv4"});
+    server.set("endpointslices", vec![headless]);
+    let secrets = [("t1", TLS), ("t2", TLS), ("o1", "Opaque"), ("o2", "Opaque")];
+    server.set(
+        "secrets",
+        secrets.map(|(name, kind)| secret(name, kind)).into(),
+    );
+    let url = format!("http://{}", server.address).parse().expect("a URL");
+    let client = Client::try_from(kube::Config::new(url)).expect("a client");
+    let (sender, events) = channel(64);
+    let (want, wanted) = tokio::sync::watch::channel(None);
+    let scope = Scope {
+        node_name: "n1".into(),
+        namespace: None,
+    };
+    let task = tokio::spawn(run_ingress(
+        client,
+        scope,
+        wanted,
+        sender,
+        Meters::default(),
+    ));
+    let watching = Watching {
+        server,
+        events,
+        task,
+    };
+    (watching, want)
+}
+
+fn want(sender: &tokio::sync::watch::Sender<Wanted>, names: &[&str]) {
+    let names = names.iter().map(|name| ServiceName::new("default", *name));
+    sender.send_replace(Some(std::sync::Arc::new(names.collect())));
+}
+
+#[tokio::test]
+async fn the_sidecar_gets_its_kinds_and_the_secrets_that_are_wanted() {
+    for streaming in [Streaming::Refuse, Streaming::Serve] {
+        let (mut watching, wanted) = sidecar(streaming).await;
+        let kinds = [
+            "Ingress default/i",
+            "IngressClass c",
+            "Service default/a",
+            "Service default/b",
+            "Service default/c",
+            "node",
+            "slice default/h-1",
+        ];
+        watching.expect(&kinds).await;
+        watching.expect(&["synced"]).await;
+        watching.expect_silence().await;
+        assert_eq!(watching.server.requests("secrets"), [""; 0]);
+        want(&wanted, &["t1", "o1", "missing"]);
+        watching
+            .expect(&["Secret default/o1", "Secret default/t1"])
+            .await;
+        watching.expect(&["SecretsListed"]).await;
+        watching.expect_silence().await;
+
+        // One of all that have the type, and one for each that has not or is not there.
+        let watched = async {
+            while watching.server.watches("secrets") < 3 {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(PATIENCE, watched).await.expect("watched in time");
+        watching
+            .server
+            .send("secrets", "MODIFIED", secret("t2", TLS));
+        watching
+            .server
+            .send("secrets", "MODIFIED", secret("t1", TLS));
+        watching.expect(&["Secret default/t1"]).await;
+        watching
+            .server
+            .send("secrets", "MODIFIED", secret("o1", "Opaque"));
+        watching.expect(&["Secret default/o1"]).await;
+        watching
+            .server
+            .send("secrets", "ADDED", secret("missing", "Opaque"));
+        watching.expect(&["Secret default/missing"]).await;
+
+        want(&wanted, &["t2", "o1"]);
+        let others = ["Secret default/missing gone", "Secret default/t1 gone"];
+        watching
+            .expect(&[&others[..], &["Secret default/t2"]].concat())
+            .await;
+        watching
+            .server
+            .send("secrets", "MODIFIED", secret("t1", TLS));
+        watching.expect_silence().await;
+        watching
+            .server
+            .send("secrets", "DELETED", secret("t2", TLS));
+        watching.expect(&["Secret default/t2 gone"]).await;
+        watching.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn secrets_that_are_withheld_hold_up_nothing() {
+    let (mut watching, wanted) = sidecar(Streaming::Refuse).await;
+    watching.server.refuse("secrets", 403);
+    want(&wanted, &["t1"]);
+    let mut got = Vec::new();
+    while got.last().is_none_or(|last| last != "SecretsListed") {
+        got.push(watching.next().await);
+    }
+    assert!(
+        !got.iter().any(|event| event.starts_with("Secret ")),
+        "{got:?}"
+    );
     watching.stop().await;
 }

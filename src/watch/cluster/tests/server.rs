@@ -38,7 +38,8 @@ struct State {
     /// By the plural of the kind.
     objects: HashMap<&'static str, Vec<Value>>,
     refused: HashMap<&'static str, u16>,
-    watches: HashMap<String, Vec<UnboundedSender<Bytes>>>,
+    /// By the plural of the kind, each with its query.
+    watches: HashMap<String, Vec<(String, UnboundedSender<Bytes>)>>,
     /// Path and query of each request.
     requests: Vec<String>,
 }
@@ -104,7 +105,10 @@ impl Server {
         let line = line(kind, &object);
         let mut state = self.state();
         let watches = state.watches.entry(plural.to_owned()).or_default();
-        watches.retain(|watch| watch.send(line.clone()).is_ok());
+        watches.retain(|(query, watch)| match selected(&object, query) {
+            true => watch.send(line.clone()).is_ok(),
+            false => !watch.is_closed(),
+        });
         assert!(!watches.is_empty(), "nobody watches {plural}");
     }
 
@@ -112,7 +116,7 @@ impl Server {
     pub(super) fn watches(&self, plural: &str) -> usize {
         let state = self.state();
         let open = state.watches.get(plural).into_iter().flatten();
-        open.filter(|watch| !watch.is_closed()).count()
+        open.filter(|(_, watch)| !watch.is_closed()).count()
     }
 
     /// Path and query of the requests for a kind.
@@ -151,13 +155,13 @@ impl Server {
             sender.send(line("ERROR", &status)).expect("open");
         } else {
             if initial {
-                list_events(state.objects.get(plural), &sender);
+                list_events(state.objects.get(plural), query, &sender);
             }
             state
                 .watches
                 .entry(plural.to_owned())
                 .or_default()
-                .push(sender);
+                .push((query.to_owned(), sender));
         }
         let chunks = stream::unfold(receiver, |mut receiver| async move {
             let chunk = receiver.recv().await?;
@@ -176,8 +180,22 @@ fn line(kind: &str, object: &Value) -> Bytes {
     format!("{}\n", json!({"type": kind, "object": object})).into()
 }
 
-fn list_events(objects: Option<&Vec<Value>>, sender: &UnboundedSender<Bytes>) {
-    for object in objects.into_iter().flatten() {
+/// Of field selectors, those of Secrets are honoured.
+fn selected(object: &Value, query: &str) -> bool {
+    let Some((_, selector)) = query.split_once("fieldSelector=") else {
+        return true;
+    };
+    let selector = selector.split('&').next().unwrap_or_default();
+    match (object["kind"].as_str(), selector.split_once("%3D")) {
+        (Some("Secret"), Some(("type", _))) => object["type"] == "kubernetes.io/tls",
+        (Some("Secret"), Some(("metadata.name", name))) => object["metadata"]["name"] == name,
+        _ => true,
+    }
+}
+
+fn list_events(objects: Option<&Vec<Value>>, query: &str, sender: &UnboundedSender<Bytes>) {
+    let objects = objects.into_iter().flatten();
+    for object in objects.filter(|object| selected(object, query)) {
         sender.send(line("ADDED", object)).expect("open");
     }
     let end = json!({"kind": "Service", "apiVersion": "v1", "metadata": {"resourceVersion": "9",
@@ -190,7 +208,8 @@ fn page(objects: Option<&Vec<Value>>, query: &str) -> Value {
         .split('&')
         .find_map(|part| part.strip_prefix("continue=from-"))
         .map_or(0, |n| n.parse().expect("our own token"));
-    let all = objects.map(Vec::as_slice).unwrap_or_default();
+    let all = objects.into_iter().flatten();
+    let all: Vec<&Value> = all.filter(|object| selected(object, query)).collect();
     let to = all.len().min(from + PAGE);
     let next = (to < all.len()).then(|| format!("from-{to}"));
     json!({"kind": "List", "apiVersion": "v1", "items": all[from..to],

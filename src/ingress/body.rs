@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Bodies on their way, with limits and patience. Nothing is read before there is room for it on
+//! the other side.
+
+use std::cell::Cell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body as _, Frame, Incoming, SizeHint};
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::proxy::Exchange;
+use super::upstream::Lease;
+
+/// Why a body ended early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Broken {
+    /// The client sent more than a request may have.
+    #[error("the request body is too large")]
+    TooLarge,
+    /// The client sent nothing for too long.
+    #[error("the request body does not come")]
+    TimedOut,
+    /// The client's connection broke.
+    #[error("the request body broke off")]
+    Client,
+    /// The endpoint sent nothing for too long.
+    #[error("the response body does not come")]
+    UpstreamTimedOut,
+    /// The endpoint's connection broke.
+    #[error("the response body broke off")]
+    Upstream,
+}
+
+/// A timer that is made once it is needed.
+#[derive(Debug, Default)]
+struct Patience(Option<Pin<Box<Sleep>>>);
+
+impl Patience {
+    /// Whether nothing has come for so long.
+    fn is_over(&mut self, limit: Duration, cx: &mut Context<'_>) -> bool {
+        let timer = self.0.get_or_insert_with(|| Box::pin(sleep(limit)));
+        timer.as_mut().poll(cx).is_ready()
+    }
+
+    fn renew(&mut self) {
+        self.0 = None;
+    }
+}
+
+/// How far a request body has come.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    /// It was asked for: it cannot be sent a second time.
+    pub(crate) started: Cell<bool>,
+    /// It was sent.
+    pub(crate) done: Cell<bool>,
+    /// It ended early.
+    pub(crate) broken: Cell<Option<Broken>>,
+    /// When some of it was sent last.
+    pub(crate) moved: Cell<Option<Instant>>,
+}
+
+/// A request body on its way to an endpoint.
+#[derive(Debug, Default)]
+pub(crate) struct RequestBody {
+    client: Option<ClientBody>,
+}
+
+#[derive(Debug)]
+struct ClientBody {
+    incoming: Incoming,
+    /// Bytes that may still come.
+    left: u64,
+    limit: Duration,
+    patience: Patience,
+    progress: Rc<Progress>,
+}
+
+impl RequestBody {
+    /// No body.
+    pub(crate) fn empty() -> Self {
+        Self::default()
+    }
+
+    /// A client's body, of so many bytes at most, with so long between two reads.
+    pub(crate) fn new(incoming: Incoming, most: u64, limit: Duration) -> (Self, Rc<Progress>) {
+        let progress = Rc::new(Progress::default());
+        let client = ClientBody {
+            incoming,
+            left: most,
+            limit,
+            patience: Patience::default(),
+            progress: progress.clone(),
+        };
+        let client = Some(client);
+        (Self { client }, progress)
+    }
+
+    /// Whether there is none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.client.is_none()
+    }
+}
+
+impl ClientBody {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        self.progress.started.set(true);
+        let polled = Pin::new(&mut self.incoming).poll_frame(cx);
+        let outcome = match polled {
+            Poll::Pending if self.patience.is_over(self.limit, cx) => Err(Broken::TimedOut),
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(None) => {
+                self.progress.done.set(true);
+                return Poll::Ready(None);
+            }
+            Poll::Ready(Some(Err(_))) => Err(Broken::Client),
+            Poll::Ready(Some(Ok(frame))) => self.count(frame),
+        };
+        match &outcome {
+            Ok(_) => {
+                self.patience.renew();
+                self.progress.moved.set(Some(Instant::now()));
+                if self.incoming.is_end_stream() {
+                    self.progress.done.set(true);
+                }
+            }
+            Err(broken) => self.progress.broken.set(Some(*broken)),
+        }
+        Poll::Ready(Some(outcome))
+    }
+
+    fn count(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, Broken> {
+        let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+        self.left = self.left.checked_sub(length).ok_or(Broken::TooLarge)?;
+        Ok(frame)
+    }
+}
+
+impl hyper::body::Body for RequestBody {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        match &mut self.client {
+            Some(client) => client.poll(cx),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let ended = |client: &ClientBody| client.incoming.is_end_stream();
+        self.client.as_ref().is_none_or(ended)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.client {
+            Some(client) => client.incoming.size_hint(),
+            None => SizeHint::with_exact(0),
+        }
+    }
+}
+
+/// The body of an answer to a client. The exchange is over when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Body {
+    kind: Kind,
+    exchange: Option<Box<Exchange>>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Page(Bytes),
+    Upstream {
+        incoming: Incoming,
+        lease: Option<Lease>,
+        limit: Duration,
+        patience: Patience,
+    },
+}
+
+impl Body {
+    /// A page of our own.
+    pub(crate) fn page(page: Bytes, exchange: Option<Box<Exchange>>) -> Self {
+        Self {
+            kind: Kind::Page(page),
+            exchange,
+        }
+    }
+
+    /// What an endpoint sends, with so long between two reads.
+    pub(crate) fn upstream(
+        incoming: Incoming,
+        lease: Lease,
+        limit: Duration,
+        exchange: Box<Exchange>,
+    ) -> Self {
+        let mut lease = Some(lease);
+        if incoming.is_end_stream() {
+            lease.take().into_iter().for_each(Lease::finish);
+        }
+        Self {
+            kind: Kind::Upstream {
+                incoming,
+                lease,
+                limit,
+                patience: Patience::default(),
+            },
+            exchange: Some(exchange),
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let (incoming, lease, limit, patience) = match &mut self.kind {
+            Kind::Page(page) if page.is_empty() => return Poll::Ready(None),
+            Kind::Page(page) => return Poll::Ready(Some(Ok(Frame::data(std::mem::take(page))))),
+            Kind::Upstream {
+                incoming,
+                lease,
+                limit,
+                patience,
+            } => (incoming, lease, *limit, patience),
+        };
+        let polled = match Pin::new(&mut *incoming).poll_frame(cx) {
+            Poll::Pending if patience.is_over(limit, cx) => Some(Err(Broken::UpstreamTimedOut)),
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(polled) => polled.map(|frame| frame.map_err(|_| Broken::Upstream)),
+        };
+        patience.renew();
+        if !matches!(polled, Some(Err(_))) && (polled.is_none() || incoming.is_end_stream()) {
+            lease.take().into_iter().for_each(Lease::finish);
+        }
+        Poll::Ready(polled)
+    }
+}
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let polled = self.poll(cx);
+        if let Some(exchange) = &mut self.exchange {
+            exchange.polled(&polled);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Page(page) => page.is_empty(),
+            Kind::Upstream { incoming, .. } => incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Page(page) => SizeHint::with_exact(page.len() as u64),
+            Kind::Upstream { incoming, .. } => incoming.size_hint(),
+        }
+    }
+}

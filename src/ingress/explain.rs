@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What `ferrule debug` shows of the sidecar: which route a request takes, and why not another; all
+//! routes, and all certificates.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::catalog::{Catalog, Verdict};
+use super::route::PathRoute;
+use super::table::{Backend, Route, Upstream};
+use super::tls::Certificates;
+
+/// One route.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RouteView {
+    /// Namespace and name of the Ingress.
+    pub ingress: String,
+    /// The rule's host, empty for all.
+    pub host: String,
+    /// The path as written; empty for a default backend.
+    pub path: String,
+    /// `pathType`, or `default`.
+    pub kind: String,
+    /// The Service and its port, or a status.
+    pub backend: String,
+    /// Addresses and ports.
+    pub endpoints: Vec<String>,
+    /// Of a request: why it does not take this route; empty for the one that it takes.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub lost: String,
+}
+
+/// What becomes of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Explained {
+    /// The host that was asked for.
+    pub host: String,
+    /// The path that was asked for.
+    pub path: String,
+    /// The route that is taken; none: the default backend or 404.
+    pub taken: Option<RouteView>,
+    /// What answers.
+    pub answer: String,
+    /// Those of the host, its wildcard and no host that are not taken.
+    pub others: Vec<RouteView>,
+    /// The certificate for the host.
+    pub certificate: Option<CertificateView>,
+}
+
+/// One certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CertificateView {
+    /// The host that it is shown for; `*` for all others.
+    pub host: String,
+    /// Its names.
+    pub names: Vec<String>,
+    /// When it ends to be valid, RFC 3339.
+    pub expires: String,
+    /// Whether one of its names is the host.
+    pub covers: bool,
+}
+
+/// One Ingress of any class.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IngressView {
+    /// Namespace and name.
+    pub name: String,
+    /// Whether it is served, or why not.
+    pub verdict: String,
+    /// What of it is not served, and why.
+    pub notes: Vec<String>,
+}
+
+/// All that is served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Everything {
+    /// All Ingresses.
+    pub ingresses: Vec<IngressView>,
+    /// All routes, by host; of a host those that are tried first in front.
+    pub routes: Vec<RouteView>,
+    /// What answers where no route fits.
+    pub default_backend: String,
+    /// All certificates, by host.
+    pub certificates: Vec<CertificateView>,
+}
+
+/// Which route a request for a host and a path takes.
+pub fn explain(
+    catalog: &Catalog,
+    certificates: &Certificates,
+    host: &str,
+    path: &str,
+) -> Explained {
+    let router = &catalog.table().router;
+    let taken = router.find(host, path);
+    let mut found = None;
+    let mut others = Vec::new();
+    for place in router.places(host) {
+        for entry in place.paths() {
+            let mut view = view(&entry.route, &entry.kind.to_string());
+            if taken.is_some_and(|taken| Arc::ptr_eq(taken, &entry.route)) {
+                found = Some(view);
+                continue;
+            }
+            view.lost = lost(&entry, path, taken);
+            others.push(view);
+        }
+        if let Some(default) = &place.default {
+            let mut view = view(default, "default");
+            if taken.is_some_and(|taken| Arc::ptr_eq(taken, default)) {
+                found = Some(view);
+            } else {
+                view.lost = "a path fits, or a host that goes first has a default".into();
+                others.push(view);
+            }
+        }
+    }
+    let answer = match &found {
+        Some(view) if view.endpoints.is_empty() => format!("{}: status 503", view.backend),
+        Some(view) => view.backend.clone(),
+        None => default_backend(catalog),
+    };
+    let shown = certificates.find(Some(host));
+    Explained {
+        host: host.to_owned(),
+        path: path.to_owned(),
+        taken: found,
+        answer,
+        others,
+        certificate: shown.map(|key| certificate(host, key)),
+    }
+}
+
+fn lost(entry: &PathRoute, path: &str, taken: Option<&Arc<Route>>) -> String {
+    match (entry.fits(path), taken) {
+        (false, _) => "the path does not fit".to_owned(),
+        (true, Some(taken)) if taken.host != entry.route.host => {
+            format!("host {:?} goes first", taken.host)
+        }
+        (true, Some(taken)) => format!("{:?} is longer, or Exact", taken.path),
+        (true, None) => "a host that goes first answers".to_owned(),
+    }
+}
+
+/// Everything that is served.
+pub fn everything(catalog: &Catalog, certificates: &Certificates) -> Everything {
+    let mut routes: BTreeMap<String, Vec<RouteView>> = BTreeMap::new();
+    for (host, place) in catalog.table().router.hosts() {
+        let paths = place.paths();
+        let paths = paths.iter().map(|e| view(&e.route, &e.kind.to_string()));
+        let default = place.default.iter().map(|route| view(route, "default"));
+        routes.insert(host, paths.chain(default).collect());
+    }
+    let ingresses = catalog.verdicts().map(|(ingress, verdict)| IngressView {
+        name: ingress.name.to_string(),
+        notes: match verdict {
+            Verdict::Served => catalog.notes(&ingress.name),
+            Verdict::Other(_) => Vec::new(),
+        },
+        verdict: verdict.to_string(),
+    });
+    let by_host = certificates.by_host.iter();
+    let by_host = by_host.map(|(host, key)| certificate(host, key));
+    let default = certificates.default.iter().map(|key| certificate("*", key));
+    Everything {
+        ingresses: ingresses.collect(),
+        routes: routes.into_values().flatten().collect(),
+        default_backend: default_backend(catalog),
+        certificates: by_host.chain(default).collect(),
+    }
+}
+
+fn default_backend(catalog: &Catalog) -> String {
+    match &catalog.table().default_backend {
+        Some(upstream) => format!("default backend {}", upstream.id),
+        None => "status 404".to_owned(),
+    }
+}
+
+fn view(route: &Route, kind: &str) -> RouteView {
+    let endpoints =
+        |upstream: &Upstream| upstream.endpoints.iter().map(ToString::to_string).collect();
+    let (backend, endpoints) = match &route.backend {
+        Backend::Upstream(upstream) => (upstream.id.to_string(), endpoints(upstream)),
+        Backend::Status(status) => (format!("status {status}"), Vec::new()),
+    };
+    RouteView {
+        ingress: route.ingress.to_string(),
+        host: route.host.to_string(),
+        path: route.path.to_string(),
+        kind: kind.to_owned(),
+        backend,
+        endpoints,
+        lost: String::new(),
+    }
+}
+
+fn certificate(host: &str, key: &super::tls::CertifiedKey) -> CertificateView {
+    let expires = Timestamp::from_second(key.not_after());
+    CertificateView {
+        host: host.to_owned(),
+        names: key.names().map(str::to_owned).collect(),
+        expires: expires.map_or_else(|error| error.to_string(), |time| time.to_string()),
+        covers: key.covers(host),
+    }
+}

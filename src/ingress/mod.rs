@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `ferrule-ingress`: serves Ingress at layer 7.
+//!
+//! ```text
+//! watch ──Event──▶ catalog ──▶ Table ──(swapped as a whole)──▶ serve ──▶ upstream
+//! (I/O)            (pure)      (pure)                          (I/O, one thread a core)
+//! ```
+//!
+//! | module | does | never does |
+//! |---|---|---|
+//! | [`table`] | everything that a request needs to know, immutable | I/O, clocks, logging |
+//! | [`catalog`] | decides which Ingresses are ours and what follows from them | I/O, clocks, logging |
+//! | [`control`] | takes events in, puts tables and certificates in place, says what is wrong | speak with Kubernetes |
+//! | [`explain`] | what `ferrule debug` shows | change anything |
+//! | [`status`] | writes where Ingresses are served, from one elected node | serve anything |
+//! | [`resolve`] | the addresses of ExternalNames | |
+//! | [`route`] | finds the route of a host and a path | I/O, clocks, logging |
+//! | [`serve`] | listens, speaks HTTP/1.1, HTTP/2 and TLS with clients, bounds what they cost | share anything between threads |
+//! | `proxy` | checks a request, hands it on, edits headers both ways | hold a body in memory |
+//! | `filter` | a route's actions on a request, in a fixed order | I/O, clocks, logging |
+//! | `upstream` | connections to endpoints, kept for the next request | choose an endpoint |
+//! | [`balance`] | chooses an endpoint | I/O, clocks, logging |
+//! | [`tls`] | certificates by name, swapped as a whole | verify endpoints |
+//! | [`access_log`] | one line a request, off the requests' way | let a request wait |
+//! | [`meters`] | what is counted | |
+
+pub mod access_log;
+pub mod balance;
+mod body;
+pub mod catalog;
+pub mod control;
+mod errors;
+pub mod explain;
+mod filter;
+mod local;
+pub mod meters;
+mod proxy;
+pub mod resolve;
+pub mod route;
+pub mod serve;
+pub mod status;
+pub mod table;
+pub mod tls;
+mod upstream;

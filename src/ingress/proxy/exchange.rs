@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A request from its head to the end of its response: measured, and logged when it is over.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Instant;
+
+use bytes::Bytes;
+use hyper::body::{Frame, Incoming};
+use hyper::header::{HOST, HeaderMap, REFERER, USER_AGENT};
+use hyper::{Request, StatusCode};
+
+use super::headers::X_REQUEST_ID;
+use crate::ingress::access_log::{Attempt, Entry};
+use crate::ingress::body::Broken;
+use crate::ingress::serve::Client;
+use crate::ingress::serve::worker::Worker;
+use crate::ingress::table::{Route, Upstream};
+use crate::model::Target;
+
+/// One request and its response. It is over when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    worker: Rc<Worker>,
+    client: Rc<Client>,
+    begun: Instant,
+    number: u64,
+    status: Option<StatusCode>,
+    bytes: u64,
+    entry: Option<Box<Entry>>,
+}
+
+impl Exchange {
+    /// A request has come.
+    pub(super) fn begin(
+        worker: Rc<Worker>,
+        client: Rc<Client>,
+        request: &Request<Incoming>,
+    ) -> Box<Self> {
+        let entry = worker.log().map(|_| {
+            let header = |name| request.headers().get(name).cloned();
+            Box::new(Entry {
+                client: client.address,
+                tls: client.tls,
+                method: request.method().clone(),
+                uri: request.uri().clone(),
+                version: request.version(),
+                host: header(HOST),
+                agent: header(USER_AGENT),
+                referer: header(REFERER),
+                ..Entry::default()
+            })
+        });
+        Box::new(Self {
+            begun: Instant::now(),
+            number: worker.number(),
+            status: None,
+            bytes: 0,
+            worker,
+            client,
+            entry,
+        })
+    }
+
+    pub(super) fn is_h2(&self) -> bool {
+        self.client.h2
+    }
+
+    /// Where it goes.
+    pub(super) fn goes_to(&mut self, route: Option<&Arc<Route>>, upstream: &Arc<Upstream>) {
+        if let Some(entry) = &mut self.entry {
+            entry.route = route.cloned();
+            entry.upstream = Some(upstream.clone());
+        }
+    }
+
+    /// What the endpoint is sent.
+    pub(super) fn sends(&mut self, headers: &HeaderMap) {
+        if let Some(entry) = &mut self.entry {
+            entry.request_id = headers.get(X_REQUEST_ID).cloned();
+        }
+    }
+
+    /// An endpoint has answered, or not.
+    pub(super) fn attempted(&mut self, target: Target, status: Option<StatusCode>, begun: Instant) {
+        if let Some(entry) = &mut self.entry {
+            entry.attempts.push(Attempt {
+                target,
+                status,
+                took: begun.elapsed(),
+            });
+        }
+    }
+
+    /// What the client is answered.
+    pub(super) fn answered(&mut self, status: StatusCode) {
+        self.status = Some(status);
+    }
+
+    /// It has become a tunnel, for as long as what is returned is kept.
+    pub(super) fn tunnel(self: Box<Self>) -> Tunnel {
+        self.worker.meters().tunnels(1);
+        Tunnel(self)
+    }
+
+    /// The client's side has asked for more of the response.
+    pub(crate) fn polled(&mut self, polled: &Poll<Option<Result<Frame<Bytes>, Broken>>>) {
+        let frame = match polled {
+            Poll::Ready(Some(Ok(frame))) => frame,
+            Poll::Ready(Some(Err(broken))) => {
+                self.worker.meters().upstream_failed(match broken {
+                    Broken::UpstreamTimedOut => "body_timeout",
+                    _ => "body",
+                });
+                return;
+            }
+            Poll::Pending | Poll::Ready(None) => {
+                if self.client.h2 {
+                    self.client.state.flows(self.number);
+                }
+                return;
+            }
+        };
+        self.bytes += frame.data_ref().map_or(0, Bytes::len) as u64;
+        if self.client.h2 {
+            self.client.state.flows(self.number);
+            self.client.state.stalls(self.number);
+        }
+    }
+}
+
+/// Counts as a tunnel.
+pub(super) struct Tunnel(Box<Exchange>);
+
+impl Drop for Tunnel {
+    fn drop(&mut self) {
+        self.0.worker.meters().tunnels(-1);
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if self.client.h2 {
+            self.client.state.flows(self.number);
+        }
+        self.client.state.end();
+        let took = self.begun.elapsed();
+        let meters = self.worker.meters();
+        meters.answered(self.status, took);
+        if let (Some(mut entry), Some(log)) = (self.entry.take(), self.worker.log()) {
+            entry.status = self.status;
+            entry.bytes = self.bytes;
+            entry.took = took;
+            if !log.write(entry) {
+                meters.log_dropped();
+            }
+        }
+    }
+}

@@ -1,0 +1,321 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One request: checked, looked up, handed on, answered.
+
+mod check;
+mod exchange;
+mod forward;
+mod headers;
+mod tunnel;
+
+use std::convert::Infallible;
+use std::rc::Rc;
+use std::sync::{Arc, LazyLock};
+
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, LOCATION};
+use hyper::http::request::Parts;
+use hyper::http::uri::{self, Authority, PathAndQuery, Scheme};
+use hyper::upgrade::OnUpgrade;
+use hyper::{Request, Response, StatusCode, Uri, Version};
+
+use self::check::Raw;
+use self::forward::Call;
+use self::headers::Onward;
+use super::balance;
+use super::body::{Body, RequestBody};
+use super::errors::{Refusal, page};
+use super::filter::{self, Action};
+use super::serve::Client;
+use super::serve::worker::Worker;
+use super::table::{
+    Backend, Balance, HashKey, Route, RouteSettings, Settings, Table, Upstream, UpstreamProtocol,
+};
+use super::upstream::Lease;
+
+pub(crate) use self::exchange::Exchange;
+
+/// How the default backend is spoken to.
+static DEFAULTS: LazyLock<RouteSettings> = LazyLock::new(RouteSettings::default);
+
+/// Answers a request.
+pub(crate) async fn handle(
+    worker: Rc<Worker>,
+    client: Rc<Client>,
+    mut request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
+    let look = |bytes: Option<&[u8]>| bytes.and_then(|bytes| Raw::look(bytes, &request));
+    let (raw, last) = client.state.begin(look);
+    let mut exchange = Exchange::begin(worker.clone(), client.clone(), &request);
+    let upgrading = headers::upgrade(request.headers())
+        .filter(|_| !client.h2 && request.version() == Version::HTTP_11)
+        .map(|protocol| (protocol, hyper::upgrade::on(&mut request)));
+    let unread = !request.body().is_end_stream();
+    let found = find(&worker, &request, raw, &client);
+    let answer = match found {
+        Ok(found) => {
+            found
+                .answer(&client, request, upgrading, &mut exchange)
+                .await
+        }
+        Err(refusal) => Err(refusal.into()),
+    };
+    if unread && answer.is_err() {
+        client.state.set_linger();
+    }
+    let mut response = match answer {
+        Ok(Answer::Upstream(response, lease, found)) => {
+            let limit = found.route_settings().read_timeout;
+            exchange.answered(response.status());
+            response.map(|incoming| Body::upstream(incoming, lease, limit, exchange))
+        }
+        Ok(Answer::Tunnel(response, found, (ours, theirs))) => {
+            let limit = found.route_settings().read_timeout;
+            exchange.answered(response.status());
+            tunnel::begin(client.clone(), (ours, theirs), limit, exchange);
+            response.map(|()| Body::page(bytes::Bytes::new(), None))
+        }
+        Err(End::Redirect(status, location)) => {
+            let mut response = refuse(Refusal::new(status), exchange);
+            response.headers_mut().insert(LOCATION, location);
+            response
+        }
+        Err(End::Refusal(refusal)) => refuse(refusal, exchange),
+    };
+    if last && !client.h2 {
+        let headers = response.headers_mut();
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
+}
+
+/// What comes of a request that is handed on.
+enum Answer {
+    Upstream(Response<Incoming>, Lease, Found),
+    Tunnel(Response<()>, Found, (OnUpgrade, OnUpgrade)),
+}
+
+/// What else comes of a request.
+enum End {
+    Refusal(Refusal),
+    Redirect(StatusCode, HeaderValue),
+}
+
+impl From<Refusal> for End {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refusal(refusal)
+    }
+}
+
+/// A page of our own.
+fn refuse(refusal: Refusal, mut exchange: Box<Exchange>) -> Response<Body> {
+    exchange.answered(refusal.status);
+    let closes = refusal.close && !exchange.is_h2();
+    let body = Body::page(page(refusal.status), Some(exchange));
+    let mut response = Response::new(body);
+    *response.status_mut() = refusal.status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
+    if closes {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// Where a request goes.
+pub(super) struct Found {
+    worker: Rc<Worker>,
+    settings: Arc<Settings>,
+    route: Option<Arc<Route>>,
+    upstream: Arc<Upstream>,
+    key: Option<u64>,
+}
+
+/// Checks a request and finds where it goes.
+fn find(
+    worker: &Rc<Worker>,
+    request: &Request<Incoming>,
+    raw: Option<Raw>,
+    client: &Client,
+) -> Result<Found, Refusal> {
+    let subject = check::subject(request, raw)?;
+    worker.table(|table| {
+        let route = table.router.find(&subject.host, &subject.path).cloned();
+        let upstream = upstream(table, route.as_deref())?.clone();
+        let key = hash_key(&upstream.balance, request, client);
+        Ok(Found {
+            worker: worker.clone(),
+            settings: table.settings.clone(),
+            route,
+            upstream,
+            key,
+        })
+    })
+}
+
+fn upstream<'a>(table: &'a Table, route: Option<&'a Route>) -> Result<&'a Arc<Upstream>, Refusal> {
+    match route.map(|route| &route.backend) {
+        Some(Backend::Upstream(upstream)) => Ok(upstream),
+        Some(Backend::Status(status)) => {
+            let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+            Err(Refusal::new(status))
+        }
+        None => table
+            .default_backend
+            .as_ref()
+            .ok_or(Refusal::new(StatusCode::NOT_FOUND)),
+    }
+}
+
+fn hash_key(balance: &Balance, request: &Request<Incoming>, client: &Client) -> Option<u64> {
+    let Balance::Hash(key) = balance else {
+        return None;
+    };
+    match key {
+        HashKey::ClientAddress => Some(balance::hash(client.address_value.as_bytes())),
+        HashKey::Uri => {
+            let uri = request.uri().path_and_query()?;
+            Some(balance::hash(uri.as_str().as_bytes()))
+        }
+        HashKey::Header(name) => {
+            let value = request.headers().get(&**name)?;
+            Some(balance::hash(value.as_bytes()))
+        }
+    }
+}
+
+impl Found {
+    fn route_settings(&self) -> &RouteSettings {
+        match &self.route {
+            Some(route) => &route.settings,
+            None => &DEFAULTS,
+        }
+    }
+
+    /// Runs the route's actions and hands the request on.
+    async fn answer(
+        self,
+        client: &Client,
+        request: Request<Incoming>,
+        upgrading: Option<(HeaderValue, OnUpgrade)>,
+        exchange: &mut Exchange,
+    ) -> Result<Answer, End> {
+        exchange.goes_to(self.route.as_ref(), &self.upstream);
+        let (parts, incoming) = request.into_parts();
+        self.act(client, &parts)?;
+        let settings = self.route_settings();
+        let limit = match settings.body_limit {
+            0 => u64::MAX,
+            limit => limit,
+        };
+        if incoming.size_hint().lower() > limit {
+            return Err(Refusal::last(StatusCode::PAYLOAD_TOO_LARGE).into());
+        }
+        let (body, progress) = if incoming.is_end_stream() {
+            (RequestBody::empty(), None)
+        } else {
+            let (body, progress) = RequestBody::new(incoming, limit, self.settings.body_timeout);
+            (body, Some(progress))
+        };
+        let (protocol, ours) = upgrading.filter(|_| !self.speaks_h2()).unzip();
+        let parts = self.onward(client, parts, protocol);
+        let call = Call {
+            worker: &self.worker,
+            upstream: &self.upstream,
+            settings,
+            most_idle: self.settings.idle_upstream_connections,
+            key: self.key,
+            progress,
+        };
+        let request = Request::from_parts(parts, body);
+        let (mut response, lease) = call.forward(request, exchange).await?;
+        *response.version_mut() = Version::HTTP_11;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return self.upgraded(response, ours);
+        }
+        headers::edit_response(response.headers_mut(), false);
+        Ok(Answer::Upstream(response, lease, self))
+    }
+
+    fn speaks_h2(&self) -> bool {
+        use UpstreamProtocol::{H2Tls, H2c};
+        matches!(self.upstream.protocol, H2c | H2Tls)
+    }
+
+    fn act(&self, client: &Client, parts: &Parts) -> Result<(), End> {
+        let settings = self.route_settings();
+        if settings.https_redirect.is_none() {
+            return Ok(());
+        }
+        let subject = check::subject_of(parts)?;
+        let told = parts.headers.get("x-forwarded-proto");
+        let told = told.filter(|_| client.trusted).map(|told| told == "https");
+        let root = PathAndQuery::from_static("/");
+        let seen = filter::Seen {
+            tls: told.unwrap_or(client.tls),
+            host: &subject.host,
+            uri: parts.uri.path_and_query().unwrap_or(&root),
+        };
+        match filter::before(settings, seen) {
+            Action::Proceed => Ok(()),
+            Action::Redirect(status, location) => Err(End::Redirect(status, location)),
+        }
+    }
+
+    /// The head that the endpoint is sent.
+    fn onward(&self, client: &Client, mut parts: Parts, upgrade: Option<HeaderValue>) -> Parts {
+        let host = parts.headers.get(HOST).cloned();
+        let host = host.or_else(|| HeaderValue::from_str(parts.uri.authority()?.as_str()).ok());
+        let chosen = self.route_settings().upstream_host.as_deref();
+        let upstream_host = match chosen.and_then(|host| HeaderValue::from_str(host).ok()) {
+            Some(chosen) => Some(chosen),
+            None => host.clone(),
+        };
+        let h2 = self.speaks_h2();
+        if h2 || parts.uri.authority().is_some() {
+            parts.uri = self.uri(&parts.uri, upstream_host.as_ref().filter(|_| h2));
+        }
+        parts.version = if h2 {
+            Version::HTTP_2
+        } else {
+            Version::HTTP_11
+        };
+        parts.extensions.clear();
+        let onward = Onward {
+            client,
+            settings: &self.settings,
+            host,
+            upstream_host: upstream_host.or(Some(HeaderValue::from_static("_"))),
+            upgrade,
+            h2,
+        };
+        onward.edit(&mut parts.headers);
+        parts
+    }
+
+    /// The path with the query, and for HTTP/2 scheme and authority too.
+    fn uri(&self, uri: &Uri, authority: Option<&HeaderValue>) -> Uri {
+        let mut parts = uri::Parts::default();
+        parts.path_and_query = uri.path_and_query().cloned();
+        if self.speaks_h2() {
+            let tls = self.upstream.protocol == UpstreamProtocol::H2Tls;
+            let authority = authority.and_then(|host| Authority::try_from(host.as_bytes()).ok());
+            parts.scheme = Some(if tls { Scheme::HTTPS } else { Scheme::HTTP });
+            parts.authority = authority.or(Some(Authority::from_static("_")));
+        }
+        Uri::from_parts(parts).unwrap_or_default()
+    }
+
+    /// The endpoint wants the connection to become a tunnel. Not before this is a byte of either
+    /// side passed on as it is.
+    fn upgraded(
+        self,
+        mut response: Response<Incoming>,
+        ours: Option<OnUpgrade>,
+    ) -> Result<Answer, End> {
+        let ours = ours.ok_or(Refusal::new(StatusCode::BAD_GATEWAY))?;
+        let theirs = hyper::upgrade::on(&mut response);
+        let headers: &mut HeaderMap = response.headers_mut();
+        headers::edit_response(headers, true);
+        Ok(Answer::Tunnel(response.map(drop), self, (ours, theirs)))
+    }
+}

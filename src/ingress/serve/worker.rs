@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What one serving thread has to itself.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use arc_swap::cache::Cache;
+use tokio::sync::Notify;
+
+use super::state::State;
+use crate::ingress::access_log::AccessLog;
+use crate::ingress::meters::Meters;
+use crate::ingress::table::Table;
+use crate::ingress::upstream::Upstreams;
+
+/// How often connections that nobody needs are looked for.
+const SWEEP: Duration = Duration::from_secs(5);
+
+/// One serving thread.
+pub(crate) struct Worker {
+    table: RefCell<Cache<Arc<ArcSwap<Table>>, Arc<Table>>>,
+    upstreams: Upstreams,
+    meters: Meters,
+    log: Option<AccessLog>,
+    tls: Arc<rustls::ServerConfig>,
+    limit: usize,
+    connections: RefCell<HashMap<u64, Option<Arc<State>>>>,
+    numbers: Cell<u64>,
+    start: Instant,
+    draining: Cell<bool>,
+    drains: Notify,
+    changed: Notify,
+}
+
+/// What workers are made of.
+#[derive(Clone)]
+pub(super) struct Parts {
+    pub(super) table: Arc<ArcSwap<Table>>,
+    pub(super) meters: Meters,
+    pub(super) log: Option<AccessLog>,
+    pub(super) tls: Arc<rustls::ServerConfig>,
+    pub(super) limit: usize,
+}
+
+impl Worker {
+    pub(super) fn new(parts: Parts) -> Rc<Self> {
+        Rc::new(Self {
+            table: RefCell::new(Cache::new(parts.table)),
+            upstreams: Upstreams::default(),
+            meters: parts.meters,
+            log: parts.log,
+            tls: parts.tls,
+            limit: parts.limit,
+            connections: RefCell::default(),
+            numbers: Cell::new(0),
+            start: Instant::now(),
+            draining: Cell::new(false),
+            drains: Notify::new(),
+            changed: Notify::new(),
+        })
+    }
+
+    /// The table as it is now.
+    pub(crate) fn table<T>(&self, look: impl FnOnce(&Table) -> T) -> T {
+        look(self.table.borrow_mut().load())
+    }
+
+    /// Connections to endpoints.
+    pub(crate) fn upstreams(&self) -> &Upstreams {
+        &self.upstreams
+    }
+
+    /// Counters.
+    pub(crate) fn meters(&self) -> &Meters {
+        &self.meters
+    }
+
+    /// The access log, if there is one.
+    pub(crate) fn log(&self) -> Option<&AccessLog> {
+        self.log.as_ref()
+    }
+
+    pub(super) fn tls(&self) -> Arc<rustls::ServerConfig> {
+        self.tls.clone()
+    }
+
+    /// Since the thread began.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// A number that this thread has not used before.
+    pub(crate) fn number(&self) -> u64 {
+        self.numbers.replace(self.numbers.get() + 1)
+    }
+
+    /// A place for one more connection, none if there are too many.
+    pub(super) fn place(self: &Rc<Self>) -> Option<Place> {
+        let mut connections = self.connections.borrow_mut();
+        if connections.len() >= self.limit {
+            return None;
+        }
+        let number = self.number();
+        connections.insert(number, None);
+        self.meters.opened();
+        Some(Place {
+            worker: self.clone(),
+            number,
+        })
+    }
+
+    /// Ends connections as soon as they have no request under way, and waits until all have ended
+    /// or the deadline has passed. Gives how many are left.
+    pub(super) async fn drain(&self, deadline: Instant) -> usize {
+        self.draining.set(true);
+        self.drains.notify_waiters();
+        for state in self.connections.borrow().values().flatten() {
+            state.part();
+        }
+        let empty = async {
+            while !self.connections.borrow().is_empty() {
+                self.changed.notified().await;
+            }
+        };
+        // Not expected to matter: what is left is the same either way.
+        let _ = tokio::time::timeout_at(deadline.into(), empty).await;
+        self.connections.borrow().len()
+    }
+
+    /// Returns once [`Worker::drain`] was called.
+    pub(super) async fn drains(&self) {
+        while !self.draining.get() {
+            self.drains.notified().await;
+        }
+    }
+
+    /// Closes idle connections to endpoints, for ever.
+    pub(super) async fn sweep(self: Rc<Self>) {
+        loop {
+            tokio::time::sleep(SWEEP).await;
+            let keep = self.table(|table| table.settings.idle_upstream_timeout);
+            self.upstreams.sweep(keep);
+        }
+    }
+}
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker").finish_non_exhaustive()
+    }
+}
+
+/// Counts as a connection for as long as it is kept.
+#[derive(Debug)]
+pub(crate) struct Place {
+    worker: Rc<Worker>,
+    number: u64,
+}
+
+impl Place {
+    /// Lets the connection know when the worker drains.
+    pub(super) fn register(&self, state: Arc<State>) {
+        if self.worker.draining.get() {
+            state.part();
+        }
+        let mut connections = self.worker.connections.borrow_mut();
+        connections.insert(self.number, Some(state));
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.worker.connections.borrow_mut().remove(&self.number);
+        self.worker.meters.closed();
+        self.worker.changed.notify_waiters();
+    }
+}

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What serving threads know. Built whole, swapped whole, never changed. PURE.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::route::Router;
+use crate::model::{ServiceName, Target};
+
+/// Everything that serving a request needs to know.
+#[derive(Debug, Clone, Default)]
+pub struct Table {
+    /// From host and path to a route.
+    pub router: Router,
+    /// What answers where no route fits; none answers 404.
+    pub default_backend: Option<Arc<Upstream>>,
+    /// What holds for all routes.
+    pub settings: Arc<Settings>,
+}
+
+/// One path of one Ingress rule.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Route {
+    /// Namespace and name of the Ingress.
+    pub ingress: ServiceName,
+    /// The rule's host as written, empty for all hosts.
+    pub host: Arc<str>,
+    /// The path as written.
+    pub path: Arc<str>,
+    /// What answers.
+    pub backend: Backend,
+    /// How requests are handed on.
+    pub settings: Arc<RouteSettings>,
+}
+
+/// What answers on a route.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Backend {
+    /// The endpoints of a service port.
+    Upstream(Arc<Upstream>),
+    /// Nothing can: this status (503 for a Service that is missing, 404 for no backend).
+    Status(u16),
+}
+
+/// The endpoints of one service port.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Upstream {
+    /// Tells upstreams apart over generations of tables: connections and balancer state outlive a
+    /// table that has the same upstream.
+    pub id: UpstreamId,
+    /// In no particular order; empty answers 503.
+    pub endpoints: Arc<[Target]>,
+    /// What is spoken to them.
+    pub protocol: UpstreamProtocol,
+    /// How one is chosen.
+    pub balance: Balance,
+}
+
+/// A service port as an upstream, with all that makes its connections different from another's.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UpstreamId {
+    /// The Service.
+    pub service: ServiceName,
+    /// The port, by number or name, as the Ingress has it.
+    pub port: Arc<str>,
+    /// What is spoken: two Ingresses may disagree.
+    pub protocol: UpstreamProtocol,
+}
+
+impl fmt::Display for UpstreamId {
+    /// `default/web:80`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.service, self.port)
+    }
+}
+
+/// What is spoken to endpoints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub enum UpstreamProtocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2 without TLS, by prior knowledge.
+    H2c,
+    /// HTTP/1.1 over TLS; certificates are not verified, as in ingress-nginx.
+    Tls,
+    /// HTTP/2 over TLS.
+    H2Tls,
+}
+
+/// How an endpoint is chosen.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Balance {
+    /// In turn.
+    #[default]
+    RoundRobin,
+    /// The one with the fewest requests under way.
+    LeastConnections,
+    /// Peak EWMA of response times, the better of two.
+    PeakEwma,
+    /// Consistent hash of a request's property.
+    Hash(HashKey),
+}
+
+/// What is hashed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HashKey {
+    /// The client's address.
+    ClientAddress,
+    /// The path with the query.
+    Uri,
+    /// A header's value; requests without it are balanced in turn.
+    Header(Arc<str>),
+}
+
+/// How requests of a route are handed on. Defaults are ingress-nginx's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteSettings {
+    /// To an endpoint, until it is connected.
+    pub connect_timeout: Duration,
+    /// Between two reads from the endpoint.
+    pub read_timeout: Duration,
+    /// Between two writes to the endpoint.
+    pub send_timeout: Duration,
+    /// The most bytes of a request body; 0 for any. More answers 413.
+    pub body_limit: u64,
+    /// The most endpoints that are tried for one request; 0 for all.
+    pub tries: usize,
+    /// Whether a request that is not idempotent (POST, LOCK, PATCH) may be tried again once it
+    /// was sent.
+    pub retry_non_idempotent: bool,
+    /// The Host that the endpoint is given in place of the client's.
+    pub upstream_host: Option<Arc<str>>,
+    /// Redirects plain HTTP to HTTPS with this status.
+    pub https_redirect: Option<u16>,
+}
+
+impl Default for RouteSettings {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(5),
+            read_timeout: Duration::from_secs(60),
+            send_timeout: Duration::from_secs(60),
+            body_limit: 1 << 20,
+            tries: 3,
+            retry_non_idempotent: false,
+            upstream_host: None,
+            https_redirect: None,
+        }
+    }
+}
+
+/// What holds for all routes. Defaults are ingress-nginx's where it has one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Until a request's head has come.
+    pub header_timeout: Duration,
+    /// Between two reads of a request body.
+    pub body_timeout: Duration,
+    /// Between two writes to a client.
+    pub send_timeout: Duration,
+    /// Between two requests on a connection.
+    pub keep_alive: Duration,
+    /// Requests on one connection, then it is closed.
+    pub keep_alive_requests: u32,
+    /// Streams at a time on an HTTP/2 connection.
+    pub streams: u32,
+    /// Idle connections kept to each endpoint, on each thread.
+    pub idle_upstream_connections: usize,
+    /// How long one is kept.
+    pub idle_upstream_timeout: Duration,
+    /// Whether `X-Forwarded-*` of clients in [`Settings::trusted`] is believed.
+    pub use_forwarded_headers: bool,
+    /// Whether `X-Forwarded-For` is appended to rather than replaced.
+    pub full_forwarded_for: bool,
+    /// Proxies in front of us; none by default.
+    pub trusted: Vec<ipnet::IpNet>,
+    /// Whether trusted peers begin connections with a PROXY protocol header.
+    pub proxy_protocol: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            header_timeout: Duration::from_secs(60),
+            body_timeout: Duration::from_secs(60),
+            send_timeout: Duration::from_secs(60),
+            keep_alive: Duration::from_secs(75),
+            keep_alive_requests: 1000,
+            streams: 128,
+            idle_upstream_connections: 320,
+            idle_upstream_timeout: Duration::from_secs(60),
+            use_forwarded_headers: false,
+            full_forwarded_for: false,
+            trusted: Vec::new(),
+            proxy_protocol: false,
+        }
+    }
+}

@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One run of the Ingress sidecar: wires its sides together.
+
+use std::convert::Infallible;
+use std::io::stdout;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use arc_swap::ArcSwap;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use serde_json::Value;
+use tokio::runtime::Builder;
+use tokio::sync::{mpsc, watch as latest};
+
+use crate::cli::{AccessLogFormat, IngressCli, LogFormat};
+use crate::config;
+use crate::ingress::access_log::{AccessLog, Format};
+use crate::ingress::catalog::{Catalog, Options};
+use crate::ingress::control::{self, Control, Outputs, Question};
+use crate::ingress::serve::{ServeOptions, Server};
+use crate::ingress::tls::Certificates;
+use crate::ingress::{explain, meters, resolve, status, tls};
+use crate::model::{Event, ServiceName};
+use crate::observe::events::{self, Inbox, Recorder};
+use crate::observe::{log, sidecar};
+use crate::watch::{self, Client, Meters, cluster, manifests};
+
+/// Events that may wait for the loop; more make the source wait.
+const EVENTS: usize = 1024;
+/// Questions of `ferrule debug` that may wait for the loop.
+const QUESTIONS: usize = 8;
+/// How long the loop may take to answer one.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Runs until a signal or an error.
+///
+/// # Errors
+/// What ends the run, to be printed as one line.
+pub fn run(cli: &IngressCli) -> Result<()> {
+    log::start(config::Log {
+        verbosity: cli.verbosity,
+        format: match cli.log_format {
+            LogFormat::Text => config::LogFormat::Text,
+            LogFormat::Json => config::LogFormat::Json,
+        },
+    });
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let result = runtime.block_on(sidecar(cli));
+    // A directory may be read just now, which nobody needs any more.
+    runtime.shutdown_background();
+    result
+}
+
+async fn sidecar(cli: &IngressCli) -> Result<()> {
+    let node = node_name(cli)?;
+    let stop = super::stop_signal()?;
+    let (recorder, notices) = events::channel(node.as_str());
+    let outputs = outputs(recorder)?;
+    let counted = sidecar::Counted::default();
+    let watched = Meters::default();
+    let served = meters::Meters::default();
+    let collectors = watched.collectors().into_iter().chain(served.collectors());
+    collectors.for_each(|collector| counted.register(collector));
+    let (sender, events) = mpsc::channel(EVENTS);
+    let (questions, asked) = mpsc::channel::<Question>(QUESTIONS);
+    let client = client(cli, notices, &watched).await?;
+    let status = status(cli, &node, client.clone(), questions.clone());
+    let source = source(cli, &node, &outputs, client, sender.clone(), watched);
+    let names = outputs.externals.subscribe();
+    let control = Control::new(&node, options(cli), outputs.clone());
+    let listen = listen(cli);
+    let ask = move |place| ask(place, questions.clone());
+    tokio::select! {
+        result = serve(cli, &outputs, served, stop) => result,
+        result = source => {
+            result?;
+            bail!("the source of objects has ended")
+        }
+        () = control.run(events, asked) => bail!("the loop has ended"),
+        never = status => match never {},
+        () = resolve::run(names, sender) => bail!("names are not resolved any more"),
+        never = sidecar::serve(&listen, outputs.ready.subscribe(), counted, ask) => match never {},
+    }
+}
+
+fn outputs(events: Recorder) -> Result<Outputs> {
+    Ok(Outputs {
+        table: Arc::new(ArcSwap::default()),
+        store: tls::Store::new()?,
+        wanted: latest::Sender::new(None),
+        externals: latest::Sender::new(Arc::default()),
+        ready: latest::Sender::new(false),
+        events,
+    })
+}
+
+/// Serves as soon as there is all that is to be served, until `stop` is ready; then lets requests
+/// come to their end.
+async fn serve(
+    cli: &IngressCli,
+    outputs: &Outputs,
+    meters: meters::Meters,
+    stop: impl Future<Output = ()>,
+) -> Result<()> {
+    tokio::pin!(stop);
+    let mut ready = outputs.ready.subscribe();
+    tokio::select! {
+        () = &mut stop => return Ok(()),
+        ready = ready.wait_for(|ready| *ready) => drop(ready?),
+    }
+    let format = match cli.access_log {
+        AccessLogFormat::Off => None,
+        AccessLogFormat::Text => Some(Format::Text),
+        AccessLogFormat::Json => Some(Format::Json),
+    };
+    let options = ServeOptions {
+        http: addresses(cli, cli.http_port),
+        https: addresses(cli, cli.https_port),
+        threads: cli.threads,
+        connections: cli.connections,
+        meters,
+        access_log: format
+            .map(|format| AccessLog::start(format, stdout()))
+            .transpose()?,
+    };
+    let (table, store) = (outputs.table.clone(), outputs.store.clone());
+    // It starts runtimes of its own, which must not be done within one.
+    let start = tokio::task::spawn_blocking(move || Server::start(options, table, store));
+    let server = start.await??;
+    tracing::info!(http = ?server.http(), https = ?server.https(), "serving");
+    stop.await;
+    outputs.ready.send_replace(false);
+    tracing::info!("stopping once requests have ended");
+    let left = server
+        .drain(Duration::from_secs(cli.shutdown_grace_period))
+        .await;
+    if left > 0 {
+        tracing::warn!(connections = left, "had to be closed");
+    }
+    Ok(())
+}
+
+fn addresses(cli: &IngressCli, port: u16) -> Vec<SocketAddr> {
+    let all = cli.listen_addresses.iter().filter(|_| port != 0);
+    all.map(|address| SocketAddr::new(*address, port)).collect()
+}
+
+fn listen(cli: &IngressCli) -> sidecar::Listen {
+    let port = cli.healthz_port;
+    let admin = Some(cli.admin_socket.clone());
+    sidecar::Listen {
+        status: (port != 0).then_some(SocketAddr::new(cli.healthz_host, port)),
+        admin: admin.filter(|path| *path != PathBuf::new()),
+    }
+}
+
+fn options(cli: &IngressCli) -> Options {
+    let named = |pair: &(String, String)| ServiceName::new(pair.0.as_str(), pair.1.as_str());
+    Options {
+        controllers: cli
+            .controller_class
+            .iter()
+            .map(|name| name.as_str().into())
+            .collect(),
+        class: cli.ingress_class.as_str().into(),
+        without_class: cli.watch_ingress_without_class,
+        namespace: cli.watch_namespace.as_deref().map(Into::into),
+        default_backend: cli.default_backend_service.as_ref().map(named),
+        default_certificate: cli.default_ssl_certificate.as_ref().map(named),
+        local_first: cli.prefer_local_endpoints,
+        ..Options::default()
+    }
+}
+
+/// The way to the API server; none if objects are read from files.
+async fn client(cli: &IngressCli, notices: Inbox, meters: &Meters) -> Result<Option<Client>> {
+    if cli.manifests.is_some() {
+        return Ok(None);
+    }
+    let (kubeconfig, server) = (cli.kubeconfig.as_deref(), cli.master.as_deref());
+    let client = watch::client(kubeconfig, server, meters).await?;
+    drop(tokio::spawn(events::send(client.clone(), notices)));
+    Ok(Some(client))
+}
+
+/// The source of objects. It ends only with an error.
+fn source(
+    cli: &IngressCli,
+    node: &str,
+    outputs: &Outputs,
+    client: Option<Client>,
+    events: mpsc::Sender<Event>,
+    meters: Meters,
+) -> BoxFuture<'static, Result<(), watch::Error>> {
+    let node = node.to_owned();
+    match (client, cli.manifests.clone()) {
+        (Some(client), _) => {
+            let scope = cluster::Scope {
+                node_name: node,
+                namespace: cli.watch_namespace.clone(),
+            };
+            let wanted = outputs.wanted.subscribe();
+            let follow = cluster::run_ingress(client, scope, wanted, events, meters);
+            follow.map(Ok).boxed()
+        }
+        (None, path) => manifests::run_ingress(path.unwrap_or_default(), node, events).boxed(),
+    }
+}
+
+/// Writes the status of Ingresses, where there is somebody to write it to and the user wants it.
+async fn status(
+    cli: &IngressCli,
+    node: &str,
+    client: Option<Client>,
+    questions: mpsc::Sender<Question>,
+) -> Infallible {
+    let Some(client) = client.filter(|_| cli.update_status) else {
+        return std::future::pending().await;
+    };
+    let addresses = cli.publish_status_address.iter();
+    let publish = match &cli.publish_service {
+        Some((namespace, name)) => {
+            status::Publish::Service(ServiceName::new(namespace.as_str(), name.as_str()))
+        }
+        None if cli.publish_status_address.is_empty() => status::Publish::Nodes,
+        None => status::Publish::Addresses(addresses.map(|a| a.as_str().into()).collect()),
+    };
+    let settings = status::Settings {
+        namespace: client.default_namespace().to_owned(),
+        election: cli.election_id.clone(),
+        identity: format!("{node}_{}", std::process::id()),
+        publish,
+    };
+    status::run(client, settings, questions).await
+}
+
+fn node_name(cli: &IngressCli) -> Result<String> {
+    if let Some(name) = &cli.hostname_override {
+        return Ok(name.trim().to_ascii_lowercase());
+    }
+    let name = nix::unistd::gethostname().context("the host name is unknown")?;
+    let name = name
+        .into_string()
+        .map_err(|name| anyhow!("host name {name:?}: not UTF-8"))?;
+    Ok(name.to_ascii_lowercase())
+}
+
+/// Answers `ferrule debug`: `/ingress`, and `/route?host=…&path=…`.
+async fn ask(place: String, questions: mpsc::Sender<Question>) -> Result<Value, (u16, String)> {
+    let (path, query) = place.split_once('?').unwrap_or((&place, ""));
+    let parameter = |key: &str| {
+        let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+        let found = pairs.find(|(name, _)| *name == key);
+        found.map(|(_, value)| value.to_owned()).unwrap_or_default()
+    };
+    let (host, wanted) = (parameter("host"), parameter("path"));
+    let value = match path {
+        "/ingress" => {
+            let all = |catalog: &Catalog, shown: &Certificates| {
+                serde_json::to_value(explain::everything(catalog, shown))
+            };
+            control::ask(&questions, PATIENCE, all).await
+        }
+        "/route" => {
+            let one = move |catalog: &Catalog, shown: &Certificates| {
+                serde_json::to_value(explain::explain(catalog, shown, &host, &wanted))
+            };
+            control::ask(&questions, PATIENCE, one).await
+        }
+        _ => return Err((404, format!("{path} is not there"))),
+    };
+    let value = value.ok_or_else(|| (503, "the sidecar does not answer".to_owned()))?;
+    value.map_err(|error| (500, error.to_string()))
+}

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Service as an upstream, and Secret.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::{Skipped, field};
+use crate::model::ingress::UpstreamPort;
+use crate::model::{IpFamily, Observed, Protocol, Secret, ServiceName, UpstreamService};
+use crate::watch::wire::Number;
+use crate::watch::wire::ingress as wire;
+
+/// Converts a Service of any type, also a headless one and one that another proxy serves.
+pub fn upstream(name: &ServiceName, object: &wire::Upstream) -> Observed<UpstreamService> {
+    if let Err(reason) = field::label(&name.namespace) {
+        return Observed::rejected(format!("metadata.namespace: {reason}"));
+    }
+    if let Err(reason) = field::label(&name.name) {
+        return Observed::rejected(format!("metadata.name: {reason}"));
+    }
+    let spec = &object.spec;
+    let mut skipped = Skipped::default();
+    let external = match spec.kind.as_deref() {
+        Some("ExternalName") => match external(spec.external_name.as_deref()) {
+            Ok(external) => Some(external),
+            Err(reason) => return Observed::rejected(format!("spec.externalName: {reason}")),
+        },
+        _ => None,
+    };
+    let service = UpstreamService {
+        name: name.clone(),
+        external,
+        family: family(spec),
+        ports: ports(&spec.ports, &mut skipped),
+    };
+    skipped.observed(service)
+}
+
+fn external(text: Option<&str>) -> Result<Arc<str>, String> {
+    let name = text.unwrap_or_default().to_ascii_lowercase();
+    let name = name.strip_suffix('.').unwrap_or(&name);
+    field::subdomain(name)?;
+    Ok(name.into())
+}
+
+/// The family that the Service prefers.
+fn family(spec: &wire::UpstreamSpec) -> IpFamily {
+    let cluster_ip = spec.cluster_ip.as_deref().unwrap_or_default();
+    match (field::address(cluster_ip), spec.ip_families.first()) {
+        (Ok(address), _) => IpFamily::of(address),
+        (Err(_), Some(family)) if family == "IPv6" => IpFamily::V6,
+        (Err(_), _) => IpFamily::V4,
+    }
+}
+
+fn ports(objects: &[wire::UpstreamPort], skipped: &mut Skipped) -> Vec<UpstreamPort> {
+    let mut ports = Vec::with_capacity(objects.len());
+    for (i, object) in objects.iter().enumerate() {
+        let path = format!("spec.ports[{i}]");
+        let protocol = field::protocol(object.protocol.as_deref());
+        let protocol = skipped.keep(format_args!("{path}.protocol"), protocol);
+        let port = field::port(object.port.as_ref());
+        let port = skipped.keep(format_args!("{path}.port"), port);
+        let (Some(Protocol::Tcp), Some(port)) = (protocol, port) else {
+            continue;
+        };
+        ports.push(UpstreamPort {
+            name: object.name.as_deref().unwrap_or_default().into(),
+            port,
+            target: match &object.target_port {
+                Some(Number::Whole(number)) => u16::try_from(*number).ok().filter(|n| *n > 0),
+                _ => None,
+            },
+            app_protocol: object.app_protocol.as_deref().map(Into::into),
+        });
+    }
+    ports
+}
+
+/// Converts a Secret of any type: the parts that an Ingress may need.
+pub fn secret(name: &ServiceName, object: &wire::Secret) -> Observed<Secret> {
+    let (data, plain) = (&object.data, &object.string_data);
+    let mut skipped = Skipped::default();
+    let mut part = |field: &str, data: &Option<String>, plain: &Option<String>| {
+        if let Some(plain) = plain {
+            return Some(plain.as_bytes().into());
+        }
+        // The error of the decoder would tell where, and with which byte of the secret.
+        let decoded = STANDARD.decode(data.as_ref()?);
+        let decoded = decoded.map_err(|_| "not base64".to_owned());
+        skipped
+            .keep(format_args!("data[{field}]"), decoded)
+            .map(Arc::from)
+    };
+    let secret = Secret {
+        name: name.clone(),
+        certificate: part("tls.crt", &data.certificate, &plain.certificate),
+        key: part("tls.key", &data.key, &plain.key),
+        authority: part("ca.crt", &data.authority, &plain.authority),
+        auth: part("auth", &data.auth, &plain.auth),
+    };
+    skipped.observed(secret)
+}

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The Ingress sidecar's data side, with real sockets: a server in this process, endpoints and
+//! clients on loopback.
+
+mod hand_on;
+mod hostile_h2;
+mod nginx;
+mod rig;
+mod time;
+mod tls;
+mod upgrade;
+mod wall;
