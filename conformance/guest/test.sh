@@ -34,7 +34,8 @@ units() {
     local program takeover
     program=${GUEST_UNITS:-$(executable ferrule --lib)}
     in_guest --timeout 600 --with ip --env REQUIRE_ROOT=1 --env REQUIRE_IPVS=1 -- \
-        "$program" --test-threads 1 --include-ignored backend::ipvs backend::leftovers::ipvs sync::tests::servers
+        "$program" --test-threads 1 --include-ignored backend::ipvs backend::leftovers::ipvs \
+        reload::process run::mode sync::tests::servers
     takeover=${GUEST_TAKEOVER:-$(executable takeover_ipvs --test takeover_ipvs)}
     in_guest --timeout 300 --with ip --with nft --with "$(dirname "$takeover")/../ferrule" \
         --env REQUIRE_ROOT=1 --env REQUIRE_IPVS=1 -- \

@@ -99,3 +99,46 @@ pub fn restore_name() {
     // For people only.
     let _ = fs::write(NAME, name.as_bytes());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::testing::in_namespace;
+
+    fn config(line: &str) -> Config {
+        let words = ["ferrule"].into_iter().chain(line.split(' '));
+        let cli = crate::cli::parse(words).expect("flags");
+        Config::resolve(&cli, None, "n").expect("a configuration")
+    }
+
+    #[test]
+    #[ignore = "needs a kernel with IPVS: make test-ipvs"]
+    fn ipvs_mode_sets_the_host_up() {
+        in_namespace(|| {
+            if let Err(error) = Ipvs::open() {
+                assert!(std::env::var_os("REQUIRE_IPVS").is_none(), "{error}");
+                return eprintln!("SKIP: {error}");
+            }
+            let there = |path: &str| {
+                let text = fs::read_to_string(format!("/proc/sys/net/ipv4/{path}"));
+                text.expect("a setting").trim().to_owned()
+            };
+            ipvs(&config("--proxy-mode=nftables --ipvs-tcp-timeout=7s")).expect("nothing");
+            assert_eq!(there("vs/conntrack"), "0", "in another mode");
+            let line = "--proxy-mode=ipvs --ipvs-strict-arp --ipvs-udp-timeout=17s";
+            ipvs(&config(line)).expect("set up");
+            for (path, value) in [
+                ("vs/conntrack", "1"),
+                ("vs/expire_nodest_conn", "1"),
+                ("vs/expire_quiescent_template", "1"),
+                ("ip_forward", "1"),
+                ("conf/all/arp_ignore", "1"),
+                ("conf/all/arp_announce", "2"),
+            ] {
+                assert_eq!(there(path), value, "{path}");
+            }
+            let timeouts = Ipvs::open().expect("IPVS").timeouts().expect("time-outs");
+            assert_eq!((timeouts.tcp, timeouts.udp), (900, 17));
+        });
+    }
+}

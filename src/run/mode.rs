@@ -18,7 +18,12 @@ pub(super) fn settle(config: &Config) -> Result<Config> {
         return Ok(config.clone());
     }
     let chosen = choose(&config.modes, |mode| match mode {
-        ProxyMode::Ipvs => has_ipvs(&config.ipvs.options.scheduler),
+        ProxyMode::Ipvs => {
+            if let Some(reason) = UNSERVED {
+                bail!(reason);
+            }
+            has_ipvs(&config.ipvs.options.scheduler)
+        }
         ProxyMode::Iptables | ProxyMode::Nftables => Ok(probe(&mut Kernel::open()?, &families())?),
     })?;
     for (mode, reason) in &chosen.passed {
@@ -75,6 +80,7 @@ fn has_ipvs(scheduler: &str) -> Result<()> {
 mod tests {
     use super::ProxyMode::{Ipvs, Nftables};
     use super::*;
+    use crate::backend::testing::in_namespace;
 
     fn choice(modes: &[ProxyMode], there: &[ProxyMode]) -> Result<(ProxyMode, Vec<String>)> {
         let mut asked = Vec::new();
@@ -106,6 +112,21 @@ mod tests {
         let (mode, passed) = choice(&both, &[Nftables]).unwrap();
         assert_eq!((mode, passed), (Nftables, vec!["ipvs: no ipvs".to_owned()]));
         assert_eq!(choice(&[Nftables, Ipvs], &[Ipvs]).unwrap().0, Ipvs);
+    }
+
+    /// Where it is missing the reason says what to do.
+    #[test]
+    #[ignore = "needs a kernel with IPVS: make test-ipvs"]
+    fn the_kernel_is_asked() {
+        in_namespace(|| match has_ipvs("nonesuch") {
+            Ok(()) => assert!(Link::open().unwrap().exists().unwrap()),
+            Err(reason) => {
+                assert!(std::env::var_os("REQUIRE_IPVS").is_none(), "{reason:#}");
+                let reason = reason.to_string();
+                assert!(reason.contains("modprobe ip_vs"), "{reason}");
+                eprintln!("SKIP: {reason}");
+            }
+        });
     }
 
     #[test]
