@@ -39,6 +39,7 @@ test-ipvs: ## tests that need IPVS and SCTP, in a virtual machine (qemu, no KVM)
 	$(BUILD)
 	@conformance/guest/test.sh units
 	@MODE=nftables conformance/guest/test.sh packets $(if $(ALL),,rows)
+	@MODE=ipvs conformance/guest/test.sh packets $(if $(ALL),,rows)
 
 demo: ## three nodes, pods and an outside client on this machine (root)
 	@scripts/setup.sh demo
@@ -46,8 +47,14 @@ demo: ## three nodes, pods and an outside client on this machine (root)
 	@FERRULE_BIN="$${FERRULE_BIN:-$(abspath $(TARGET_DIR))/release/ferrule}" $(TARGET_DIR)/release/ferrule-demo
 
 bench-sync: ## cold start, changes, memory at 1,000 to 30,000 Services (root); BENCH_ARGS=--help
+ifeq ($(MODE),ipvs)
+	@scripts/setup.sh test-ipvs
+	$(BUILD) --bin ferrule-bench-ipvs
+	@conformance/guest/test.sh bench $(BENCH_ARGS)
+else
 	@scripts/setup.sh bench
 	$(CARGO) bench --locked --bench sync -- $(BENCH_ARGS)
+endif
 
 fuzz: ## fuzz the decoder of configuration files, SECONDS=60 (g++ or clang++)
 	@fuzz/run.sh $(or $(SECONDS),60)

@@ -4,6 +4,10 @@
 #   conformance/guest/test.sh units           the IPVS backend, with ipvsadm as second opinion
 #   conformance/guest/test.sh packets [WORD]  the packet table, with the kernel's own SCTP sockets;
 #                                             WORD chooses profiles, cases and scenarios
+#   conformance/guest/test.sh bench [ARGUMENT]  IPVS mode measured, beside kube-proxy's if
+#                                             FERRULE_CLUSTER_BIN has it (make bench-sync MODE=ipvs)
+#   conformance/guest/test.sh record          what kube-proxy's IPVS mode leaves behind, to
+#                                             conformance/testdata/kube-proxy
 # MODE=nftables|ipvs is the mode that the packet table judges. Each row runs in one of its six
 # combinations of family and protocol, the next row in the next; with ALL=1 in all of them.
 # FERRULE_BIN names the program that the packet table tests, else the release build is used.
@@ -52,7 +56,7 @@ patience() {
     local one_in=6
     [ "${ALL:-}" != 1 ] || one_in=1
     printf '%s\n' \
-        "PACKET_SILENCE_MS=${PACKET_SILENCE_MS:-3000}" "PACKET_ANSWER_MS=${PACKET_ANSWER_MS:-15000}" \
+        "PACKET_SILENCE_MS=${PACKET_SILENCE_MS:-3000}" "PACKET_ANSWER_MS=${PACKET_ANSWER_MS:-30000}" \
         "PACKET_AT_ONCE_MS=${PACKET_AT_ONCE_MS:-2000}" "PACKET_THREADS=${PACKET_THREADS:-4}" \
         "PACKET_MANY=${PACKET_MANY:-150}" "PACKET_ONE_IN=${PACKET_ONE_IN:-$one_in}"
 }
@@ -70,6 +74,31 @@ packets() {
         "${variables[@]}" -- "$program" "$@"
 }
 
+# beside PROGRAM ARGUMENT...: the benchmark with what kube-proxy starts.
+beside() {
+    in_guest --timeout "${GUEST_TIMEOUT:-3600}" --memory 3072 --with ip --with nft --with setpriv \
+        --with nsenter --with conntrack --with "$1" --with "${FERRULE_BIN:-$TARGET/release/ferrule}" -- \
+        "$TARGET/release/ferrule-bench-ipvs" "${@:2}"
+}
+
+bench() {
+    local proxies=${FERRULE_BIN:-$TARGET/release/ferrule} theirs=${FERRULE_CLUSTER_BIN:-}/kube-proxy
+    if [ -x "$theirs" ]; then
+        proxies=$proxies,$theirs
+    else
+        echo "SKIP: kube-proxy: set FERRULE_CLUSTER_BIN to the directory that has it"
+        theirs=true
+    fi
+    beside "$theirs" bench --proxies "$proxies" "$@"
+}
+
+record() {
+    local theirs=${FERRULE_CLUSTER_BIN:?a directory with kube-proxy}/kube-proxy
+    beside "$theirs" record --kube-proxy "$theirs" | awk -v to=conformance/testdata/kube-proxy/ '
+        /^==> / { file = to $2; printf "" >file; next }
+        file && NF && !/^#/ { sub(/\[[0-9]+:[0-9]+\]/, "[0:0]"); print >>file }'
+}
+
 # stdbuf has its library preloaded, so that no loader names it.
 libstdbuf() { find /usr/lib* -name libstdbuf.so -path '*coreutils*' | head -n 1; }
 
@@ -78,5 +107,7 @@ what=${1:-}
 case $what in
     units) units ;;
     packets) packets "$@" ;;
-    *) echo "usage: $0 units | packets [WORD...]" >&2; exit 2 ;;
+    bench) bench "$@" ;;
+    record) record ;;
+    *) echo "usage: $0 units | packets [WORD...] | bench [ARGUMENT...] | record" >&2; exit 2 ;;
 esac

@@ -48,9 +48,11 @@ fn node_port() -> Case {
             (outside(1), NodePort("empty", 1), Refused),
             (pod("2b"), NodePort("empty", 2), Refused),
             (host(1), NodePort("empty", 2), Refused),
-            // The host's own packet goes on to the port, where nobody listens.
-            (host(1), NodePort("empty", 1), Closed),
         ],
+    )
+    .by_mode(
+        "the host's own packet goes on to the port, where nobody listens; in IPVS mode it is refused",
+        [(host(1), NodePort("empty", 1), Closed, Refused)],
     )
     .by_mode(
         "the Node object's addresses serve NodePorts; in IPVS mode, as in kube-proxy's, all do",

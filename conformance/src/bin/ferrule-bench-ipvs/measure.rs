@@ -16,6 +16,8 @@ use crate::node::Node;
 
 /// How long a start or a change may take.
 const PATIENCE: Duration = Duration::from_secs(600);
+/// How often the kernel is asked during a start. Asking costs processor time of the same machine.
+const LOOK: Duration = Duration::from_millis(500);
 /// Endpoints count up from here; those that come later from the other.
 const PODS: Ipv4Addr = Ipv4Addr::new(10, 128, 0, 0);
 const LATE_PODS: Ipv4Addr = Ipv4Addr::new(10, 112, 0, 0);
@@ -40,6 +42,9 @@ struct Numbers {
     memory_after: f64,
 }
 
+/// A line of the table: its name, and what it shows.
+type Line = (&'static str, fn(&Numbers) -> f64);
+
 /// Measures each, and prints a table.
 pub(crate) fn run(proxies: &[PathBuf], size: Size) -> Result<()> {
     let mut all: Vec<(String, Numbers)> = Vec::new();
@@ -57,7 +62,7 @@ pub(crate) fn run(proxies: &[PathBuf], size: Size) -> Result<()> {
 }
 
 fn print(all: &[(String, Numbers)]) {
-    let rows: [(&str, fn(&Numbers) -> f64); 7] = [
+    let rows: [Line; 7] = [
         ("cold start, s", |n| n.cold),
         ("its processor time, s", |n| n.processor),
         ("RSS after it, MiB", |n| n.memory),
@@ -94,7 +99,7 @@ fn measure(program: &Path, size: Size) -> Result<Numbers> {
             "not programmed after {PATIENCE:?}:\n{}",
             node.log()
         );
-        std::thread::sleep(Duration::from_millis(100));
+        std::thread::sleep(LOOK);
     }
     let mut numbers = Numbers {
         cold: begun.elapsed().as_secs_f64(),

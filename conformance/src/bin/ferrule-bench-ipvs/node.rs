@@ -106,7 +106,7 @@ impl Node {
     pub(crate) fn log(&self) -> String {
         let text = fs::read_to_string(self.file("log")).unwrap_or_default();
         let lines: Vec<_> = text.lines().collect();
-        lines[lines.len().saturating_sub(12)..].join("\n")
+        lines[lines.len().saturating_sub(40)..].join("\n")
     }
 
     fn proc(&self, file: &str) -> Result<String> {
