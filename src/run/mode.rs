@@ -18,12 +18,7 @@ pub(super) fn settle(config: &Config) -> Result<Config> {
         return Ok(config.clone());
     }
     let chosen = choose(&config.modes, |mode| match mode {
-        ProxyMode::Ipvs => {
-            if let Some(reason) = UNSERVED {
-                bail!(reason);
-            }
-            has_ipvs(&config.ipvs.options.scheduler)
-        }
+        ProxyMode::Ipvs => has_ipvs(&config.ipvs.options.scheduler),
         ProxyMode::Iptables | ProxyMode::Nftables => Ok(probe(&mut Kernel::open()?, &families())?),
     })?;
     for (mode, reason) in &chosen.passed {
