@@ -56,7 +56,7 @@ patience() {
     local one_in=6
     [ "${ALL:-}" != 1 ] || one_in=1
     printf '%s\n' \
-        "PACKET_SILENCE_MS=${PACKET_SILENCE_MS:-3000}" "PACKET_ANSWER_MS=${PACKET_ANSWER_MS:-15000}" \
+        "PACKET_SILENCE_MS=${PACKET_SILENCE_MS:-3000}" "PACKET_ANSWER_MS=${PACKET_ANSWER_MS:-30000}" \
         "PACKET_AT_ONCE_MS=${PACKET_AT_ONCE_MS:-2000}" "PACKET_THREADS=${PACKET_THREADS:-4}" \
         "PACKET_MANY=${PACKET_MANY:-150}" "PACKET_ONE_IN=${PACKET_ONE_IN:-$one_in}"
 }

@@ -42,6 +42,9 @@ struct Numbers {
     memory_after: f64,
 }
 
+/// A line of the table: its name, and what it shows.
+type Line = (&'static str, fn(&Numbers) -> f64);
+
 /// Measures each, and prints a table.
 pub(crate) fn run(proxies: &[PathBuf], size: Size) -> Result<()> {
     let mut all: Vec<(String, Numbers)> = Vec::new();
@@ -59,7 +62,7 @@ pub(crate) fn run(proxies: &[PathBuf], size: Size) -> Result<()> {
 }
 
 fn print(all: &[(String, Numbers)]) {
-    let rows: [(&str, fn(&Numbers) -> f64); 7] = [
+    let rows: [Line; 7] = [
         ("cold start, s", |n| n.cold),
         ("its processor time, s", |n| n.processor),
         ("RSS after it, MiB", |n| n.memory),
