@@ -158,8 +158,14 @@ fn breach(rule: &Rule, path: &[String], crates: &BTreeSet<String>) -> Option<Str
         return (!allowed).then(|| format!("{} may not use {joined}", rule.module));
     }
     let allowed = rule.crates?;
-    (crates.contains(first) && !allowed.contains(&first))
+    (is_crate(path, crates) && !allowed.contains(&first))
         .then(|| format!("{} may not use the crate {first}", rule.module))
+}
+
+/// Whether a path begins with a published crate. One word alone may as well be a variable, as
+/// `bytes` often is.
+fn is_crate(path: &[String], crates: &BTreeSet<String>) -> bool {
+    path.len() > 1 && crates.contains(&path[0])
 }
 
 /// The breach of a pure module inside of another.
@@ -167,7 +173,7 @@ fn inner_breach(module: &str, path: &[String], crates: &BTreeSet<String>) -> Opt
     let (pure, allowed) = PURE.iter().find(|(pure, _)| is_below(module, pure))?;
     let joined = path.join("::");
     let first = path.first()?.as_str();
-    let foreign = crates.contains(first) && !allowed.contains(&first);
+    let foreign = is_crate(path, crates) && !allowed.contains(&first);
     let impure = foreign || IMPURE.iter().any(|p| is_below(&joined, p));
     impure.then(|| format!("{pure} is pure and may not use {joined}"))
 }
@@ -320,6 +326,7 @@ mod tests {
             ("watch/convert/service.rs", "use k8s_openapi::api;"),
             ("main.rs", "use ferrule::sync;"),
             ("ingress/filter.rs", "use hyper::StatusCode;"),
+            ("plan/nft/found.rs", "fn f(tokio: u8) -> u8 { tokio }"),
             ("ingress/serve/mod.rs", "use std::time::Instant;"),
         ];
         for (file, text) in cases {
