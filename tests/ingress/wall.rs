@@ -7,6 +7,7 @@ use super::rig::{Endpoint, Plan};
 const HOST: &str = "Host: a.example\r\n";
 
 /// A request line, headers, and what it is answered.
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn cases() -> Vec<(&'static str, String, u16)> {
     let get = |headers: &str| format!("GET / HTTP/1.1\r\n{headers}\r\n");
     let post = |headers: &str, body: &str| format!("POST / HTTP/1.1\r\n{HOST}{headers}\r\n{body}");
