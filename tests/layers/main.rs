@@ -158,7 +158,8 @@ fn breach(rule: &Rule, path: &[String], crates: &BTreeSet<String>) -> Option<Str
         return (!allowed).then(|| format!("{} may not use {joined}", rule.module));
     }
     let allowed = rule.crates?;
-    (crates.contains(first) && !allowed.contains(&first))
+    // A name alone is a variable's: `bytes` is one, and a crate.
+    (path.len() > 1 && crates.contains(first) && !allowed.contains(&first))
         .then(|| format!("{} may not use the crate {first}", rule.module))
 }
 
@@ -167,7 +168,7 @@ fn inner_breach(module: &str, path: &[String], crates: &BTreeSet<String>) -> Opt
     let (pure, allowed) = PURE.iter().find(|(pure, _)| is_below(module, pure))?;
     let joined = path.join("::");
     let first = path.first()?.as_str();
-    let foreign = crates.contains(first) && !allowed.contains(&first);
+    let foreign = path.len() > 1 && crates.contains(first) && !allowed.contains(&first);
     let impure = foreign || IMPURE.iter().any(|p| is_below(&joined, p));
     impure.then(|| format!("{pure} is pure and may not use {joined}"))
 }
@@ -266,7 +267,7 @@ mod tests {
     use super::*;
 
     fn breaches(file: &str, text: &str) -> Vec<String> {
-        let crates = ["ipnet", "tokio", "tracing", "kube", "k8s_openapi"];
+        let crates = ["bytes", "ipnet", "tokio", "tracing", "kube", "k8s_openapi"];
         check(Path::new(file), text, &crates.map(str::to_owned).into())
     }
 
@@ -321,6 +322,7 @@ mod tests {
             ("main.rs", "use ferrule::sync;"),
             ("ingress/filter.rs", "use hyper::StatusCode;"),
             ("ingress/serve/mod.rs", "use std::time::Instant;"),
+            ("plan/a.rs", "fn f(bytes: &[u8]) -> usize { bytes.len() }"),
         ];
         for (file, text) in cases {
             assert_eq!(breaches(file, text), Vec::<String>::new(), "{text}");
