@@ -28,10 +28,7 @@ impl Default for Hosts {
 }
 
 fn place(host: &str) -> usize {
-    // The remainder is below the number of shards.
-    #[allow(clippy::cast_possible_truncation)]
-    let hash = Hasher::default().hash_one(host) as usize;
-    hash % SHARDS
+    Hasher::default().hash_one(host) as usize % SHARDS
 }
 
 impl Hosts {
