@@ -17,6 +17,7 @@
 //! | [`backend`] | writes transactions to the kernel over netlink and reads the kernel's state back | decide what should be there |
 //! | [`sync`] | the loop: events in, one transaction out, retry, report | know netlink or Kubernetes types |
 //! | [`observe`] | health endpoints, metrics, Kubernetes Events, the admin socket | change anything |
+//! | [`ingress`] | the program `ferrule-ingress`: serves Ingress at layer 7 | program rules |
 //! | [`localhost`] | serves NodePorts on loopback, as a client of the rules; opt-in | program rules |
 //! | [`debug`] | the `ferrule debug` commands | change anything |
 //!
