@@ -145,7 +145,12 @@ fn run(words: &[String]) -> Result<Tally> {
             .iter()
             .filter(|c| wanted(words, "rows", profile.name, c.name))
             .collect();
-        if !chosen.is_empty() {
+        if chosen.is_empty() {
+            continue;
+        }
+        if let Some(limit) = profile.limit() {
+            println!("SKIP: {}: {limit}", profile.name);
+        } else {
             tally += run_profile(&mut cluster, &profile, &chosen)?;
         }
     }

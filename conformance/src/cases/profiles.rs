@@ -32,7 +32,16 @@ pub fn profiles() -> Vec<Profile> {
         .collect()
 }
 
+/// The profile about an address of another node.
+const ON_NODE: &str = "address of a node";
+
 impl Profile {
+    /// What keeps it from running in this mode: a limit of ferrule's that docs/ipvs.md tells.
+    pub fn limit(&self) -> Option<&'static str> {
+        let cut_off = self.name == ON_NODE && mode() == Mode::Ipvs;
+        cut_off.then_some("IPVS mode binds the address, and so cuts off the node that has it")
+    }
+
     /// With the options that a mode has, where no flag says more.
     fn in_mode(mut self, mode: Mode) -> Self {
         if mode == Mode::Ipvs {
@@ -93,7 +102,7 @@ fn on_node() -> Profile {
         ],
     );
     Profile {
-        name: "address of a node",
+        name: ON_NODE,
         flags: cluster_cidr_flags(),
         options: by_cidr(),
         cases: vec![case],
