@@ -159,15 +159,20 @@ fn run(words: &[String]) -> Result<Tally> {
     Ok(tally)
 }
 
+/// Gives node 1 the addresses of a case that are to be on an interface, or takes them back.
+fn on_interface(cluster: &Cluster, case: &Case, verb: &str) -> Result<()> {
+    for service in case.services.iter().filter(|s| s.on_interface) {
+        let change = |family| format!("addr {verb} {} dev lo", service.cluster_ip(family));
+        cluster.topology.nodes[0].ip(&IpFamily::ALL.map(change).join("\n"))?;
+    }
+    Ok(())
+}
+
 fn run_profile(cluster: &mut Cluster, profile: &Profile, chosen: &[&Case]) -> Result<Tally> {
     let begun = Instant::now();
     for case in &profile.cases {
         cluster.write_services(case.name, &case.services)?;
-        for service in case.services.iter().filter(|s| s.on_interface) {
-            let add =
-                IpFamily::ALL.map(|f| format!("addr replace {} dev lo", service.cluster_ip(f)));
-            cluster.topology.nodes[0].ip(&add.join("\n"))?;
-        }
+        on_interface(cluster, case, "replace")?;
     }
     cluster.start_agents(&profile.flags)?;
     println!(
@@ -208,7 +213,10 @@ fn run_profile(cluster: &mut Cluster, profile: &Profile, chosen: &[&Case]) -> Re
     if mode() == Mode::Ipvs {
         tally += second_opinion(cluster, profile)?;
     }
-    profile.cases.iter().for_each(|c| cluster.remove(c.name));
+    for case in &profile.cases {
+        cluster.remove(case.name);
+        on_interface(cluster, case, "del")?;
+    }
     Ok(tally)
 }
 

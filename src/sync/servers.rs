@@ -115,7 +115,7 @@ impl Servers {
         let drain = &self.drain;
         let steps = steps::between(&changes, &|key, target| drain.contains(key, target));
         let mut work = Work {
-            steps,
+            steps: self.known_by_table_first(steps),
             ..Work::default()
         };
         if everything {
@@ -207,7 +207,17 @@ impl Servers {
         }
         let steps = steps::from_found(wanted.iter(), found, ours);
         self.drain.watch_only(steps.drains.iter().copied());
-        Ok(steps)
+        Ok(self.known_by_table_first(steps))
+    }
+
+    /// A virtual server at an address that is not bound, as a NodePort's, is known as ours by the
+    /// table alone. It goes before the table forgets it, or an end in between would leave it behind.
+    /// The port is the host's own from then on, and nothing refuses it there either way.
+    fn known_by_table_first(&self, mut steps: Steps) -> Steps {
+        let by_table = |step: &mut Step| matches!(step, Step::Delete(key) if !self.bound.contains(&key.address));
+        let early = steps.last.extract_if(.., by_table);
+        steps.first.extend(early);
+        steps
     }
 
     /// The same virtual server with a scheduler that the kernel has.

@@ -374,6 +374,32 @@ fn an_address_of_the_host_is_not_bound() {
     assert_eq!(servers.held().bound, BTreeSet::new());
 }
 
+/// An agent may end between any two requests. The table is all that tells whose virtual server a
+/// NodePort's is.
+#[test]
+fn an_end_in_the_midst_leaves_nothing_behind() {
+    for request in 1..8 {
+        let (mut kernel, servers, mut state) = web(&THREE);
+        state.apply(Event::LocalAddresses(vec![ip("192.0.2.10")]));
+        let mut web = service("web", "10.96.0.10");
+        web.ports[0].node_port = Some(30_080);
+        state.apply(Event::Service(web.name.clone(), Observed::new(web.clone())));
+        let (mut agent, _) = start((&mut kernel, &servers), state);
+        assert_eq!(servers.held().servers.len(), 2);
+        agent.observe(Event::Service(web.name, Observed::gone()));
+        servers.held().fails = request;
+        agent.commit();
+        let state = agent.state().clone();
+        servers.held().fails = 0;
+        start((&mut kernel, &servers), state);
+        let left = servers.held().clone();
+        assert!(
+            left.servers.is_empty() && left.bound.is_empty(),
+            "{request}: {left:?}"
+        );
+    }
+}
+
 #[test]
 fn excluded_addresses_are_left_alone() {
     let (mut kernel, servers, state) = web(&THREE);
