@@ -127,7 +127,9 @@ mod tests {
             assert_eq!(v6.len(), 2, "{v6:?}");
             end(&v6).unwrap();
             let error = clients[1].0.read(&mut [0]).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::ConnectionAborted);
+            // The other end may have been ended first, whose reset then comes first.
+            let ended = [ErrorKind::ConnectionAborted, ErrorKind::ConnectionReset];
+            assert!(ended.contains(&error.kind()), "{error}");
             assert!(connections(&one("::1")).unwrap().is_empty());
             assert_eq!(connections(&one("127.0.0.1")).unwrap().len(), 2);
         });
