@@ -19,6 +19,7 @@
 //! | `proxy` | checks a request, hands it on, edits headers both ways | hold a body in memory |
 //! | `filter` | a route's actions on a request, in a fixed order | I/O, clocks, logging |
 //! | `upstream` | connections to endpoints, kept for the next request | choose an endpoint |
+//! | `stream` | a connection, plain or over TLS, for clients and endpoints alike | count or time anything |
 //! | [`balance`] | chooses an endpoint | I/O, clocks, logging |
 //! | [`tls`] | certificates by name, swapped as a whole | verify endpoints |
 //! | [`access_log`] | one line a request, off the requests' way | let a request wait |
@@ -39,6 +40,7 @@ pub mod resolve;
 pub mod route;
 pub mod serve;
 pub mod status;
+mod stream;
 pub mod table;
 pub mod tls;
 mod upstream;

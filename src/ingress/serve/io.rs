@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use super::state::State;
+use crate::ingress::stream;
 
 /// A stream of which the first bytes have been read.
 #[derive(Debug)]
@@ -21,11 +22,7 @@ pub(super) struct Prefixed {
 }
 
 /// Plain or TLS.
-#[derive(Debug)]
-pub(super) enum Stream {
-    Plain(Prefixed),
-    Tls(Box<TlsStream<Prefixed>>),
-}
+pub(super) type Stream = stream::Stream<Prefixed, TlsStream<Prefixed>>;
 
 /// A connection that tells its [`State`] what happens.
 #[derive(Debug)]
@@ -101,10 +98,7 @@ impl AsyncRead for Io {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        ready!(match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
-            Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
-        })?;
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
         let read = &buf.filled()[before..];
         if !read.is_empty() {
             self.state.read(read);
@@ -119,10 +113,7 @@ impl AsyncWrite for Io {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let wrote = match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Stream::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
-        };
+        let wrote = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.state.wrote(wrote.is_ready());
         wrote
     }
@@ -132,31 +123,17 @@ impl AsyncWrite for Io {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if let [only] = slices {
-            // The kernel takes one part faster this way.
-            return self.poll_write(cx, only);
-        }
-        let wrote = match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
-            Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
-        };
+        let wrote = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
         self.state.wrote(wrote.is_ready());
         wrote
     }
 
     fn is_write_vectored(&self) -> bool {
-        match &self.stream {
-            Stream::Plain(stream) => stream.is_write_vectored(),
-            Stream::Tls(stream) => stream.is_write_vectored(),
-        }
+        self.stream.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = match &mut self.stream {
-            // Nothing to do, as in tokio: no system call either.
-            Stream::Plain(_) => return Poll::Ready(Ok(())),
-            Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
-        };
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
         if flushed.is_pending() {
             self.state.wrote(false);
         }
@@ -168,10 +145,7 @@ impl AsyncWrite for Io {
     /// unread, and the client then loses the answer. The connection's timer bounds the wait.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.shut {
-            ready!(match &mut self.stream {
-                Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-                Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-            })?;
+            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
             self.shut = true;
             self.state.part();
         }
