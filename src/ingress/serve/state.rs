@@ -16,6 +16,8 @@ pub(crate) const HEAD_LIMIT: usize = 32 * 1024;
 const HEAD_KEPT: usize = 2 * 1024;
 /// How long a connection that was asked to end may take.
 const PARTING: u64 = 5_000;
+/// The same for one that has never made a request.
+const PARTING_UNUSED: u64 = 1_000;
 /// No mark.
 const NEVER: u64 = 0;
 
@@ -203,7 +205,7 @@ impl State {
             return self.enough().unwrap_or(Verdict::Wait(pause(wait)));
         }
         let parting = self.parting.load(Relaxed);
-        if over(parting, Duration::from_millis(PARTING)) {
+        if over(parting, Duration::from_millis(self.longest_parting())) {
             return Verdict::End;
         }
         if over(self.head.load(Relaxed), self.limits.header) {
@@ -217,6 +219,13 @@ impl State {
             return Verdict::Part;
         }
         self.enough().unwrap_or(Verdict::Wait(pause(wait)))
+    }
+
+    fn longest_parting(&self) -> u64 {
+        match self.served.load(Relaxed) {
+            0 => PARTING_UNUSED,
+            _ => PARTING,
+        }
     }
 
     fn enough(&self) -> Option<Verdict> {
@@ -241,7 +250,7 @@ impl State {
         } = self.limits;
         let shortest = millis(header.min(keep_alive).min(send));
         if self.parts() {
-            shortest.min(PARTING)
+            shortest.min(self.longest_parting())
         } else {
             shortest
         }
@@ -299,6 +308,18 @@ mod tests {
         );
         sleep(70);
         assert_eq!(state.verdict(), Verdict::Part);
+    }
+
+    #[test]
+    fn a_connection_that_was_never_used_parts_soon() {
+        let (unused, used) = (state(30), state(30));
+        used.begin(|_| ());
+        used.end();
+        unused.part();
+        used.part();
+        sleep(PARTING_UNUSED + 50);
+        assert_eq!(unused.verdict(), Verdict::End);
+        assert!(matches!(used.verdict(), Verdict::Wait(_)));
     }
 
     #[test]
