@@ -27,7 +27,7 @@ use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch as latest};
 
-use crate::backend::nft::Kernel;
+use crate::backend::nft::{Kernel, monitor::Monitor};
 use crate::config::{self, Action, Config};
 use crate::observe::events::{self, Inbox, Recorder};
 use crate::observe::{self, AdminRequest, Status, forward, log, serve};
@@ -41,6 +41,9 @@ use objects::Objects;
 const QUESTIONS: usize = 8;
 /// Events that may wait for the loop; more make the source wait.
 const EVENTS: usize = 1024;
+/// Changes of our rules by others that may wait for the loop; more make the kernel drop them and
+/// say so.
+const INTERFERENCE: usize = 64;
 /// How long the end of the program waits for its last Kubernetes Event to be written.
 const LAST_WORD: Duration = Duration::from_secs(2);
 
@@ -144,6 +147,9 @@ async fn work(config: &Config, given: Given, stop: impl Future<Output = ()>) -> 
     proxy.needs_node = matches!(config.source, config::Source::Cluster { .. });
     proxy.localhost = parts::localhost(config.localhost_node_ports, &proxy.status.events())?;
     proxy.options = given.rules;
+    let monitor = Monitor::start(proxy.engine.kernel().port()?)?;
+    let (interference, heard) = mpsc::channel(INTERFERENCE);
+    proxy.interference = heard;
     let (end, ended) = oneshot::channel::<()>();
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let running = thread::Builder::new().name("sync".into()).spawn(move || {
@@ -154,6 +160,9 @@ async fn work(config: &Config, given: Given, stop: impl Future<Output = ()>) -> 
         result = source => {
             result?;
             bail!("the source of objects has ended")
+        }
+        result = parts::listen(monitor, interference) => {
+            result.context("listening for changes of our rules by others")?;
         }
         () = watch::addresses::run(sender) => bail!("the addresses of this host are not told"),
     }

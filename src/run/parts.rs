@@ -8,12 +8,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Result;
-use tokio::sync::watch as latest;
+use tokio::sync::{mpsc, watch as latest};
 
 use crate::backend::VirtualServers;
 use crate::backend::conntrack::Conntrack;
 use crate::backend::ipvs::virtuals::Virtuals;
 use crate::backend::leftovers;
+use crate::backend::nft::monitor::{Interference, Monitor};
 use crate::backend::nft::{Kernel, probe::probe};
 use crate::cli;
 use crate::config::{Config, LocalhostNodePorts, ProxyMode};
@@ -91,6 +92,15 @@ pub(super) fn drain(config: &Config) -> Result<Drain> {
         node_ports: leftovers::node_ports(&mut Kernel::open()?)?,
         excluded: options.exclude_cidrs.clone(),
     })
+}
+
+/// Passes on what others do to our tables, until the loop has ended.
+///
+/// # Errors
+/// The socket's.
+pub(super) async fn listen(mut monitor: Monitor, to: mpsc::Sender<Interference>) -> io::Result<()> {
+    while to.send(monitor.next().await?).await.is_ok() {}
+    pending().await
 }
 
 /// What the watches count, shown with all other metrics.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Events in, one transaction a family out. Holds everything that the loop needs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::table::{Figures, Table};
@@ -113,9 +113,18 @@ impl<K: Nftables> Engine<K> {
         }
     }
 
+    /// Others may have changed the tables of these families: the next commit puts them right.
+    pub fn suspect(&mut self, families: &BTreeSet<IpFamily>) {
+        let named = self.tables.iter_mut();
+        named
+            .filter(|table| families.contains(&table.family()))
+            .for_each(Table::suspect);
+    }
+
     /// Whether a commit has something to do: never before everything has been listed.
     pub fn has_work(&self) -> bool {
-        self.state.synced() && !self.pending.is_empty()
+        self.state.synced()
+            && (!self.pending.is_empty() || self.tables.iter().any(Table::is_suspect))
     }
 
     /// Brings the kernel to the present state. A family that fails does not keep the other from

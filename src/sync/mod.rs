@@ -9,6 +9,7 @@
 //! | [`table`] | plans what changed and commits it, or starts again from what the kernel holds |
 //! | [`servers`], [`drain`] | virtual servers and addresses, in IPVS mode |
 //! | [`pace`] | when to try again |
+//! | [`heal`] | when to put back what others broke |
 //! | [`pending`] | what waits for the next commit, for metrics |
 //! | [`reports`], [`tally`] | what was skipped: said once, and counted |
 //! | [`flows`] | ends stale flows, beside the loop |
@@ -17,6 +18,7 @@
 pub mod drain;
 pub mod engine;
 pub mod flows;
+pub mod heal;
 mod ours;
 pub mod pace;
 pub mod pending;

@@ -3,18 +3,20 @@
 
 use std::future::Future;
 
-use tokio::sync::mpsc::Receiver;
+use tokio::sync::mpsc::{self, Receiver};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::drain::LOOK;
 use super::engine::Engine;
 use super::flows::Flows;
+use super::heal::Truce;
 use super::pace::Pace;
 use super::pending::{Note, Pending};
 use super::reports::Reports;
 use super::takeover::Takeover;
 use crate::backend::Nftables;
+use crate::backend::nft::monitor::Interference;
 use crate::localhost::NodePorts;
 use crate::model::Event;
 use crate::observe::{AdminRequest, Status};
@@ -37,6 +39,8 @@ pub struct Loop<K> {
     pub needs_node: bool,
     /// Serves NodePorts on loopback, if that is wanted.
     pub localhost: Option<NodePorts>,
+    /// What others do to our tables; nothing comes from a channel that is closed, as it is at first.
+    pub interference: Receiver<Interference>,
     /// New options of the rules; none come from a channel that is closed, as it is at first.
     pub options: watch::Receiver<Options>,
     pub(super) reports: Reports,
@@ -44,6 +48,10 @@ pub struct Loop<K> {
     pub(super) started: Instant,
     pace: Pace,
     retry_at: Option<Instant>,
+    truce: Truce,
+    /// What others have done and we have not yet put right.
+    broken: Interference,
+    heal_at: Option<Instant>,
     /// When to look at real servers that keep their connections.
     drain_at: Option<Instant>,
 }
@@ -60,12 +68,16 @@ impl<K: Nftables> Loop<K> {
             status,
             needs_node: true,
             localhost: None,
+            interference: mpsc::channel(1).1,
             options,
             reports,
             pending: Pending::default(),
             started: Instant::now(),
             pace: Pace::default(),
             retry_at: None,
+            truce: Truce::default(),
+            broken: Interference::default(),
+            heal_at: None,
             drain_at: None,
         }
     }
@@ -81,11 +93,14 @@ impl<K: Nftables> Loop<K> {
         loop {
             let sleep = |until: Option<Instant>| sleep_until(until.unwrap_or_else(Instant::now));
             let (retry, drain) = (sleep(self.retry_at), sleep(self.drain_at));
+            let heal = sleep(self.heal_at);
             tokio::select! {
                 biased;
                 () = &mut stop => return,
                 Some(question) = questions.recv() => self.answer(question),
                 () = retry, if self.retry_at.is_some() => self.commit(),
+                Some(found) = self.interference.recv() => self.broken(found),
+                () = heal, if self.heal_at.is_some() => self.heal(),
                 () = drain, if self.drain_at.is_some() => self.drain(),
                 Ok(()) = self.options.changed() => self.change_options(),
                 event = events.recv() => match event {
@@ -139,6 +154,28 @@ impl<K: Nftables> Loop<K> {
         if self.engine.take_in(event) {
             self.pending.add(note);
             meters.pending(self.pending.endpoint_changes, self.pending.services());
+        }
+    }
+
+    /// Others have changed our tables: they are put right now, or after a truce.
+    fn broken(&mut self, found: Interference) {
+        self.broken.add(found);
+        while let Ok(more) = self.interference.try_recv() {
+            self.broken.add(more);
+        }
+        if self.heal_at.is_none() {
+            let repair = self.truce.broken(self.started.elapsed());
+            self.tell_broken(&self.broken, repair);
+            self.heal_at = Some(Instant::now() + repair.wait);
+        }
+    }
+
+    fn heal(&mut self) {
+        self.heal_at = None;
+        let found = std::mem::take(&mut self.broken);
+        self.engine.suspect(&found.families);
+        if self.engine.has_work() && self.retry_at.is_none() {
+            self.commit();
         }
     }
 

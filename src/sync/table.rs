@@ -29,6 +29,8 @@ pub struct Table {
     stale: Stale,
     /// Whether a commit of ours has succeeded, so that what is missing was removed by others.
     written: bool,
+    /// Whether others may have changed the table since.
+    suspect: bool,
     figures: Figures,
     /// In IPVS mode.
     servers: Servers,
@@ -64,6 +66,7 @@ impl Table {
             inherited: None,
             stale: Stale::default(),
             written: false,
+            suspect: false,
             figures: Figures::default(),
             servers: Servers::new(family),
         }
@@ -82,6 +85,17 @@ impl Table {
     /// What the kernel should hold.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    /// Others may have changed the table: the next commit starts from what the kernel holds.
+    pub fn suspect(&mut self) {
+        self.suspect |= self.written;
+        self.in_step = false;
+    }
+
+    /// Whether [`Table::suspect`] was said and no commit has succeeded since.
+    pub fn is_suspect(&self) -> bool {
+        self.suspect
     }
 
     /// Brings the kernel to what the state asks for. After an error the next call starts from what
@@ -115,13 +129,26 @@ impl Table {
             (false, Some(options), Some(ipvs)) => self.resync_both(options, kernel, ipvs),
             (_, Some(_), None) => Err(Error::Missing("IPVS is not at hand".into())),
         };
-        self.in_step = result.is_ok();
-        self.figures.drifted &= self.in_step;
-        if self.in_step {
-            self.written = true;
-            self.leave_behind();
+        if let Ok(sent) = &result {
+            self.figures.drifted |= self.suspect && sent.messages > 0;
+            self.done();
         }
+        self.figures.drifted &= self.in_step;
         result
+    }
+
+    /// A commit has succeeded.
+    fn done(&mut self) {
+        self.in_step = true;
+        self.written = true;
+        self.suspect = false;
+        self.leave_behind();
+        if self.figures.drifted {
+            // Flows that began meanwhile went past the endpoints, and would go on doing so.
+            let now = self.ledger.contributions();
+            let flows = now.flat_map(|(_, planned)| stale::all_connections(planned));
+            self.stale.flows.extend(flows);
+        }
     }
 
     /// Commits a change to virtual servers and to the table.

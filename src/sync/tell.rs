@@ -6,10 +6,14 @@ use std::time::Duration;
 use tracing::{debug, info, warn};
 
 use super::engine::Committed;
+use super::heal::Repair;
 use super::run::Loop;
+use crate::backend::nft::monitor::Interference;
 use crate::backend::{Error, Nftables};
 use crate::model::{Changes, IpFamily};
+use crate::observe::events::{Notice, RULES_CONTESTED};
 use crate::observe::{AdminRequest, HealthCheck, show};
+use crate::plan::nft::{TABLE, text};
 use crate::plan::skeleton;
 
 impl<K: Nftables> Loop<K> {
@@ -46,6 +50,25 @@ impl<K: Nftables> Loop<K> {
                 "sticky clients of an endpoint that is gone: {}",
                 Chain(error)
             );
+        }
+    }
+
+    /// Others have changed our tables.
+    pub(super) fn tell_broken(&self, found: &Interference, repair: Repair) {
+        let wait = repair.wait;
+        let story = story(found);
+        warn!(objects = found.objects, ?wait, "{story}");
+        found
+            .families
+            .iter()
+            .for_each(|family| self.status.meters().interference(*family));
+        if repair.contested {
+            let events = self.status.events();
+            let note = format!(
+                "{story}, again and again; what they change is put back with growing waits"
+            );
+            let notice = Notice::warning(events.node(), RULES_CONTESTED, "RepairRules", note);
+            events.record(notice);
         }
     }
 
@@ -170,6 +193,21 @@ impl<K: Nftables> Loop<K> {
                 let _ = reply.send(show::services(self.engine.state(), &families, &selection));
             }
         }
+    }
+}
+
+/// Who has done what, in words.
+fn story(found: &Interference) -> String {
+    let tables: Vec<String> = found
+        .families
+        .iter()
+        .map(|f| format!("{} {TABLE}", text::family_word(*f)))
+        .collect();
+    let tables = tables.join(" and ");
+    match &found.process {
+        Some((name, number)) => format!("{name} (process {number}) has changed table {tables}"),
+        None if found.lost => format!("somebody may have changed table {tables}"),
+        None => format!("somebody has changed table {tables}"),
     }
 }
 

@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Netlink, as much of it as we need: [`Writer`] makes messages, [`Attrs`]
-//! reads them, [`Socket`] carries them. Nothing here knows what a message means.
+//! reads them, [`Socket`] carries them, [`Subscription`] hears what others cause. Nothing here knows what a message means.
 //!
 //! Numbers in netlink headers are in host order; in nf_tables and ctnetlink attributes they are
 //! big-endian (hence `attr_be32`), but for a few that say otherwise.
 
 mod attrs;
+mod message;
 mod socket;
+mod subscription;
 mod writer;
 
 pub use attrs::{Attrs, be16, be32, be64, cstr};
-pub use socket::{Failure, Socket};
+pub use message::{Failure, Message};
+pub use socket::Socket;
+pub use subscription::Subscription;
 pub use writer::Writer;
 
 /// Flag of a request (`linux/netlink.h`); every message that we send has it.

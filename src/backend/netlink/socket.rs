@@ -10,7 +10,8 @@ use netlink_sys::protocols::{
 use nix::libc;
 use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 
-use super::{Attrs, HEADER, NLM_F_ACK, NLM_F_DUMP, aligned, cstr};
+use super::message::{Failure, Message};
+use super::{NLM_F_ACK, NLM_F_DUMP};
 use crate::backend::Error;
 
 /// Receive buffer, bytes. What the kernel has to say about a batch waits here until the batch is
@@ -18,24 +19,6 @@ use crate::backend::Error;
 const RECEIVE_BUFFER: usize = 16 << 20;
 /// Room for one answer, bytes. The kernel fills at most 32 KiB of it (`netlink_recvmsg`).
 const ANSWER: usize = 64 << 10;
-
-/// Text of an extended acknowledgement (`enum nlmsgerr_attrs`).
-const NLMSGERR_ATTR_MSG: u16 = 1;
-/// Offset of what it is about, 32 bits in host order.
-const NLMSGERR_ATTR_OFFS: u16 = 2;
-
-/// One message that the kernel refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
-    /// Sequence number of the message.
-    pub seq: u32,
-    /// Error number, positive.
-    pub errno: i32,
-    /// The kernel's own words (extended acknowledgement), mostly empty.
-    pub message: String,
-    /// Where in the message the kernel sees the cause, bytes from the start of its header.
-    pub offset: Option<u32>,
-}
 
 /// A netlink socket. It belongs to the network namespace that its maker was in.
 #[derive(Debug)]
@@ -85,6 +68,17 @@ impl Socket {
             inner,
             answer: Vec::with_capacity(ANSWER),
         })
+    }
+
+    /// The number that the kernel knows this socket by (`nlmsg_pid` of what it causes).
+    ///
+    /// # Errors
+    /// The socket's.
+    pub fn port(&self) -> Result<u32, Error> {
+        let mut address = SocketAddr::new(0, 0);
+        let read = self.inner.get_address(&mut address);
+        read.map_err(failed("socket"))?;
+        Ok(address.port_number())
     }
 
     /// Sends messages, all in one go. netfilter works them off before this returns.
@@ -225,63 +219,6 @@ fn refused(kind: u16, failure: Failure) -> Error {
         object: format!("(netlink message {kind:#06x})"),
         errno: failure.errno,
         message: failure.message,
-    }
-}
-
-/// A message taken apart.
-struct Message<'a> {
-    kind: u16,
-    flags: u16,
-    seq: u32,
-    payload: &'a [u8],
-}
-
-impl<'a> Message<'a> {
-    /// The first message and what follows it. None at the end, or if the length cannot be true.
-    fn split(bytes: &'a [u8]) -> Option<(Message<'a>, &'a [u8])> {
-        let length = u32::from_ne_bytes(bytes.get(..4)?.try_into().ok()?) as usize;
-        let message = Message {
-            kind: u16::from_ne_bytes(bytes.get(4..6)?.try_into().ok()?),
-            flags: u16::from_ne_bytes(bytes.get(6..8)?.try_into().ok()?),
-            seq: u32::from_ne_bytes(bytes.get(8..12)?.try_into().ok()?),
-            payload: bytes.get(HEADER..length)?,
-        };
-        Some((message, bytes.get(aligned(length)..).unwrap_or_default()))
-    }
-
-    /// What NLMSG_ERROR or NLMSG_DONE reports; None for "all well" and for nonsense.
-    fn failure(&self) -> Option<Failure> {
-        let (code, rest) = self.payload.split_first_chunk::<4>()?;
-        let errno = i32::from_ne_bytes(*code)
-            .checked_neg()
-            .filter(|errno| *errno > 0)?;
-        let attrs = if self.flags & libc::NLM_F_ACK_TLVS as u16 == 0 {
-            &[]
-        } else if i32::from(self.kind) == libc::NLMSG_DONE {
-            rest
-        } else {
-            self.after_original(rest).unwrap_or_default()
-        };
-        let attrs = Attrs::new(attrs);
-        let message = attrs.get(NLMSGERR_ATTR_MSG).and_then(cstr);
-        let offset = attrs.get(NLMSGERR_ATTR_OFFS);
-        Some(Failure {
-            seq: self.seq,
-            errno,
-            message: message.unwrap_or_default().to_owned(),
-            offset: offset
-                .and_then(|o| o.try_into().ok())
-                .map(u32::from_ne_bytes),
-        })
-    }
-
-    /// What follows the quoted request: its header, or all of it unless the answer is capped.
-    fn after_original(&self, quoted: &'a [u8]) -> Option<&'a [u8]> {
-        if self.flags & libc::NLM_F_CAPPED as u16 != 0 {
-            return quoted.get(HEADER..);
-        }
-        let length = u32::from_ne_bytes(quoted.get(..4)?.try_into().ok()?) as usize;
-        quoted.get(aligned(length)..)
     }
 }
 

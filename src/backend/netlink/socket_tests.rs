@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-use super::super::{NLM_F_CREATE, NLM_F_REQUEST, Writer, be32};
+use super::super::{Attrs, NLM_F_CREATE, NLM_F_REQUEST, Writer, be32, cstr};
 use super::*;
 use crate::backend::testing::in_namespace;
 

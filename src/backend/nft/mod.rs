@@ -11,6 +11,7 @@
 //! | `read` | answers as our own types |
 //! | `foreign` | chains of others: which there are, and their removal |
 //! | [`forward`] | chains of others that forwarded packets pass |
+//! | [`monitor`] | what others do to our tables |
 //! | [`probe`] | names what a kernel lacks, before anything is written |
 //!
 //! Nothing here is copied from nft; what it sends was watched (`nft --debug=netlink,mnl`), and the
@@ -20,6 +21,7 @@ mod batch;
 mod encode;
 pub(super) mod foreign;
 pub mod forward;
+pub mod monitor;
 pub mod probe;
 mod read;
 mod sets;
@@ -86,6 +88,14 @@ impl Kernel {
             buffer: Writer::new(),
             destroy: true,
         })
+    }
+
+    /// The number of our socket, by which [`monitor`] knows our own commits.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub fn port(&self) -> Result<u32, Error> {
+        self.socket.port()
     }
 
     /// Sends one batch.

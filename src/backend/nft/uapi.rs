@@ -41,8 +41,15 @@ pub(super) mod batch {
     pub(crate) const GENERATION: u16 = 1;
 }
 
+/// `NFNLGRP_NFTABLES`, the multicast group that hears of every commit.
+pub(super) const GROUP: u32 = 7;
+
 pub(super) mod gen_id {
     pub(crate) const ID: u16 = 1;
+    /// The thread that committed (`NFTA_GEN_PROC_PID`).
+    pub(crate) const PID: u16 = 2;
+    /// Its name (`NFTA_GEN_PROC_NAME`).
+    pub(crate) const NAME: u16 = 3;
 }
 
 pub(super) mod table {

@@ -37,6 +37,9 @@ pub const FIELDS_SKIPPED: &str = "FieldsSkipped";
 /// Reason: an address and port, or a NodePort, belongs to an older Service.
 pub const ADDRESS_CONFLICT: &str = "AddressConflict";
 
+/// Reason: another process changes our rules again and again.
+pub const RULES_CONTESTED: &str = "RulesContested";
+
 /// Type of an Event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {

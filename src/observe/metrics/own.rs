@@ -24,6 +24,7 @@ pub(super) struct Own {
     elements_by_set: [OnceLock<Vec<IntGauge>>; 2],
     skipped: IntGaugeVec,
     drift: IntCounterVec,
+    interference: IntCounterVec,
     clients: IntCounter,
 }
 
@@ -51,6 +52,8 @@ impl Own {
                 &["kind", "field"]),
             drift: m.counters("ferrule_drift_repaired_total",
                 "Tables that others had deleted or altered and that were put back", &FAMILY),
+            interference: m.counters("ferrule_interference_total",
+                "Times that another process was seen to change a table of ours", &FAMILY),
             clients: m.counter("ferrule_sticky_clients_forgotten_total",
                 "Clients that were remembered for an endpoint and let go because it went"),
         }
@@ -107,10 +110,15 @@ impl Metrics {
     /// So many tables were found deleted or altered, and put back. Called with 0 as well, so that
     /// the metric is there before the first.
     pub fn drift_repaired(&self, family: IpFamily, count: usize) {
-        let counters = &self.0.own.drift;
-        counters
-            .with_label_values(&[family_name(family)])
-            .inc_by(count as u64);
+        let (own, label) = (&self.0.own, [family_name(family)]);
+        own.drift.with_label_values(&label).inc_by(count as u64);
+        own.interference.with_label_values(&label);
+    }
+
+    /// Another process has changed a table of ours.
+    pub fn interference(&self, family: IpFamily) {
+        let counters = &self.0.own.interference;
+        counters.with_label_values(&[family_name(family)]).inc();
     }
 
     /// So many sticky clients were let go.

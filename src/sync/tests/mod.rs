@@ -5,6 +5,7 @@
 mod budget;
 mod clients;
 mod flows;
+mod heal;
 mod listing;
 mod live;
 mod metrics;
