@@ -27,6 +27,17 @@ pub trait Nftables {
     /// The elements of one permanent set, in no particular order.
     fn read_elements(&mut self, family: IpFamily, set: SetId) -> Result<Vec<Element>, Error>;
 
+    /// One element of a permanent set that is no set of ranges.
+    fn read_element(
+        &mut self,
+        family: IpFamily,
+        set: SetId,
+        key: &Key,
+    ) -> Result<Option<Element>, Error> {
+        let all = self.read_elements(family, set)?;
+        Ok(all.into_iter().find(|element| element.key == *key))
+    }
+
     /// The clients that a Service's affinity map holds: key (the source address) and endpoint.
     fn read_clients(
         &mut self,
@@ -45,6 +56,15 @@ impl<T: Nftables + ?Sized> Nftables for &mut T {
 
     fn read_elements(&mut self, family: IpFamily, set: SetId) -> Result<Vec<Element>, Error> {
         (**self).read_elements(family, set)
+    }
+
+    fn read_element(
+        &mut self,
+        family: IpFamily,
+        set: SetId,
+        key: &Key,
+    ) -> Result<Option<Element>, Error> {
+        (**self).read_element(family, set, key)
     }
 
     fn read_clients(

@@ -111,6 +111,11 @@ impl Change {
         note(&mut self.elements, (either.set, either.key), before, after);
     }
 
+    /// The keys of the elements that are noted.
+    pub fn elements(&self) -> impl Iterator<Item = (SetId, Key)> {
+        self.elements.keys().copied()
+    }
+
     /// Whether nothing was noted.
     pub fn is_empty(&self) -> bool {
         self.chains.is_empty()

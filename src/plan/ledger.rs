@@ -181,6 +181,16 @@ impl Ledger {
         all
     }
 
+    /// The element at a key. Looks through all contributions.
+    pub fn element_at(&self, set: SetId, key: &Key) -> Option<&Element> {
+        self.contributions.values().find_map(|c| {
+            let place = c
+                .elements
+                .binary_search_by(|e| (e.set, &e.key).cmp(&(set, key)));
+            place.ok().map(|place| &c.elements[place])
+        })
+    }
+
     /// How many elements a set has. Kept up to date, not counted.
     pub fn count(&self, set: SetId) -> usize {
         self.counts[set as usize]

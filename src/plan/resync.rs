@@ -4,7 +4,7 @@
 //! A restart with nothing changed gives no operation at all. A cold start is cut into commits that
 //! each leave a consistent table: base chains come last, so nothing is half served.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::change::Change;
@@ -17,6 +17,80 @@ use crate::model::IpFamily;
 
 /// The most operations of one commit at a cold start (a commit holds the kernel's nfnetlink lock).
 const CHUNK: usize = 8_192;
+
+/// The most elements that are looked at one by one; more, and their sets are read.
+const SINGLE: usize = 32;
+
+/// Which elements in the kernel may not be as we left them. Chains, rules and sets are few, and
+/// always looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Doubt {
+    /// Any.
+    All,
+    /// Those of these sets, and these.
+    Of(BTreeSet<SetId>, BTreeSet<(SetId, Key)>),
+}
+
+/// How a set is to be looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Look {
+    /// Not at all.
+    No,
+    /// At these keys.
+    At(Vec<Key>),
+    /// All of it.
+    Whole,
+}
+
+impl Doubt {
+    /// None.
+    pub fn none() -> Self {
+        Doubt::Of(BTreeSet::new(), BTreeSet::new())
+    }
+
+    /// All elements of a set.
+    pub fn set(set: SetId) -> Self {
+        Doubt::Of(BTreeSet::from([set]), BTreeSet::new())
+    }
+
+    /// One element. Elements of a set of ranges are known by both ends, so there it is all.
+    pub fn element(set: SetId, key: Key) -> Self {
+        match set {
+            SetId::SourceRanges => Self::set(set),
+            _ => Doubt::Of(BTreeSet::new(), BTreeSet::from([(set, key)])),
+        }
+    }
+
+    /// Both together.
+    pub fn add(&mut self, other: Doubt) {
+        match (&mut *self, other) {
+            (Doubt::Of(sets, elements), Doubt::Of(more_sets, more_elements)) => {
+                sets.extend(more_sets);
+                elements.extend(more_elements);
+                if elements.len() > SINGLE {
+                    sets.extend(std::mem::take(elements).into_iter().map(|(set, _)| set));
+                }
+            }
+            (all, _) => *all = Doubt::All,
+        }
+    }
+
+    /// How to look at a set.
+    pub fn look(&self, set: SetId) -> Look {
+        match self {
+            Doubt::All => Look::Whole,
+            Doubt::Of(sets, _) if sets.contains(&set) => Look::Whole,
+            Doubt::Of(_, elements) => {
+                let of_set = elements.iter().filter(|(other, _)| *other == set);
+                let keys: Vec<Key> = of_set.map(|(_, key)| *key).collect();
+                match keys.is_empty() {
+                    true => Look::No,
+                    false => Look::At(keys),
+                }
+            }
+        }
+    }
+}
 
 /// The commits, in order, that fill an empty kernel.
 pub fn from_nothing(ledger: &Ledger) -> impl Iterator<Item = Vec<Op>> {
@@ -154,6 +228,20 @@ pub fn elements(ledger: &Ledger, set: SetId, found: &[Element], change: &mut Cha
     found
         .values()
         .for_each(|gone| change.element(Some(gone), None));
+}
+
+/// The same for one key.
+pub fn element(
+    ledger: &Ledger,
+    set: SetId,
+    key: &Key,
+    found: Option<&Element>,
+    change: &mut Change,
+) {
+    let wanted = ledger.element_at(set, key);
+    if found != wanted {
+        change.element(found, wanted);
+    }
 }
 
 /// Cuts a large transaction into commits; a small one stays whole. An element's removal and

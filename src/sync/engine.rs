@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Events in, one transaction a family out. Holds everything that the loop needs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::table::{Figures, Table};
 use crate::backend::{Error, Nftables, Sent, VirtualServers};
 use crate::model::{Changes, Event, IpFamily, ServiceName, State, select};
 use crate::plan::Options;
+use crate::plan::resync::Doubt;
 use crate::plan::stale::StaleFlows;
 
 /// The proxy without its surroundings: a state, the tables that follow it, and the kernel.
@@ -114,11 +115,11 @@ impl<K: Nftables> Engine<K> {
     }
 
     /// Others may have changed the tables of these families: the next commit puts them right.
-    pub fn suspect(&mut self, families: &BTreeSet<IpFamily>) {
-        let named = self.tables.iter_mut();
-        named
-            .filter(|table| families.contains(&table.family()))
-            .for_each(Table::suspect);
+    pub fn suspect(&mut self, families: BTreeMap<IpFamily, Doubt>) {
+        for (family, doubt) in families {
+            let table = self.tables.iter_mut().find(|t| t.family() == family);
+            table.into_iter().for_each(|t| t.suspect(doubt.clone()));
+        }
     }
 
     /// Whether a commit has something to do: never before everything has been listed.

@@ -173,7 +173,7 @@ impl<K: Nftables> Loop<K> {
     fn heal(&mut self) {
         self.heal_at = None;
         let found = std::mem::take(&mut self.broken);
-        self.engine.suspect(&found.families);
+        self.engine.suspect(found.families);
         if self.engine.has_work() && self.retry_at.is_none() {
             self.commit();
         }

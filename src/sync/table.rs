@@ -11,6 +11,7 @@ use crate::model::{Changes, IpFamily, ServiceName, State, Target};
 use crate::plan::change::Change;
 use crate::plan::ledger::{Ledger, Owner};
 use crate::plan::nft::{Data, Element, Key, Op, SetId, SetName, Transaction};
+use crate::plan::resync::{Doubt, Look};
 use crate::plan::stale::{self, StaleClients, StaleFlows};
 use crate::plan::{Contribution, IpvsOptions, Options, resync, service, skeleton};
 
@@ -31,6 +32,8 @@ pub struct Table {
     written: bool,
     /// Whether others may have changed the table since.
     suspect: bool,
+    /// What has to be looked at when we are not in step.
+    doubt: Doubt,
     figures: Figures,
     /// In IPVS mode.
     servers: Servers,
@@ -67,6 +70,7 @@ impl Table {
             stale: Stale::default(),
             written: false,
             suspect: false,
+            doubt: Doubt::All,
             figures: Figures::default(),
             servers: Servers::new(family),
         }
@@ -88,9 +92,10 @@ impl Table {
     }
 
     /// Others may have changed the table: the next commit starts from what the kernel holds.
-    pub fn suspect(&mut self) {
+    pub fn suspect(&mut self, doubt: Doubt) {
         self.suspect |= self.written;
         self.in_step = false;
+        self.doubt.add(doubt);
     }
 
     /// Whether [`Table::suspect`] was said and no commit has succeeded since.
@@ -119,14 +124,20 @@ impl Table {
             return Ok(Sent::default());
         }
         let in_step = std::mem::replace(&mut self.in_step, false);
+        let mut doubt = std::mem::replace(&mut self.doubt, Doubt::All);
+        if !in_step {
+            // What others did may stand in the way of what changes, too.
+            let changing = change.elements();
+            changing.for_each(|(set, key)| doubt.add(Doubt::element(set, key)));
+        }
         let result = match (in_step, options.mode.ipvs(), ipvs) {
             (true, None, _) => {
                 let commits = change.into_transaction().commits();
                 send(commits, self.family, kernel, &mut self.figures.kernel)
             }
-            (false, None, _) => self.resync(kernel),
+            (false, None, _) => self.resync(doubt, kernel),
             (true, Some(_), Some(ipvs)) => self.change_both(change, moved, kernel, ipvs),
-            (false, Some(options), Some(ipvs)) => self.resync_both(options, kernel, ipvs),
+            (false, Some(options), Some(ipvs)) => self.resync_both(options, doubt, kernel, ipvs),
             (_, Some(_), None) => Err(Error::Missing("IPVS is not at hand".into())),
         };
         if let Ok(sent) = &result {
@@ -142,6 +153,7 @@ impl Table {
         self.in_step = true;
         self.written = true;
         self.suspect = false;
+        self.doubt = Doubt::none();
         self.leave_behind();
         if self.figures.drifted {
             // Flows that began meanwhile went past the endpoints, and would go on doing so.
@@ -176,12 +188,13 @@ impl Table {
     fn resync_both(
         &mut self,
         options: &IpvsOptions,
+        doubt: Doubt,
         kernel: &mut dyn Nftables,
         ipvs: &mut dyn VirtualServers,
     ) -> Result<Sent, Error> {
         let mut work = self.servers.survey(&self.ledger, options, ipvs, kernel)?;
         let mut sent = self.servers.before_table(&mut work, true, ipvs)?;
-        sent += self.resync(kernel)?;
+        sent += self.resync(doubt, kernel)?;
         sent += self.servers.after_table(&mut work, ipvs)?;
         Ok(sent)
     }
@@ -206,10 +219,9 @@ impl Table {
 
     /// Plans what changed and notes it in the ledger.
     fn plan(&mut self, state: &State, options: &Options, changes: &Changes) -> Change {
-        let mut change = if self.in_step {
-            Change::default()
-        } else {
-            Change::ignored()
+        let mut change = match &self.doubt {
+            Doubt::All => Change::ignored(),
+            Doubt::Of(..) => Change::default(),
         };
         if changes.node {
             let plan = skeleton::plan(state, options, self.family);
@@ -283,8 +295,9 @@ impl Table {
         self.inherited.as_ref()?.get(&(set, *key)).copied()
     }
 
-    /// Leads from whatever the kernel holds to the ledger's sum.
-    fn resync(&mut self, kernel: &mut dyn Nftables) -> Result<Sent, Error> {
+    /// Leads from whatever the kernel holds to the ledger's sum. Elements that are not in doubt are
+    /// as we left them.
+    fn resync(&mut self, doubt: Doubt, kernel: &mut dyn Nftables) -> Result<Sent, Error> {
         let took = &mut self.figures.kernel;
         let Some(found) = kernel.read_table(self.family)? else {
             self.figures.drifted = self.written;
@@ -301,8 +314,19 @@ impl Table {
             return send(replacement, self.family, kernel, took);
         };
         for set in SetId::ALL {
-            let elements = kernel.read_elements(self.family, set)?;
-            resync::elements(&self.ledger, set, &elements, &mut change);
+            match doubt.look(set) {
+                Look::No => {}
+                Look::At(keys) => {
+                    for key in keys {
+                        let found = kernel.read_element(self.family, set, &key)?;
+                        resync::element(&self.ledger, set, &key, found.as_ref(), &mut change);
+                    }
+                }
+                Look::Whole => {
+                    let elements = kernel.read_elements(self.family, set)?;
+                    resync::elements(&self.ledger, set, &elements, &mut change);
+                }
+            }
         }
         send(
             resync::commits(change.into_transaction()),

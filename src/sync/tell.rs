@@ -60,7 +60,7 @@ impl<K: Nftables> Loop<K> {
         warn!(objects = found.objects, ?wait, "{story}");
         found
             .families
-            .iter()
+            .keys()
             .for_each(|family| self.status.meters().interference(*family));
         if repair.contested {
             let events = self.status.events();
@@ -200,7 +200,7 @@ impl<K: Nftables> Loop<K> {
 fn story(found: &Interference) -> String {
     let tables: Vec<String> = found
         .families
-        .iter()
+        .keys()
         .map(|f| format!("{} {TABLE}", text::family_word(*f)))
         .collect();
     let tables = tables.join(" and ");

@@ -175,6 +175,15 @@ impl Nftables for Kernel {
         self.fixed_elements(family, set)
     }
 
+    fn read_element(
+        &mut self,
+        family: IpFamily,
+        set: SetId,
+        key: &Key,
+    ) -> Result<Option<Element>, Error> {
+        self.one_element(family, set, key)
+    }
+
     fn read_clients(
         &mut self,
         family: IpFamily,

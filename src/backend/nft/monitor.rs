@@ -6,16 +6,17 @@
 //! new generation with the process that made it (`nf_tables_commit`, `nft_commit_notify`,
 //! `nf_tables_gen_notify`). What rules do themselves, such as remembering a client, is not told.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io;
 
 use nix::libc::{ENOBUFS, NFPROTO_IPV4, NFPROTO_IPV6};
 
-use super::read::NFGENMSG;
-use super::uapi::{GROUP, gen_id, msg};
+use super::read::{NFGENMSG, key_from};
+use super::uapi::{GROUP, elem, gen_id, msg, set};
 use crate::backend::netlink::{Attrs, Message, Subscription, be32, cstr};
 use crate::model::IpFamily;
-use crate::plan::nft::TABLE;
+use crate::plan::nft::{SetId, TABLE};
+use crate::plan::resync::Doubt;
 
 /// The attribute that names the table, which has the same number in every message.
 const OF_TABLE: u16 = 1;
@@ -23,8 +24,8 @@ const OF_TABLE: u16 = 1;
 /// What others did to our tables.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Interference {
-    /// The tables that may no longer be as we left them.
-    pub families: BTreeSet<IpFamily>,
+    /// The tables that may no longer be as we left them, and which of their elements.
+    pub families: BTreeMap<IpFamily, Doubt>,
     /// How many objects were created or deleted in them, as far as it was told.
     pub objects: usize,
     /// The process that did it last, if the kernel said so: its name and number.
@@ -36,10 +37,19 @@ pub struct Interference {
 impl Interference {
     /// Adds what was done later.
     pub fn add(&mut self, later: Interference) {
-        self.families.extend(later.families);
+        for (family, doubt) in later.families {
+            self.doubt(family, doubt);
+        }
         self.objects += later.objects;
         self.process = later.process.or(self.process.take());
         self.lost |= later.lost;
+    }
+
+    fn doubt(&mut self, family: IpFamily, doubt: Doubt) {
+        self.families
+            .entry(family)
+            .or_insert_with(Doubt::none)
+            .add(doubt);
     }
 }
 
@@ -71,7 +81,8 @@ impl Monitor {
             let ended = match self.messages.next().await {
                 Ok(bytes) => read(bytes, &mut self.found),
                 Err(error) if error.raw_os_error() == Some(ENOBUFS) => {
-                    self.found.families.extend(IpFamily::ALL);
+                    let both = IpFamily::ALL.into_iter();
+                    both.for_each(|family| self.found.doubt(family, Doubt::All));
                     self.found.lost = true;
                     true
                 }
@@ -99,8 +110,9 @@ fn read(mut bytes: &[u8], found: &mut Interference) -> bool {
             found.process = name.map(str::to_owned).zip(number);
             ended = true;
         } else if let Some(family) = ours(message.payload, &attrs) {
-            found.families.insert(family);
-            found.objects += 1;
+            let (doubt, objects) = doubt(message.kind, &attrs);
+            found.doubt(family, doubt);
+            found.objects += objects;
         }
     }
     ended
@@ -115,5 +127,27 @@ fn ours(payload: &[u8], attrs: &Attrs<'_>) -> Option<IpFamily> {
         NFPROTO_IPV4 => Some(IpFamily::V4),
         NFPROTO_IPV6 => Some(IpFamily::V6),
         _ => None,
+    }
+}
+
+/// Which elements an object that was created or deleted puts in doubt, and how many objects it is.
+fn doubt(kind: u16, attrs: &Attrs<'_>) -> (Doubt, usize) {
+    let set = |name: u16| attrs.get(name).and_then(cstr).and_then(SetId::from_name);
+    match kind {
+        msg::NEWTABLE | msg::DELTABLE => (Doubt::All, 1),
+        msg::NEWSET | msg::DELSET => (set(set::NAME).map_or_else(Doubt::none, Doubt::set), 1),
+        msg::NEWSETELEM | msg::DELSETELEM => {
+            let mut doubt = Doubt::none();
+            let list = Attrs::new(attrs.get(elem::LIST_ELEMENTS).unwrap_or_default());
+            let keys: Vec<_> = list
+                .map(|(_, one)| Attrs::new(one).get(elem::KEY).and_then(key_from))
+                .collect();
+            if let Some(set) = set(elem::LIST_SET) {
+                let of = |key: &Option<_>| key.map_or(Doubt::set(set), |k| Doubt::element(set, k));
+                keys.iter().for_each(|key| doubt.add(of(key)));
+            }
+            (doubt, keys.len())
+        }
+        _ => (Doubt::none(), 1),
     }
 }

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use super::uapi::{LIST_ELEM, chain, data, elem, gen_id, msg, rule, set, table};
-use super::{Kernel, nfproto, object, userdata};
+use super::{Kernel, nfproto, object, sets, userdata};
 use crate::backend::netlink::{Attrs, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, Writer, be32, cstr};
 use crate::backend::{ChainState, Error, TableState};
 use crate::model::IpFamily;
@@ -207,23 +207,33 @@ impl Kernel {
         family: IpFamily,
         set: SetId,
     ) -> Result<Vec<Element>, Error> {
-        self.elements(family, set.name(), |attrs| {
-            let key = attrs.get(elem::KEY).and_then(key_from)?;
-            let end = match attrs.get(elem::KEY_END) {
-                Some(end) => Some(Box::new(key_from(end)?)),
-                None => None,
-            };
-            let data = match attrs.get(elem::DATA) {
-                Some(data) => data_from(data)?,
-                None => Data::None,
-            };
-            Some(Element {
-                set,
-                key,
-                end,
-                data,
-            })
-        })
+        self.elements(family, set.name(), |attrs| element_from(set, attrs))
+    }
+
+    pub(super) fn one_element(
+        &mut self,
+        family: IpFamily,
+        set: SetId,
+        key: &Key,
+    ) -> Result<Option<Element>, Error> {
+        let mut found = None;
+        let length = sets::key_length(&set.spec().key, family);
+        let filter = |w: &mut Writer| {
+            w.attr_str(elem::LIST_TABLE, TABLE);
+            w.attr_str(elem::LIST_SET, set.name());
+            w.nested(elem::LIST_ELEMENTS, |w| sets::key(w, key, None, length));
+        };
+        let each = |_, attrs: Attrs<'_>| {
+            let list = attrs.get(elem::LIST_ELEMENTS).unwrap_or_default();
+            found = Attrs::new(list)
+                .next()
+                .map(|(_, payload)| element_from(set, &Attrs::new(payload)));
+        };
+        match self.request(Some(family), msg::GETSETELEM, NLM_F_ACK, filter, each) {
+            Ok(()) => Ok(all(found.into_iter().collect(), "element")?.pop()),
+            Err(e) if e.errno() == Some(nix::libc::ENOENT) => Ok(None),
+            Err(e) => Err(e.about("read an element of", object(family, set.name()))),
+        }
     }
 
     pub(super) fn clients(
@@ -285,8 +295,26 @@ fn base_from(hook: &Attrs<'_>) -> Option<Base> {
     })
 }
 
+fn element_from(set: SetId, attrs: &Attrs<'_>) -> Option<Element> {
+    let key = attrs.get(elem::KEY).and_then(key_from)?;
+    let end = match attrs.get(elem::KEY_END) {
+        Some(end) => Some(Box::new(key_from(end)?)),
+        None => None,
+    };
+    let data = match attrs.get(elem::DATA) {
+        Some(data) => data_from(data)?,
+        None => Data::None,
+    };
+    Some(Element {
+        set,
+        key,
+        end,
+        data,
+    })
+}
+
 /// A key from a nested value.
-fn key_from(nested: &[u8]) -> Option<Key> {
+pub(super) fn key_from(nested: &[u8]) -> Option<Key> {
     Attrs::new(nested)
         .get(data::VALUE)
         .and_then(Key::from_bytes)

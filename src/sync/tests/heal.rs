@@ -1,19 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What others break is put back: by the loop, on the real kernel, with nft as the one who breaks.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use proptest::prelude::*;
 use tokio::sync::mpsc;
 
 use crate::backend::nft::tests::{has_nft, nft};
 use crate::backend::nft::{Kernel, monitor::Monitor};
-use crate::backend::{Nftables, testing};
+use crate::backend::{Error, Nftables, Sent, TableState, fake::Fake, testing};
 use crate::model::fixture::{node, service, slice};
 use crate::model::{Event, IpFamily, Observed};
 use crate::observe::Status;
 use crate::plan::fixture::options;
-use crate::plan::nft::Op;
+use crate::plan::nft::{Element, Key, Op, SetId, SetName};
+use crate::plan::resync::Doubt;
 use crate::sync::{Engine, Loop};
+
+use super::{any_history, play_disturbed};
 
 /// How long a repair may take on a machine that has other things to do as well.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -53,8 +59,8 @@ fn run_proxy(services: usize) -> Status {
     shown
 }
 
-/// Sends so many Services, and then nothing more.
-async fn fill(sender: mpsc::Sender<Event>, services: usize) {
+/// So many Services with their endpoints.
+fn events(services: usize) -> Vec<Event> {
     let mut events = vec![Event::Node(Observed::new(node()))];
     for number in 0..services {
         let name = format!("s{number}");
@@ -73,7 +79,12 @@ async fn fill(sender: mpsc::Sender<Event>, services: usize) {
         events.push(Event::Slice(e.name.clone(), Observed::new(e)));
     }
     events.push(Event::Synced);
-    for event in events {
+    events
+}
+
+/// Sends so many Services, and then nothing more.
+async fn fill(sender: mpsc::Sender<Event>, services: usize) {
+    for event in events(services) {
         sender.send(event).await.expect("a loop");
     }
     std::future::pending().await
@@ -178,4 +189,112 @@ fn somebody_who_insists_keeps_nobody_busy() {
             std::thread::sleep(Duration::from_millis(10));
         }
     });
+}
+
+/// Deletes the elements that the numbers pick, as somebody else does, and tells the engine.
+fn delete(engine: &mut Engine<&mut Fake>, picks: &[usize]) {
+    let mut broken = BTreeMap::new();
+    for pick in picks {
+        let family = IpFamily::ALL[pick % 2];
+        let table = engine.tables().iter().find(|t| t.family() == family);
+        let ledger = table.expect("a table").ledger();
+        let all = SetId::ALL
+            .into_iter()
+            .flat_map(|set| ledger.elements_of(set));
+        let all: Vec<Element> = all.cloned().collect();
+        let Some(element) = (!all.is_empty()).then(|| &all[pick / 2 % all.len()]) else {
+            continue;
+        };
+        let doubt = broken.entry(family).or_insert_with(Doubt::none);
+        doubt.add(Doubt::element(element.set, element.key));
+        // It may have been deleted already, and a chain in use is not let go.
+        let _ = engine
+            .kernel()
+            .commit(family, &[Op::DeleteElement(element.clone())]);
+    }
+    engine.suspect(broken);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
+
+    /// Only what was told is looked at, while other things change in the same commit.
+    #[test]
+    fn damage_and_changes_are_put_right_together(
+        history in any_history(5),
+        picks in proptest::collection::vec(0..10_000usize, 0..50),
+    ) {
+        let mut kernel = Fake::default();
+        play_disturbed(&mut kernel, history, |engine| delete(engine, &picks));
+    }
+}
+
+/// What a repair of one element reads and sends, among so many Services.
+fn cost_of_one(services: usize) -> (usize, Sent) {
+    let mut kernel = Counting::default();
+    let (mut engine, _) = super::start(&mut kernel, super::empty_state());
+    let history = events(services)
+        .into_iter()
+        .filter(|e| !matches!(e, Event::Synced));
+    history.for_each(|event| engine.observe(event));
+    super::commit(&mut engine);
+    let ledger = engine.tables()[0].ledger();
+    let element = ledger.elements_of(SetId::Services)[0].clone();
+    let doubt = Doubt::element(element.set, element.key);
+    let deleted = engine
+        .kernel()
+        .commit(IpFamily::V4, &[Op::DeleteElement(element)]);
+    deleted.expect("a deletion");
+    engine.suspect([(IpFamily::V4, doubt)].into());
+    engine.kernel().read = 0;
+    let sent = super::commit(&mut engine);
+    (engine.kernel().read, sent)
+}
+
+#[test]
+fn the_repair_of_an_element_costs_the_same_at_any_size() {
+    let (few, many) = (cost_of_one(5), cost_of_one(500));
+    assert_eq!(few, many);
+    assert_eq!((many.0, many.1.messages, many.1.elements), (1, 1, 1));
+}
+
+/// Counts the elements that are read.
+#[derive(Default)]
+struct Counting {
+    fake: Fake,
+    read: usize,
+}
+
+impl Nftables for Counting {
+    fn read_table(&mut self, family: IpFamily) -> Result<Option<TableState>, Error> {
+        self.fake.read_table(family)
+    }
+
+    fn read_elements(&mut self, family: IpFamily, set: SetId) -> Result<Vec<Element>, Error> {
+        let all = self.fake.read_elements(family, set)?;
+        self.read += all.len();
+        Ok(all)
+    }
+
+    fn read_element(
+        &mut self,
+        family: IpFamily,
+        set: SetId,
+        key: &Key,
+    ) -> Result<Option<Element>, Error> {
+        self.read += 1;
+        self.fake.read_element(family, set, key)
+    }
+
+    fn read_clients(
+        &mut self,
+        family: IpFamily,
+        set: &SetName,
+    ) -> Result<Vec<(Key, IpAddr)>, Error> {
+        self.fake.read_clients(family, set)
+    }
+
+    fn commit(&mut self, family: IpFamily, ops: &[Op]) -> Result<Sent, Error> {
+        self.fake.commit(family, ops)
+    }
 }

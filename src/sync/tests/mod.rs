@@ -277,9 +277,19 @@ fn state_after(history: Vec<Vec<Event>>) -> State {
 /// Plays a history and checks after each batch that the kernel holds what a start from scratch
 /// gives, and that a restart sends nothing.
 fn play<K: Nftables>(kernel: &mut K, history: Vec<Vec<Event>>) {
+    play_disturbed(kernel, history, |_| ());
+}
+
+/// The same, with somebody who interferes before each commit.
+fn play_disturbed<K: Nftables>(
+    kernel: &mut K,
+    history: Vec<Vec<Event>>,
+    mut disturb: impl FnMut(&mut Engine<&mut K>),
+) {
     let (mut engine, _) = start(kernel, empty_state());
     for batch in history {
         batch.into_iter().for_each(|event| engine.observe(event));
+        disturb(&mut engine);
         commit(&mut engine);
         let state = engine.state().clone();
         let (mut scratch, _) = start(Fake::default(), state.clone());

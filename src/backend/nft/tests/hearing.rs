@@ -49,7 +49,7 @@ fn what_others_do_to_our_tables_is_heard() {
             let (name, number) = found.process.expect("a process");
             assert!(name == "nft" && number > 0 && !found.lost);
             (
-                found.families.into_iter().collect::<Vec<_>>(),
+                found.families.into_keys().collect::<Vec<_>>(),
                 found.objects,
             )
         };
