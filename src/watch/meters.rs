@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hyper::Uri;
 use prometheus::core::Collector;
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts};
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts};
 
 /// client-go's buckets, in seconds.
 const BUCKETS: [f64; 12] = [
@@ -18,6 +18,7 @@ pub struct Meters {
     requests: IntCounterVec,
     durations: HistogramVec,
     restarts: IntCounterVec,
+    held: IntGaugeVec,
 }
 
 impl Default for Meters {
@@ -43,17 +44,26 @@ impl Default for Meters {
                 "Watches and lists that failed and were tried again",
                 &["kind"],
             ),
+            held: IntGaugeVec::new(
+                Opts::new(
+                    "ferrule_watch_held_objects",
+                    "Objects that a new list lacks and that are served for a while nevertheless",
+                ),
+                &["kind"],
+            )
+            .expect("a valid name and labels"),
         }
     }
 }
 
 impl Meters {
     /// What an exporter of metrics needs to show them.
-    pub fn collectors(&self) -> [Box<dyn Collector>; 3] {
+    pub fn collectors(&self) -> [Box<dyn Collector>; 4] {
         [
             Box::new(self.requests.clone()),
             Box::new(self.durations.clone()),
             Box::new(self.restarts.clone()),
+            Box::new(self.held.clone()),
         ]
     }
 
@@ -74,6 +84,12 @@ impl Meters {
     /// The watch or the list of a kind, by its plural, failed.
     pub fn restarted(&self, kind: &str) {
         self.restarts.with_label_values(&[kind]).inc();
+    }
+
+    /// So many objects of a kind are missing in a list, and still served.
+    pub fn held(&self, kind: &str, count: usize) {
+        let gauge = self.held.with_label_values(&[kind]);
+        gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 }
 

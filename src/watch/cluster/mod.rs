@@ -2,6 +2,7 @@
 //! Watches an API server.
 
 mod follow;
+mod held;
 mod ingress;
 mod kind;
 mod secrets;

@@ -8,9 +8,10 @@ use futures_util::StreamExt;
 use kube::Api;
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, DefaultBackoff, Event as Watched};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{debug, info};
 
+use super::held::{Held, PATIENCE};
 pub(super) use super::kind::Follow;
 use super::kind::Thin;
 use super::trouble::{Severity, Trouble, reason, severity};
@@ -96,6 +97,8 @@ struct Follower<'a, K: Follow> {
     pauses: DefaultBackoff,
     withheld: bool,
     listed: bool,
+    /// What a list lacks and is not yet believed to be gone.
+    held: Held<K::Name>,
     /// A list has not come to its end.
     listing: bool,
 }
@@ -109,6 +112,7 @@ impl<'a, K: Follow> Follower<'a, K> {
             pauses: DefaultBackoff::default(),
             withheld: false,
             listed: false,
+            held: Held::default(),
             listing: true,
         }
     }
@@ -123,7 +127,16 @@ impl<'a, K: Follow> Follower<'a, K> {
         self.listing = true;
         let mut stream = pin!(watcher::watcher(api, config));
         loop {
-            match timeout(self.patience(strategy), stream.next()).await {
+            let due = self.held.until().map(Instant::from_std);
+            let due = async { sleep_until(due.unwrap_or_else(Instant::now)).await };
+            let next = tokio::select! {
+                () = due, if self.held.until().is_some() => {
+                    self.let_go().await?;
+                    continue;
+                }
+                next = timeout(self.patience(strategy), stream.next()) => next,
+            };
+            match next {
                 Ok(Some(Ok(event))) => self.take(event).await?,
                 Ok(Some(Err(error))) => match self.failed(&error, strategy).await? {
                     Next::SameWatch => {}
@@ -160,13 +173,12 @@ impl<'a, K: Follow> Follower<'a, K> {
             Watched::Delete(thin) => {
                 if let Some(name) = thin.object.name() {
                     self.known.forget(&name);
+                    self.held.settle(&name);
                     self.shared.send(K::gone(name)).await?;
                 }
             }
             Watched::InitDone => {
-                for name in self.known.finish() {
-                    self.shared.send(K::gone(name)).await?;
-                }
+                self.finish().await?;
                 self.listing = false;
                 self.listed().await?;
             }
@@ -174,11 +186,52 @@ impl<'a, K: Follow> Follower<'a, K> {
         self.recovered().await
     }
 
+    /// A list is complete. What it does not show is gone, unless that is hard to believe.
+    async fn finish(&mut self) -> Result<(), Closed> {
+        let known = self.known.len();
+        let missing = self.known.finish();
+        let gone = self.held.judge(missing, known, Instant::now().into_std());
+        for name in gone {
+            self.shared.send(K::gone(name)).await?;
+        }
+        if self.held.len() > 0 {
+            let reason = format!(
+                "a new list lacks {} of {known}; they are served for another {} minutes, \
+                 unless they are deleted one by one",
+                self.held.len(),
+                PATIENCE.as_secs() / 60,
+            );
+            self.tell_held(Some(reason)).await?;
+        }
+        Ok(())
+    }
+
+    /// The time of those that were held is over.
+    async fn let_go(&mut self) -> Result<(), Closed> {
+        for name in self.held.overdue(Instant::now().into_std()) {
+            self.shared.send(K::gone(name)).await?;
+        }
+        self.tell_held(None).await
+    }
+
+    async fn tell_held(&mut self, reason: Option<String>) -> Result<(), Closed> {
+        self.shared.meters.held(K::PLURAL, self.held.len());
+        let event = match reason {
+            Some(reason) => self.trouble.failed(K::PLURAL, reason),
+            None => self.trouble.ended(K::PLURAL),
+        };
+        match event {
+            Some(event) => self.shared.send(event).await,
+            None => Ok(()),
+        }
+    }
+
     async fn found(&mut self, object: K) -> Result<(), Closed> {
         let Some(name) = object.name() else {
             return Ok(());
         };
         self.known.seen(&name);
+        self.held.settle(&name);
         self.shared.send(object.found(name)).await
     }
 
@@ -191,6 +244,10 @@ impl<'a, K: Follow> Follower<'a, K> {
 
     async fn recovered(&mut self) -> Result<(), Closed> {
         self.withheld = false;
+        if self.held.len() > 0 {
+            return Ok(());
+        }
+        self.shared.meters.held(K::PLURAL, 0);
         match self.trouble.ended(K::PLURAL) {
             Some(event) => {
                 self.pauses.reset();

@@ -109,6 +109,34 @@ async fn what_vanished_between_two_lists_is_gone() {
     assert_eq!(seen, ["n/a", "n/b", "synced", "n/b", "n/a"]);
 }
 
+fn many(count: u32) -> String {
+    let all = (0..count).map(|n| service("ADDED", &format!("s{n:02}"), n + 1));
+    all.collect::<String>() + &listed(99)
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_that_vanish_at_once_are_kept_for_a_while() {
+    let start = "sendInitialEvents=true";
+    let expired = r#"{"type":"ERROR","object":"#.to_owned() + &status(410, "too old") + "}\n";
+    let cut = || (start, 200, many(1) + &expired);
+    let answers = vec![
+        (start, 200, many(20) + &expired),
+        cut(),
+        (start, 200, many(8) + &service("DELETED", "s19", 1) + "..."),
+    ];
+    let seen = events::<Service>(answers, 20 + 1 + 1 + 1 + 8 + 1 + 1 + 11).await;
+    let after = &seen[21..];
+    assert_eq!(after[0], "n/s00", "what there is");
+    assert!(after[1].contains("a new list lacks 19 of 20"), "{after:?}");
+    assert!(after[2..10].iter().all(|name| name.starts_with("n/s0")));
+    let mut rest = after[10..].to_vec();
+    rest.retain(|line| line.starts_with("n/"));
+    assert_eq!(rest[0], "n/s19", "by a word of its own");
+    rest[1..].sort_unstable();
+    let gone: Vec<String> = (8..19).map(|n| format!("n/s{n:02}")).collect();
+    assert_eq!(rest[1..], gone, "in the end");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_server_that_cannot_stream_lists_is_asked_for_pages() {
     let refusal = status(422, "sendInitialEvents is forbidden");
