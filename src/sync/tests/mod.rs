@@ -4,6 +4,7 @@
 
 mod budget;
 mod clients;
+mod faults;
 mod flows;
 mod heal;
 mod listing;
