@@ -45,6 +45,15 @@ pub trait Nftables {
         set: &SetName,
     ) -> Result<Vec<(Key, IpAddr)>, Error>;
 
+    /// Makes sure that a table that is there can be changed by nobody else, where that is wanted
+    /// and the kernel can. Nothing to do unless a process that ended had made it so.
+    ///
+    /// # Errors
+    /// Another process owns the table.
+    fn adopt(&mut self, _family: IpFamily) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// Applies all operations atomically, or none of them.
     fn commit(&mut self, family: IpFamily, ops: &[Op]) -> Result<Sent, Error>;
 }
@@ -73,6 +82,10 @@ impl<T: Nftables + ?Sized> Nftables for &mut T {
         set: &SetName,
     ) -> Result<Vec<(Key, IpAddr)>, Error> {
         (**self).read_clients(family, set)
+    }
+
+    fn adopt(&mut self, family: IpFamily) -> Result<(), Error> {
+        (**self).adopt(family)
     }
 
     fn commit(&mut self, family: IpFamily, ops: &[Op]) -> Result<Sent, Error> {

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::value::{parse_bool, parse_path, parse_version};
@@ -98,6 +98,19 @@ pub struct ProxyFlags {
     pub version: Option<bool>,
 }
 
+/// What is done about others who change our tables.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProtectRules {
+    /// They are refused by the kernel, and what they do nevertheless is repaired.
+    #[default]
+    Own,
+    /// It is repaired.
+    Repair,
+    /// Nothing before the next start, or until a commit fails: for experiments by hand.
+    Off,
+}
+
 /// Flags that kube-proxy does not have. They hold with and without `--config`.
 #[derive(Debug, Clone, Default, PartialEq, Args, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -124,6 +137,10 @@ pub struct OwnFlags {
     #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL",
           default_missing_value = "true", value_parser = parse_bool)]
     pub keep_leftovers: Option<bool>,
+    /// What to do about other processes that change ferrule's tables: keep them from it where the
+    /// kernel can (Linux 6.9) and repair what they do; only repair; or neither [default: own]
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub protect_rules: Option<ProtectRules>,
     /// Reset TCP connections through Services whose endpoint is gone
     #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL",
           default_missing_value = "true", value_parser = parse_bool)]

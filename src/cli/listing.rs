@@ -87,6 +87,7 @@ const OWN: &[(&str, &str)] = &[
     ("keep-leftovers", ""),
     ("localhost-nodeports", ""),
     ("manifests", ""),
+    ("protect-rules", "own"),
     ("reset-stale-tcp", "false"),
 ];
 

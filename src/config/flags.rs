@@ -8,7 +8,7 @@ use super::mode::{ProxyMode, that_counts};
 use crate::cli::{AcceptedFlags, Cli, Gates, Period};
 
 /// Flags that count even when a file is given; the logging flags are merged on their own.
-const WITH_FILE: [&str; 19] = [
+const WITH_FILE: [&str; 20] = [
     "config",
     "help",
     "cleanup",
@@ -23,6 +23,7 @@ const WITH_FILE: [&str; 19] = [
     "affinity-capacity",
     "localhost-nodeports",
     "keep-leftovers",
+    "protect-rules",
     "reset-stale-tcp",
     "drop-invalid",
     "ipvs-drain-timeout",

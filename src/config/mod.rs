@@ -44,7 +44,7 @@ pub use localhost::LocalhostNodePorts;
 pub use mode::ProxyMode;
 
 use crate::backend::sysctl::{Setting, processors};
-use crate::cli::Cli;
+use crate::cli::{Cli, ProtectRules};
 use crate::plan::options::Options;
 
 /// Everything that the user decides.
@@ -61,6 +61,8 @@ pub struct Config {
     pub source: Source,
     /// Leave kube-proxy's rules alone (`--keep-leftovers`).
     pub keep_leftovers: bool,
+    /// What is done about others who change our tables.
+    pub protect: ProtectRules,
     /// The mode that holds: the first of `modes`, unless another one was settled on.
     pub mode: ProxyMode,
     /// The modes that are asked for; the first that the kernel has is the one to settle on.
@@ -284,6 +286,7 @@ impl resolve::Resolver<'_> {
             node_ip: self.node_ip(),
             source: self.source(),
             keep_leftovers: self.keep_leftovers(),
+            protect: self.cli.own.protect_rules.unwrap_or_default(),
             mode,
             modes,
             rules: self.rules(mode, &ipvs),

@@ -28,6 +28,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch as latest};
 
 use crate::backend::nft::{Kernel, monitor::Monitor};
+use crate::cli::ProtectRules;
 use crate::config::{self, Action, Config};
 use crate::observe::events::{self, Inbox, Recorder};
 use crate::observe::{self, AdminRequest, Status, forward, log, serve};
@@ -147,9 +148,10 @@ async fn work(config: &Config, given: Given, stop: impl Future<Output = ()>) -> 
     proxy.needs_node = matches!(config.source, config::Source::Cluster { .. });
     proxy.localhost = parts::localhost(config.localhost_node_ports, &proxy.status.events())?;
     proxy.options = given.rules;
-    let monitor = Monitor::start(proxy.engine.kernel().port()?)?;
     let (interference, heard) = mpsc::channel(INTERFERENCE);
     proxy.interference = heard;
+    let monitor = Monitor::start(proxy.engine.kernel().port()?)?;
+    let monitor = (config.protect != ProtectRules::Off).then_some(monitor);
     let (end, ended) = oneshot::channel::<()>();
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let running = thread::Builder::new().name("sync".into()).spawn(move || {

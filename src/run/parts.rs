@@ -16,7 +16,7 @@ use crate::backend::ipvs::virtuals::Virtuals;
 use crate::backend::leftovers;
 use crate::backend::nft::monitor::{Interference, Monitor};
 use crate::backend::nft::{Kernel, probe::probe};
-use crate::cli;
+use crate::cli::{self, ProtectRules};
 use crate::config::{Config, LocalhostNodePorts, ProxyMode};
 use crate::localhost::NodePorts;
 use crate::model::{Event, IpFamily, State};
@@ -28,7 +28,7 @@ use crate::watch::{self, Meters};
 /// An engine that knows this host's addresses, on a kernel that can do what the rules need.
 pub(super) async fn engine(config: &Config) -> Result<Engine<Kernel>> {
     let families = families();
-    let mut kernel = Kernel::open()?;
+    let mut kernel = Kernel::open()?.owning(config.protect == ProtectRules::Own);
     probe(&mut kernel, &families)?;
     let mut state = State::new(config.node_name.as_str()).with_node_ip(config.node_ip);
     if !config.features.allow_service_external_ips {
@@ -98,8 +98,13 @@ pub(super) fn drain(config: &Config) -> Result<Drain> {
 ///
 /// # Errors
 /// The socket's.
-pub(super) async fn listen(mut monitor: Monitor, to: mpsc::Sender<Interference>) -> io::Result<()> {
-    while to.send(monitor.next().await?).await.is_ok() {}
+pub(super) async fn listen(
+    monitor: Option<Monitor>,
+    to: mpsc::Sender<Interference>,
+) -> io::Result<()> {
+    if let Some(mut monitor) = monitor {
+        while to.send(monitor.next().await?).await.is_ok() {}
+    }
     pending().await
 }
 

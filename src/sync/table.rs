@@ -301,39 +301,18 @@ impl Table {
         let took = &mut self.figures.kernel;
         let Some(found) = kernel.read_table(self.family)? else {
             self.figures.drifted = self.written;
-            return send(
-                resync::from_nothing(&self.ledger),
-                self.family,
-                kernel,
-                took,
-            );
+            let all = resync::from_nothing(&self.ledger);
+            return send(all, self.family, kernel, took);
         };
+        kernel.adopt(self.family)?;
         let Some(mut change) = resync::structure(&self.ledger, &found, self.family) else {
             self.figures.drifted = self.written;
             let replacement = [resync::replacement(&self.ledger)];
             return send(replacement, self.family, kernel, took);
         };
-        for set in SetId::ALL {
-            match doubt.look(set) {
-                Look::No => {}
-                Look::At(keys) => {
-                    for key in keys {
-                        let found = kernel.read_element(self.family, set, &key)?;
-                        resync::element(&self.ledger, set, &key, found.as_ref(), &mut change);
-                    }
-                }
-                Look::Whole => {
-                    let elements = kernel.read_elements(self.family, set)?;
-                    resync::elements(&self.ledger, set, &elements, &mut change);
-                }
-            }
-        }
-        send(
-            resync::commits(change.into_transaction()),
-            self.family,
-            kernel,
-            took,
-        )
+        compare(&self.ledger, self.family, &doubt, kernel, &mut change)?;
+        let commits = resync::commits(change.into_transaction());
+        send(commits, self.family, kernel, &mut self.figures.kernel)
     }
 
     /// Takes what is left to be cleared away.
@@ -370,6 +349,32 @@ impl Table {
         }
         Ok(forgotten)
     }
+}
+
+/// Notes what differs between the elements in doubt as they should be and as the kernel has them.
+fn compare(
+    ledger: &Ledger,
+    family: IpFamily,
+    doubt: &Doubt,
+    kernel: &mut dyn Nftables,
+    change: &mut Change,
+) -> Result<(), Error> {
+    for set in SetId::ALL {
+        match doubt.look(set) {
+            Look::No => {}
+            Look::At(keys) => {
+                for key in keys {
+                    let found = kernel.read_element(family, set, &key)?;
+                    resync::element(ledger, set, &key, found.as_ref(), change);
+                }
+            }
+            Look::Whole => {
+                let elements = kernel.read_elements(family, set)?;
+                resync::elements(ledger, set, &elements, change);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A commit, unless it is empty.

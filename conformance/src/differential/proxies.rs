@@ -93,6 +93,8 @@ impl Proxies {
             if proxy == Proxy::Ferrule {
                 let socket = directory.join(&name).with_extension("sock");
                 flags.push(format!("--admin-socket={}", socket.display()));
+                // A fault that is put into the rules is to stay.
+                flags.push("--protect-rules=off".to_owned());
             }
             let started = daemon(node, &name, &proxy.binary()?, &flags, directory)?;
             self.daemons.push((name, started));

@@ -117,6 +117,6 @@ impl Nftables for Fake {
         }
         self.tables[family as usize] = table;
         self.generation += 1;
-        Ok(Batch::new(family, ops, true, Default::default()).sent())
+        Ok(Batch::new(family, ops, true, 0, Default::default()).sent())
     }
 }

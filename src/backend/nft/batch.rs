@@ -47,6 +47,8 @@ pub(in crate::backend) struct Batch<'a> {
     starts: Vec<usize>,
     subjects: Vec<Subject>,
     set_ids: u32,
+    /// `NFT_TABLE_F_*` of a table that is made.
+    table_flags: u32,
     elements: usize,
     /// Deletes what is gone without an error (`NFT_MSG_DESTROYSETELEM`).
     forget_by: u16,
@@ -59,6 +61,7 @@ impl<'a> Batch<'a> {
         family: IpFamily,
         ops: &'a [Op],
         destroy: bool,
+        table_flags: u32,
         buffer: Writer,
     ) -> Self {
         let mut batch = Self {
@@ -68,6 +71,7 @@ impl<'a> Batch<'a> {
             starts: Vec::new(),
             subjects: Vec::new(),
             set_ids: 0,
+            table_flags,
             elements: 0,
             forget_by: if destroy {
                 msg::DESTROYSETELEM
@@ -144,10 +148,13 @@ impl<'a> Batch<'a> {
         let ops = self.ops;
         let subject = Subject::Op(at);
         match &ops[at] {
-            Op::AddTable => self.message(subject, msg::NEWTABLE, NLM_F_CREATE, |w| {
-                w.attr_str(table_attr::NAME, TABLE);
-                w.attr_be32(table_attr::FLAGS, 0);
-            }),
+            Op::AddTable => {
+                let flags = self.table_flags;
+                self.message(subject, msg::NEWTABLE, NLM_F_CREATE, |w| {
+                    w.attr_str(table_attr::NAME, TABLE);
+                    w.attr_be32(table_attr::FLAGS, flags);
+                });
+            }
             Op::DeleteTable => {
                 self.message(subject, msg::DELTABLE, 0, |w| {
                     w.attr_str(table_attr::NAME, TABLE)

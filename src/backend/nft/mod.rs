@@ -37,6 +37,7 @@ use nix::libc::{EINVAL, ENOENT, EOPNOTSUPP, EPERM};
 
 pub(super) use self::batch::{Batch, describe, describe_rule, describe_set};
 pub(super) use self::sets::{data_type, key_length};
+use self::uapi::table;
 use super::netlink::{Failure, Socket, Writer};
 use super::{Error, Nftables, Sent, TableState};
 use crate::model::IpFamily;
@@ -73,6 +74,8 @@ pub struct Kernel {
     buffer: Writer,
     /// The kernel is not known to lack `NFT_MSG_DESTROYSETELEM`.
     destroy: bool,
+    /// Tables are to be ours alone, and the kernel is not known to lack what that takes.
+    own: bool,
 }
 
 impl Kernel {
@@ -87,7 +90,15 @@ impl Kernel {
             seq: 0,
             buffer: Writer::new(),
             destroy: true,
+            own: false,
         })
+    }
+
+    /// The same, whose tables nobody else may change as long as it is open (Linux 6.9; older
+    /// kernels make ordinary tables). They outlive it, and the next one takes them over.
+    #[must_use]
+    pub fn owning(self, own: bool) -> Self {
+        Self { own, ..self }
     }
 
     /// The number of our socket, by which [`monitor`] knows our own commits.
@@ -98,19 +109,29 @@ impl Kernel {
         self.socket.port()
     }
 
+    fn table_flags(&self) -> u32 {
+        match self.own {
+            true => table::F_OWNER | table::F_PERSIST,
+            false => 0,
+        }
+    }
+
     /// Sends one batch.
     fn send(&mut self, family: IpFamily, ops: &[Op]) -> Result<Sent, Refusal> {
-        let batch = Batch::new(family, ops, self.destroy, std::mem::take(&mut self.buffer));
+        let (flags, buffer) = (self.table_flags(), std::mem::take(&mut self.buffer));
+        let batch = Batch::new(family, ops, self.destroy, flags, buffer);
         let result = match self.socket.acknowledged(batch.as_bytes()) {
             Ok(failures) => match failures.into_iter().next() {
                 None => Ok(batch.sent()),
                 Some(failure) => Err(Refusal {
                     forget: matches!(batch.failed_op(&failure), Some(Op::Forget(..))),
+                    table: matches!(batch.failed_op(&failure), Some(Op::AddTable)),
                     error: failed(&batch, failure),
                 }),
             },
             Err(error) => Err(Refusal {
                 forget: false,
+                table: false,
                 error,
             }),
         };
@@ -137,11 +158,24 @@ impl Kernel {
     }
 }
 
+/// Whom a table belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// Everybody may change it.
+    Nobody,
+    /// The owner has gone; the next may take it over.
+    Orphan,
+    /// The socket of this port.
+    Socket(u32),
+}
+
 /// Why a batch was refused.
 struct Refusal {
     error: Error,
     /// The first message that was refused is one that forgets clients.
     forget: bool,
+    /// It is the one that makes the table.
+    table: bool,
 }
 
 impl From<Refusal> for Error {
@@ -154,6 +188,11 @@ impl Refusal {
     /// What the kernel says to a message type that it does not know (`nfnetlink_rcv_batch`).
     fn unknown_message(&self) -> bool {
         self.forget && matches!(self.error.errno(), Some(EINVAL | EOPNOTSUPP))
+    }
+
+    /// What it says to a flag of a table that it does not know (`nf_tables_newtable`).
+    fn unknown_flag(&self) -> bool {
+        self.table && matches!(self.error.errno(), Some(EINVAL | EOPNOTSUPP))
     }
 }
 
@@ -192,9 +231,30 @@ impl Nftables for Kernel {
         self.clients(family, set)
     }
 
+    fn adopt(&mut self, family: IpFamily) -> Result<(), Error> {
+        if !self.own {
+            return Ok(());
+        }
+        match self.owner(family)? {
+            Owner::Orphan => self.commit(family, &[Op::AddTable]).map(drop),
+            Owner::Socket(port) if port != self.port()? => Err(Error::Missing(format!(
+                "the table {} belongs to another running process (netlink port {port}, often its \
+                 process id): end it, most likely another ferrule",
+                object(family, "")
+            ))),
+            Owner::Socket(_) | Owner::Nobody => Ok(()),
+        }
+    }
+
     fn commit(&mut self, family: IpFamily, ops: &[Op]) -> Result<Sent, Error> {
         if ops.is_empty() {
             return Ok(Sent::default());
+        }
+        if self.own && ops.contains(&Op::AddTable) {
+            match self.send(family, ops) {
+                Err(refusal) if refusal.unknown_flag() => self.own = false,
+                done => return Ok(done?),
+            }
         }
         if self.destroy {
             match self.send(family, ops) {

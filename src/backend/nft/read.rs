@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use super::uapi::{LIST_ELEM, chain, data, elem, gen_id, msg, rule, set, table};
-use super::{Kernel, nfproto, object, sets, userdata};
+use super::{Kernel, Owner, nfproto, object, sets, userdata};
 use crate::backend::netlink::{Attrs, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, Writer, be32, cstr};
 use crate::backend::{ChainState, Error, TableState};
 use crate::model::IpFamily;
@@ -100,6 +100,26 @@ impl Kernel {
                 sets: kernel.sets(family)?,
             }))
         })
+    }
+
+    /// Whom our table belongs to, if it is there.
+    pub(crate) fn owner(&mut self, family: IpFamily) -> Result<Owner, Error> {
+        let mut found = Owner::Nobody;
+        let name = |w: &mut Writer| w.attr_str(table::NAME, TABLE);
+        let each = |_, attrs: Attrs<'_>| {
+            let flags = attrs.get(table::FLAGS).and_then(be32).unwrap_or_default();
+            found = match attrs.get(table::OWNER).and_then(be32) {
+                Some(port) => Owner::Socket(port),
+                None if flags & table::F_PERSIST != 0 => Owner::Orphan,
+                None => Owner::Nobody,
+            };
+        };
+        match self.request(Some(family), msg::GETTABLE, NLM_F_ACK, name, each) {
+            Err(e) if e.errno() != Some(nix::libc::ENOENT) => {
+                Err(e.about("read table", object(family, "")))
+            }
+            _ => Ok(found),
+        }
     }
 
     fn has_table(&mut self, family: IpFamily) -> Result<bool, Error> {

@@ -55,6 +55,13 @@ pub(super) mod gen_id {
 pub(super) mod table {
     pub(crate) const NAME: u16 = 1;
     pub(crate) const FLAGS: u16 = 2;
+    /// The port of the socket that owns it (`NFTA_TABLE_OWNER`).
+    pub(crate) const OWNER: u16 = 7;
+
+    /// `NFT_TABLE_F_OWNER`, since Linux 5.12: only the socket that made it may change it.
+    pub(crate) const F_OWNER: u32 = 0x2;
+    /// `NFT_TABLE_F_PERSIST`, since Linux 6.9: it outlives that socket, and the next may own it.
+    pub(crate) const F_PERSIST: u32 = 0x4;
 }
 
 pub(super) mod chain {

@@ -61,6 +61,12 @@ const OTHERS: &[(&str, &str)] = &[
          `iptables.localhostNodePorts` says ([nodeports](nodeports.md))",
     ),
     (
+        "protect-rules",
+        "ferrule's own: `own` keeps other processes from changing the tables where the kernel can \
+         (Linux 6.9) and repairs what they do, `repair` only repairs, `off` does neither \
+         ([reliability](reliability.md))",
+    ),
+    (
         "reset-stale-tcp",
         "ferrule's own: reset TCP connections whose endpoint is gone \
          ([connections](connections.md))",

@@ -3,6 +3,7 @@
 
 mod hearing;
 mod listing;
+mod owning;
 mod probing;
 mod reading;
 mod samples;
