@@ -106,7 +106,7 @@ pub(super) fn stop_start(cluster: &mut Cluster) -> Result<()> {
     // That the tables have an owner again is no change of what they do.
     let taken_over = |line: &str| line.starts_with("add table") || line.starts_with('#');
     ensure!(
-        seen.lines().all(|line| taken_over(line)),
+        seen.lines().all(taken_over),
         "a restart with nothing changed committed:\n{seen}"
     );
     serves(cluster, &web).context("after the restart")?;
