@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One family's virtual servers and bound addresses, beside its table.
 //!
-//! The order of a commit: what comes and what changes, then the table, then the addresses that
+//! The order of a commit: what changes, then the table, then virtual servers and addresses that
 //! come; at last what goes. As long as an address is bound the table knows it, so no port of this
-//! host is ever reached by it. Only where nothing is known of the kernel's state are addresses
-//! bound before the table is written: that keeps connections where the table of another mode is
-//! replaced.
+//! host is ever reached by it.
+//!
+//! The kernel keeps no owner of a virtual server: it is known as ours by its address, if that is
+//! bound, or else by the table. A process may end between any two requests, so what only the table
+//! tells comes after it and goes before it ([`Work::new`]).
+//!
+//! When all is compared anew, what the table in the kernel knows already is made and bound before
+//! it is written: it may be the table of nftables mode, on which connections depend until then.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -15,7 +20,8 @@ use std::time::Instant;
 use nix::libc::{EINVAL, ENOENT, ESRCH};
 
 use super::drain::Drain;
-use super::ours::{self, excluded};
+use super::ours::{self, Known, excluded};
+use super::work::Work;
 use crate::backend::{Error, Nftables, Sent, VirtualServers};
 use crate::model::{IpFamily, Target};
 use crate::plan::IpvsOptions;
@@ -45,21 +51,6 @@ pub struct Servers {
     going: BTreeSet<ServerKey>,
     drain: Drain,
     troubles: Vec<String>,
-}
-
-/// What is to be done for a commit.
-#[derive(Debug, Default)]
-pub struct Work {
-    steps: Steps,
-    bind: Vec<IpAddr>,
-    unbind: Vec<IpAddr>,
-}
-
-impl Work {
-    /// Whether nothing is to be done.
-    pub fn is_empty(&self) -> bool {
-        self.steps.is_empty() && self.bind.is_empty() && self.unbind.is_empty()
-    }
 }
 
 impl Servers {
@@ -114,10 +105,7 @@ impl Servers {
         }
         let drain = &self.drain;
         let steps = steps::between(&changes, &|key, target| drain.contains(key, target));
-        let mut work = Work {
-            steps: self.known_by_table_first(steps),
-            ..Work::default()
-        };
+        let mut work = Work::new(steps, &self.bound, &Known::default());
         if everything {
             (work.bind, work.unbind) = self.addresses(ledger);
             return Ok(work);
@@ -161,11 +149,11 @@ impl Servers {
         for settings in there.values().flatten() {
             self.schedulers.insert(settings.scheduler.clone(), true);
         }
+        let known = ours::read(self.family, tables)?;
         let near = |key: &ServerKey| self.bound.contains(&key.address) || self.going.contains(key);
-        let unwanted = there
-            .keys()
-            .filter(|key| ledger.servers().get(key).is_none());
-        let ours = ours::among(unwanted, options, near, self.family, tables)?;
+        let mut ours: BTreeSet<ServerKey> = there.keys().copied().collect();
+        ours.retain(|key| near(key) || known.frontends.contains(key));
+        ours.retain(|key| !excluded(options, key.address));
         let mut found = BTreeMap::new();
         for (key, settings) in there {
             let wanted = ledger.servers().get(&key).is_some();
@@ -183,15 +171,13 @@ impl Servers {
             }
         }
         let steps = self.steps_from(ledger, &found, &ours, kernel)?;
-        let (bind, mut unbind) = self.addresses(ledger);
-        for kept in unbind.extract_if(.., |address| excluded(options, *address)) {
+        let mut work = Work::new(steps, &self.bound, &known);
+        (work.bind, work.unbind) = self.addresses(ledger);
+        for kept in work.unbind.extract_if(.., |a| excluded(options, *a)) {
             self.bound.remove(&kept);
         }
-        Ok(Work {
-            steps,
-            bind,
-            unbind,
-        })
+        work.bind_early(&known);
+        Ok(work)
     }
 
     fn steps_from(
@@ -207,17 +193,7 @@ impl Servers {
         }
         let steps = steps::from_found(wanted.iter(), found, ours);
         self.drain.watch_only(steps.drains.iter().copied());
-        Ok(self.known_by_table_first(steps))
-    }
-
-    /// A virtual server at an address that is not bound, as a NodePort's, is known as ours by the
-    /// table alone. It goes before the table forgets it, or an end in between would leave it behind.
-    /// The port is the host's own from then on, and nothing refuses it there either way.
-    fn known_by_table_first(&self, mut steps: Steps) -> Steps {
-        let by_table = |step: &mut Step| matches!(step, Step::Delete(key) if !self.bound.contains(&key.address));
-        let early = steps.last.extract_if(.., by_table);
-        steps.first.extend(early);
-        steps
+        Ok(steps)
     }
 
     /// The same virtual server with a scheduler that the kernel has.
@@ -249,11 +225,10 @@ impl Servers {
         Ok(Arc::new(server))
     }
 
-    /// Does what comes before the table; with `bind`, addresses too.
+    /// Does what comes before the table.
     pub fn before_table(
         &mut self,
         work: &mut Work,
-        bind: bool,
         kernel: &mut dyn VirtualServers,
     ) -> Result<Sent, Error> {
         self.going.extend(&work.steps.gone);
@@ -264,9 +239,8 @@ impl Servers {
         for (key, target) in work.steps.kept.drain(..) {
             self.drain.release(&key, &target);
         }
-        if bind {
-            sent += self.bind(work, kernel)?;
-        }
+        sent += self.bind(&mut work.early, kernel)?;
+        sent += self.apply(&work.at_early, kernel)?;
         Ok(sent)
     }
 
@@ -276,7 +250,8 @@ impl Servers {
         work: &mut Work,
         kernel: &mut dyn VirtualServers,
     ) -> Result<Sent, Error> {
-        let mut sent = self.bind(work, kernel)?;
+        let mut sent = self.apply(&work.fresh, kernel)?;
+        sent += self.bind(&mut work.bind, kernel)?;
         sent += self.apply(&work.steps.last, kernel)?;
         for key in work.steps.gone.drain(..) {
             self.drain.release_all(&key);
@@ -291,11 +266,14 @@ impl Servers {
         Ok(sent)
     }
 
-    fn bind(&mut self, work: &mut Work, kernel: &mut dyn VirtualServers) -> Result<Sent, Error> {
-        let come = std::mem::take(&mut work.bind);
-        kernel.bind(&come)?;
-        self.bound.extend(&come);
-        Ok(messages(come.len()))
+    fn bind(
+        &mut self,
+        come: &mut Vec<IpAddr>,
+        kernel: &mut dyn VirtualServers,
+    ) -> Result<Sent, Error> {
+        kernel.bind(come)?;
+        self.bound.extend(come.iter());
+        Ok(messages(std::mem::take(come).len()))
     }
 
     fn apply(&mut self, steps: &[Step], kernel: &mut dyn VirtualServers) -> Result<Sent, Error> {

@@ -138,7 +138,7 @@ impl Table {
         let (ledger, took) = (&self.ledger, &mut self.figures.kernel);
         let named = [&ops[..], &later[..]];
         let mut work = self.servers.work(servers, named, ledger, moved, ipvs)?;
-        let mut sent = self.servers.before_table(&mut work, false, ipvs)?;
+        let mut sent = self.servers.before_table(&mut work, ipvs)?;
         sent += send(some(ops), self.family, kernel, took)?;
         sent += self.servers.after_table(&mut work, ipvs)?;
         sent += send(some(later), self.family, kernel, took)?;
@@ -153,7 +153,7 @@ impl Table {
         ipvs: &mut dyn VirtualServers,
     ) -> Result<Sent, Error> {
         let mut work = self.servers.survey(&self.ledger, options, ipvs, kernel)?;
-        let mut sent = self.servers.before_table(&mut work, true, ipvs)?;
+        let mut sent = self.servers.before_table(&mut work, ipvs)?;
         sent += self.resync(kernel)?;
         sent += self.servers.after_table(&mut work, ipvs)?;
         Ok(sent)

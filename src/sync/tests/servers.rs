@@ -152,6 +152,34 @@ proptest! {
         check(&mut kernel, &servers, &state);
     }
 
+    /// An agent may end between any two steps, and the next one may know another world. What the
+    /// first one had made is known as ours, and nothing else is.
+    #[test]
+    fn an_end_anywhere_leaves_nothing_behind(
+        worlds in (any_history(4), any_history(3), any_history(4)),
+        request in 0..14usize,
+        cut in 0..30usize,
+    ) {
+        let (a, b, c) = worlds;
+        let (mut kernel, servers) = (Fake::default(), FakeServers::default());
+        servers.held().servers = foreign();
+        let (mut agent, _) = start((&mut kernel, &servers), state_after(a));
+        b.into_iter().flatten().for_each(|event| agent.observe(event));
+        (servers.held().fails, servers.held().cut) = (request, cut);
+        if request == 0 {
+            agent.kernel().refuse(nix::libc::EBUSY);
+        }
+        agent.commit();
+        servers.held().fails = 0;
+        let state = state_after(c);
+        start((&mut kernel, &servers), state.clone());
+        for (key, server) in foreign() {
+            let held = servers.held().servers.remove(&key);
+            prop_assert_eq!(held, Some(server), "{}", key);
+        }
+        check(&mut kernel, &servers, &state);
+    }
+
     /// Virtual servers stay where nftables mode takes over: they have connections.
     #[test]
     fn one_mode_becomes_the_other(a in any_history(4), b in any_history(4)) {
