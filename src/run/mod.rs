@@ -34,7 +34,7 @@ use crate::observe::{self, AdminRequest, Status, forward, log, serve};
 use crate::plan::Options;
 use crate::reload::{Live, process};
 use crate::sync::{Loop, takeover::Takeover};
-use crate::watch;
+use crate::watch::{self, cluster::Nodes};
 use objects::Objects;
 
 /// Questions of `ferrule debug` that may wait for the loop.
@@ -135,7 +135,12 @@ async fn work(config: &Config, given: Given, stop: impl Future<Output = ()>) -> 
     let engine = parts::engine(config).await?;
     given.status.events().starting();
     let (sender, events) = mpsc::channel(EVENTS);
-    let source = objects.follow(config.node_name.clone(), sender.clone(), given.meters);
+    let nodes = match config.mode {
+        config::ProxyMode::Ipvs => Nodes::All,
+        _ => Nodes::Own,
+    };
+    let node = (config.node_name.clone(), nodes);
+    let source = objects.follow(node, sender.clone(), given.meters);
     let mut proxy = Loop::new(engine, parts::flows(&given.status), given.status);
     if !config.keep_leftovers {
         let drain = Some(parts::drain(config)?);

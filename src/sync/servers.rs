@@ -45,6 +45,8 @@ pub struct Servers {
     bound: BTreeSet<IpAddr>,
     /// This host's other addresses, by the last word.
     own: BTreeSet<IpAddr>,
+    /// Those of other nodes.
+    elsewhere: Arc<BTreeSet<IpAddr>>,
     /// Whether the kernel has a scheduler, for those that were asked for.
     schedulers: BTreeMap<Arc<str>, bool>,
     /// Virtual servers whose deletion is not certain.
@@ -60,6 +62,7 @@ impl Servers {
             family,
             bound: BTreeSet::new(),
             own: BTreeSet::new(),
+            elsewhere: Arc::default(),
             schedulers: BTreeMap::new(),
             going: BTreeSet::new(),
             drain: Drain::default(),
@@ -86,6 +89,18 @@ impl Servers {
         let changed = own != self.own;
         self.own = own;
         changed
+    }
+
+    /// Takes note of other nodes' addresses. Returns whether they are others than before.
+    pub fn set_elsewhere(&mut self, addresses: &Arc<BTreeSet<IpAddr>>) -> bool {
+        let same = Arc::ptr_eq(&self.elsewhere, addresses);
+        self.elsewhere = addresses.clone();
+        !same
+    }
+
+    /// Whether a Service's address has to be bound: it is no host's own.
+    fn is_bindable(&self, address: &IpAddr) -> bool {
+        !self.own.contains(address) && !self.elsewhere.contains(address)
     }
 
     /// What a change of the sum takes. `everything` compares all addresses, not only those that the
@@ -118,7 +133,7 @@ impl Servers {
             };
             let address = address_from(element.key.as_bytes());
             if element.set == SetId::ServiceAddresses {
-                list.extend(address.filter(|a| !self.own.contains(a)));
+                list.extend(address.filter(|a| self.is_bindable(a)));
             }
         }
         Ok(work)
@@ -130,7 +145,7 @@ impl Servers {
         let all = elements
             .iter()
             .filter_map(|e| address_from(e.key.as_bytes()));
-        let wanted: BTreeSet<IpAddr> = all.filter(|a| !self.own.contains(a)).collect();
+        let wanted: BTreeSet<IpAddr> = all.filter(|a| self.is_bindable(a)).collect();
         let bind = wanted.difference(&self.bound).copied().collect();
         let unbind = self.bound.difference(&wanted).copied().collect();
         (bind, unbind)

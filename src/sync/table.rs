@@ -100,7 +100,7 @@ impl Table {
         }
         let change = self.plan(state, options, changes);
         let moved = changes.node && self.servers.set_own(state.local_addresses());
-        let moved = moved && ipvs.is_some();
+        let moved = (moved | self.servers.set_elsewhere(state.elsewhere())) && ipvs.is_some();
         if self.in_step && change.is_empty() && !moved {
             return Ok(Sent::default());
         }

@@ -29,6 +29,9 @@ pub struct State {
     node_ip: Option<IpAddr>,
     service_cidrs: BTreeMap<Arc<str>, Vec<IpNet>>,
     local_addresses: BTreeSet<IpAddr>,
+    other_nodes: HashMap<Arc<str>, Vec<IpAddr>>,
+    /// Those of other nodes that are not this host's as well.
+    elsewhere: Arc<BTreeSet<IpAddr>>,
     synced: bool,
 }
 
@@ -102,6 +105,7 @@ impl State {
             Event::Node(observed) => self.apply_node(observed),
             Event::ServiceCidr(name, observed) => self.apply_service_cidr(name, observed.object),
             Event::LocalAddresses(addresses) => self.apply_addresses(addresses),
+            Event::OtherNode(name, addresses) => self.apply_other_node(name, addresses),
             Event::Source { .. } | Event::Ingress(_) => Changes::default(),
             Event::Synced => {
                 let first = !std::mem::replace(&mut self.synced, true);
@@ -242,8 +246,34 @@ impl State {
         self.local_addresses = addresses;
         Changes {
             node,
-            ..Changes::default()
+            ..self.find_elsewhere()
         }
+    }
+
+    fn apply_other_node(&mut self, name: Arc<str>, addresses: Vec<IpAddr>) -> Changes {
+        let known = self.other_nodes.get(&name).map_or(&[][..], Vec::as_slice);
+        if known == addresses {
+            return Changes::default();
+        }
+        match addresses.is_empty() {
+            true => self.other_nodes.remove(&name),
+            false => self.other_nodes.insert(name, addresses),
+        };
+        self.find_elsewhere()
+    }
+
+    /// Finds out anew which addresses are other nodes'. Whoever has one from outside is concerned.
+    fn find_elsewhere(&mut self) -> Changes {
+        let all = self.other_nodes.values().flatten().copied();
+        let now: BTreeSet<IpAddr> = all.filter(|a| !self.local_addresses.contains(a)).collect();
+        if now == *self.elsewhere {
+            return Changes::default();
+        }
+        let before = std::mem::replace(&mut self.elsewhere, Arc::new(now));
+        let moved = |a: &IpAddr| before.contains(a) != self.elsewhere.contains(a);
+        let concerned = |s: &&Arc<Service>| s.external_addresses().any(moved);
+        let services = self.services.values().filter(concerned);
+        Changes::services(services.map(|s| s.name.clone()))
     }
 
     /// Whether every kind has been listed.
@@ -292,6 +322,11 @@ impl State {
     /// The addresses of this host's interfaces.
     pub fn local_addresses(&self) -> &BTreeSet<IpAddr> {
         &self.local_addresses
+    }
+
+    /// The addresses of other nodes, as far as they are known.
+    pub fn elsewhere(&self) -> &Arc<BTreeSet<IpAddr>> {
+        &self.elsewhere
     }
 
     /// Whether the Service is the one that may answer there.

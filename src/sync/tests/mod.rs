@@ -153,6 +153,16 @@ fn any_event() -> impl Strategy<Value = Event> {
         Event::Node(Observed::new(node))
     });
     let addresses = address.prop_map(|a| Event::LocalAddresses(vec![ip(a), ip("2001:db8::10")]));
+    let elsewhere = (0..4usize).prop_map(|n| {
+        let all = ["203.0.113.1", "203.0.113.2", "192.0.2.10"];
+        Event::OtherNode(
+            "n2".into(),
+            all[n.min(1)..n.max(1).min(3)]
+                .iter()
+                .map(|a| ip(a))
+                .collect(),
+        )
+    });
     prop_oneof![
         6 => any_service().prop_map(|s| Event::Service(s.name.clone(), Observed::new(s))),
         1 => gone,
@@ -160,6 +170,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         1 => cidr,
         1 => known,
         1 => addresses,
+        1 => elsewhere,
     ]
 }
 
