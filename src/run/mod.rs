@@ -53,7 +53,7 @@ pub fn run(config: &Config) -> Result<()> {
     log::start(config.log);
     match &config.action {
         Action::Run => {
-            let config = &mode::settle(config)?;
+            let (config, passed) = &mode::settle(config)?;
             config
                 .warnings
                 .iter()
@@ -61,11 +61,11 @@ pub fn run(config: &Config) -> Result<()> {
             process::connection_tracking(config);
             process::ipvs(config)?;
             process::oom_score_adj(config.oom_score_adj);
-            proxy(config)
+            proxy(config, passed)
         }
         Action::Cleanup => cleanup::run(config),
         Action::InitOnly => {
-            let config = &mode::settle(config)?;
+            let (config, _) = &mode::settle(config)?;
             process::connection_tracking(config);
             process::ipvs(config)
         }
@@ -76,11 +76,13 @@ pub fn run(config: &Config) -> Result<()> {
 
 /// The loop and what answers requests, until a signal or an error; or until the configuration
 /// file takes a new start, which then follows.
-fn proxy(config: &Config) -> Result<()> {
+fn proxy(config: &Config, passed: &[String]) -> Result<()> {
     let anew = Cell::new(false);
     let runtime = Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let (events, notices) = events::channel(config.node_name.as_str());
+        let other_mode = passed.iter().cloned();
+        other_mode.for_each(|note| events.of_node("ProxyModeFallback", events::START, note));
         let status = Status::new(config.health_timeout).with_events(events.clone());
         let live = Live::new(config, status.clone());
         let signal = stop_signal()?;

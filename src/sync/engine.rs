@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use super::servers::Trouble;
 use super::table::{Figures, Table};
 use crate::backend::{Error, Nftables, Sent, VirtualServers};
 use crate::model::{Changes, Event, IpFamily, ServiceName, State, select};
@@ -38,7 +39,7 @@ pub struct Committed {
     /// Why some clients could not be let go. The next commit tries again.
     pub left_behind: Vec<(IpFamily, Error)>,
     /// What virtual servers cannot do as it was wished; something else is done.
-    pub troubles: Vec<(IpFamily, String)>,
+    pub troubles: Vec<(IpFamily, Trouble)>,
     /// For each family, what metrics want to know of it.
     pub figures: Vec<(IpFamily, Figures)>,
 }

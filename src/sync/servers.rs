@@ -52,7 +52,16 @@ pub struct Servers {
     /// Virtual servers whose deletion is not certain.
     going: BTreeSet<ServerKey>,
     drain: Drain,
-    troubles: Vec<String>,
+    troubles: Vec<Trouble>,
+}
+
+/// What cannot be done as it is wished.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// Of the Kubernetes Event.
+    pub reason: &'static str,
+    /// The whole story.
+    pub text: String,
 }
 
 impl Servers {
@@ -76,7 +85,7 @@ impl Servers {
     }
 
     /// What could not be done as it was wished, since the last time.
-    pub fn take_troubles(&mut self) -> Vec<String> {
+    pub fn take_troubles(&mut self) -> Vec<Trouble> {
         std::mem::take(&mut self.troubles)
     }
 
@@ -224,10 +233,12 @@ impl Servers {
                 let there = kernel.has_scheduler(name)?;
                 self.schedulers.insert(name.clone(), there);
                 if !there {
-                    self.troubles.push(format!(
+                    let text = format!(
                         "the kernel lacks the scheduler {name} (module ip_vs_{name}); \
                          {USUAL} serves in its place"
-                    ));
+                    );
+                    let reason = "IPVSSchedulerMissing";
+                    self.troubles.push(Trouble { reason, text });
                 }
                 there
             }
@@ -298,7 +309,10 @@ impl Servers {
                     (Step::Delete(_) | Step::DeleteDestination(..), Some(ESRCH | ENOENT)) => {}
                     // An endpoint that the kernel does not take for one costs only itself.
                     (Step::AddDestination(..), Some(EINVAL)) => {
-                        self.troubles.push(refusal.error.to_string());
+                        self.troubles.push(Trouble {
+                            reason: "IPVSEndpointRefused",
+                            text: refusal.error.to_string(),
+                        });
                     }
                     _ => return Err(refusal.error),
                 }

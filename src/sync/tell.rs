@@ -39,7 +39,9 @@ impl<K: Nftables> Loop<K> {
             }
         }
         for (family, trouble) in &done.troubles {
-            warn!(%family, "{trouble}");
+            let (reason, text) = (trouble.reason, trouble.text.clone());
+            warn!(%family, "{text}");
+            self.status.events().of_node(reason, "Program", text);
         }
         for (_, error) in &done.left_behind {
             warn!(

@@ -90,7 +90,7 @@ fn on_node() -> Profile {
             (host(2), LoadBalancer("web"), reach(TWO)),
             (outside(2), NodePort("web", 2), reach(TWO).seen_as(2)),
             (pod("1b"), NodePort("web", 2), reach(TWO).seen_as(2)),
-            (host(1), NodePort("web", 2), reach(TWO)),
+            (host(1), NodePort("web", 2), reach(TWO).seen_as(2)),
         ],
     );
     Profile {

@@ -62,6 +62,10 @@ fn of_both() -> Vec<Scenario> {
         of("health check NodePort", health::answers),
         of("endpoints come and go under load", lifecycle::churn),
         of("a Service goes and comes again", lifecycle::recreated),
+        of(
+            "takeover: from kube-proxy's IPVS mode",
+            takeover::ipvs::from_ipvs,
+        ),
     ]
 }
 
@@ -77,6 +81,10 @@ fn of_ipvs() -> Vec<Scenario> {
         of("scheduler sh: by client", scheduler::source_hash),
         of("scheduler mh: by client and port", scheduler::maglev),
         of("a scheduler that nobody has", scheduler::unusable),
+        of(
+            "takeover: from nftables mode to IPVS mode and back",
+            takeover::ipvs::between_modes,
+        ),
     ]
 }
 

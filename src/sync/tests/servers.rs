@@ -498,7 +498,8 @@ fn excluded_addresses_are_left_alone() {
 
 fn troubles(done: &Committed) -> Vec<&str> {
     assert!(!done.failed(), "{done:?}");
-    done.troubles.iter().map(|(_, text)| &**text).collect()
+    let troubles = done.troubles.iter();
+    troubles.map(|(_, trouble)| &*trouble.text).collect()
 }
 
 #[test]
