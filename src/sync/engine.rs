@@ -158,6 +158,23 @@ impl<K: Nftables> Engine<K> {
         self.tables.iter().map(Table::draining).sum()
     }
 
+    /// Whether there are virtual servers that others might delete.
+    pub fn has_servers(&self) -> bool {
+        self.ipvs.is_some() && self.options.mode.ipvs().is_some()
+    }
+
+    /// Looks whether others have deleted virtual servers or addresses; if so, the next commit has
+    /// work. Returns how many there are of each family.
+    pub fn look(&mut self) -> Vec<(IpFamily, Result<usize, Error>)> {
+        let Some(ipvs) = self.ipvs.as_deref_mut() else {
+            return Vec::new();
+        };
+        let tables = self.tables.iter_mut();
+        let found: Vec<_> = tables.map(|t| (t.family(), t.look(ipvs))).collect();
+        self.pending.node |= found.iter().any(|(_, n)| !matches!(n, Ok(0) | Err(_)));
+        found
+    }
+
     /// Removes those that have lost their connections, or had their time. What fails is tried
     /// again the next time.
     pub fn drain(&mut self, now: Instant) -> Vec<(IpFamily, Result<usize, Error>)> {

@@ -204,6 +204,22 @@ impl Servers {
         Ok(work)
     }
 
+    /// How many virtual servers and addresses are wanted and not there: others have deleted them.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn missing(
+        &self,
+        ledger: &Ledger,
+        kernel: &mut dyn VirtualServers,
+    ) -> Result<usize, Error> {
+        let there = kernel.servers(self.family)?;
+        let servers = ledger.servers().iter();
+        let servers = servers.filter(|(key, _)| !there.contains_key(key)).count();
+        let bound = kernel.bound(self.family)?;
+        Ok(servers + self.bound.difference(&bound).count())
+    }
+
     fn steps_from(
         &mut self,
         ledger: &Ledger,

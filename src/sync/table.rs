@@ -159,6 +159,21 @@ impl Table {
         Ok(sent)
     }
 
+    /// Looks whether others have deleted virtual servers or addresses, and returns how many. The
+    /// next commit brings them back.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn look(&mut self, ipvs: &mut dyn VirtualServers) -> Result<usize, Error> {
+        // Otherwise all is compared anyway.
+        if !self.in_step {
+            return Ok(0);
+        }
+        let missing = self.servers.missing(&self.ledger, ipvs)?;
+        self.in_step = missing == 0;
+        Ok(missing)
+    }
+
     /// The virtual servers of this family.
     pub fn servers(&mut self) -> &mut Servers {
         &mut self.servers

@@ -62,6 +62,20 @@ impl<K: Nftables> Loop<K> {
         }
     }
 
+    /// What others have deleted.
+    pub(super) fn tell_missing(&self, found: &[(IpFamily, Result<usize, Error>)]) {
+        for (family, result) in found {
+            match result {
+                Ok(0) => {}
+                Ok(count) => {
+                    warn!(%family, "somebody has deleted {count} virtual servers or addresses; they come back");
+                    self.status.meters().drift_repaired(*family, 1);
+                }
+                Err(error) => warn!(%family, "virtual servers cannot be listed: {}", Chain(error)),
+            }
+        }
+    }
+
     /// What was waiting is in the kernel.
     pub(super) fn tell_coalesced(&mut self) {
         let pending = std::mem::take(&mut self.pending);

@@ -50,10 +50,6 @@ fn of(name: &'static str, run: fn(&mut Cluster) -> Result<()>) -> Scenario {
 /// What clients see alike in both modes.
 fn of_both() -> Vec<Scenario> {
     vec![
-        of(
-            "affinity: a client is forgotten after the timeout",
-            affinity::expires,
-        ),
         of("udp: the endpoint of a flow goes", udp::stale),
         of("udp: the port of an endpoint changes", udp::moved),
         of("udp: a frontend goes", udp::frontend_goes),
@@ -91,6 +87,11 @@ fn of_ipvs() -> Vec<Scenario> {
 /// What is about the rules themselves, their flags or kube-proxy's.
 fn of_nftables() -> Vec<Scenario> {
     vec![
+        // IPVS remembers a client for as long as connections of his, ended or not.
+        of(
+            "affinity: a client is forgotten after the timeout",
+            affinity::expires,
+        ),
         of(
             "affinity: one client sticks, at every frontend",
             affinity::sticks,

@@ -471,6 +471,27 @@ fn an_end_in_the_midst_leaves_nothing_behind() {
 }
 
 #[test]
+fn what_others_delete_comes_back() {
+    let (mut kernel, servers, state) = web(&THREE);
+    let (mut agent, _) = start((&mut kernel, &servers), state);
+    let found = |agent: &mut Engine<&mut Fake>| {
+        let found = agent.look().into_iter();
+        found.map(|(_, n)| n.expect("a list")).sum::<usize>()
+    };
+    assert_eq!(found(&mut agent), 0);
+    assert!(!agent.has_work());
+    let before = servers.held().clone();
+    servers.held().servers.clear();
+    servers.held().bound.clear();
+    assert_eq!(found(&mut agent), 2);
+    assert!(agent.has_work());
+    commit(&mut agent);
+    let after = servers.held().clone();
+    assert_eq!((after.servers, after.bound), (before.servers, before.bound));
+    assert_eq!(found(&mut agent), 0);
+}
+
+#[test]
 fn excluded_addresses_are_left_alone() {
     let (mut kernel, servers, state) = web(&THREE);
     let stray = servers.clone();
