@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Everything that the cluster has said, and which Services a new word concerns.
 
+mod nodes;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -30,6 +32,8 @@ pub struct State {
     service_cidrs: BTreeMap<Arc<str>, Vec<IpNet>>,
     local_addresses: BTreeSet<IpAddr>,
     other_nodes: HashMap<Arc<str>, Vec<IpAddr>>,
+    /// How many of them have an address.
+    nodes_at: HashMap<IpAddr, usize>,
     /// Those of other nodes that are not this host's as well.
     elsewhere: Arc<BTreeSet<IpAddr>>,
     synced: bool,
@@ -243,37 +247,11 @@ impl State {
     fn apply_addresses(&mut self, addresses: Vec<IpAddr>) -> Changes {
         let addresses: BTreeSet<IpAddr> = addresses.into_iter().collect();
         let node = addresses != self.local_addresses;
-        self.local_addresses = addresses;
+        let before = std::mem::replace(&mut self.local_addresses, addresses.clone());
         Changes {
             node,
-            ..self.find_elsewhere()
+            ..self.place(before.into_iter().chain(addresses))
         }
-    }
-
-    fn apply_other_node(&mut self, name: Arc<str>, addresses: Vec<IpAddr>) -> Changes {
-        let known = self.other_nodes.get(&name).map_or(&[][..], Vec::as_slice);
-        if known == addresses {
-            return Changes::default();
-        }
-        match addresses.is_empty() {
-            true => self.other_nodes.remove(&name),
-            false => self.other_nodes.insert(name, addresses),
-        };
-        self.find_elsewhere()
-    }
-
-    /// Finds out anew which addresses are other nodes'. Whoever has one from outside is concerned.
-    fn find_elsewhere(&mut self) -> Changes {
-        let all = self.other_nodes.values().flatten().copied();
-        let now: BTreeSet<IpAddr> = all.filter(|a| !self.local_addresses.contains(a)).collect();
-        if now == *self.elsewhere {
-            return Changes::default();
-        }
-        let before = std::mem::replace(&mut self.elsewhere, Arc::new(now));
-        let moved = |a: &IpAddr| before.contains(a) != self.elsewhere.contains(a);
-        let concerned = |s: &&Arc<Service>| s.external_addresses().any(moved);
-        let services = self.services.values().filter(concerned);
-        Changes::services(services.map(|s| s.name.clone()))
     }
 
     /// Whether every kind has been listed.
@@ -322,11 +300,6 @@ impl State {
     /// The addresses of this host's interfaces.
     pub fn local_addresses(&self) -> &BTreeSet<IpAddr> {
         &self.local_addresses
-    }
-
-    /// The addresses of other nodes, as far as they are known.
-    pub fn elsewhere(&self) -> &Arc<BTreeSet<IpAddr>> {
-        &self.elsewhere
     }
 
     /// Whether the Service is the one that may answer there.
