@@ -26,7 +26,7 @@ use crate::cases::cluster_cidr_flags;
 use crate::client::{Answer, Attempt, UdpFlow, dial};
 use crate::netns::Namespace;
 use crate::object::PORT;
-use crate::pace::{Pace, pace};
+use crate::pace::pace;
 
 pub use showcase::showcase;
 
@@ -159,10 +159,8 @@ fn go_back(cluster: &mut Cluster, mode: Mode) -> Result<Tally> {
 fn quiet(tally: &Tally) -> Result<()> {
     println!("    {tally}");
     ensure!(tally.failed == 0, "{tally}");
-    // An emulated machine is as much slower as it may be more patient.
-    let usual = Pace::default().answer.as_secs_f64() / pace().answer.as_secs_f64();
     ensure!(
-        tally.rate() >= RATE * usual.min(1.0),
+        tally.rate() >= RATE / pace().slowness(),
         "too few connections: {tally}"
     );
     Ok(())
