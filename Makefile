@@ -39,7 +39,7 @@ test-ipvs: ## tests that need IPVS and SCTP, in a virtual machine (qemu, no KVM)
 	$(BUILD)
 	@conformance/guest/test.sh units
 	@MODE=nftables conformance/guest/test.sh packets $(if $(ALL),,rows)
-	@MODE=ipvs conformance/guest/test.sh packets $(if $(ALL),,common)
+	@MODE=ipvs conformance/guest/test.sh packets $(if $(ALL),,rows scheduler)
 
 demo: ## three nodes, pods and an outside client on this machine (root)
 	@scripts/setup.sh demo

@@ -254,7 +254,7 @@ fn no_connection_fails_until_the_time_is_over() {
         connect().expect("from the node's own address");
         let log = proxy.log();
         assert!(
-            log.contains("removed what kube-proxy left: 1 virtual servers"),
+            log.contains("removed what an IPVS mode left: 1 virtual servers"),
             "{log}"
         );
     });

@@ -58,6 +58,12 @@ pub fn pace() -> Pace {
 }
 
 impl Pace {
+    /// How many times slower than a machine of its own kind; at least 1.
+    pub fn slowness(&self) -> f64 {
+        let usual = Self::default().answer.as_secs_f64();
+        (self.answer.as_secs_f64() / usual).max(1.0)
+    }
+
     /// Reads the environment.
     ///
     /// # Errors

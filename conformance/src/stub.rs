@@ -25,6 +25,9 @@ const KINDS: [(&str, &str, &str); 4] = [
     ("servicecidrs", "ServiceCIDR", "networking.k8s.io/v1"),
 ];
 
+/// A certificate whose key nobody has.
+const AUTHORITY: &str = include_str!("../testdata/ca.pem");
+
 /// A running server, until the process ends.
 #[derive(Debug, Clone)]
 pub struct Stub {
@@ -78,9 +81,15 @@ impl Stub {
     /// # Errors
     /// If it cannot be written.
     pub fn write_kubeconfig(&self, path: &Path) -> Result<()> {
+        // Not used, as it is plain HTTP. But a client that is told of none reads the system's.
+        let authority = path.with_extension("pem");
+        std::fs::write(&authority, AUTHORITY)?;
+        let cluster = json!({
+            "server": format!("http://{}", self.address), "certificate-authority": authority
+        });
         let text = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "stub",
-            "clusters": [{ "name": "stub", "cluster": { "server": format!("http://{}", self.address) } }],
+            "clusters": [{ "name": "stub", "cluster": cluster }],
             "users": [{ "name": "stub", "user": {} }],
             "contexts": [{ "name": "stub", "context": { "cluster": "stub", "user": "stub" } }],
         });

@@ -34,7 +34,7 @@ impl Tracer {
         let mut rulesets = BTreeMap::new();
         let mut virtual_servers = BTreeMap::<_, BTreeSet<String>>::new();
         for n in 1..=nodes {
-            let state = state_of(n, &services);
+            let state = state_of((n, nodes), &services);
             for family in IpFamily::ALL {
                 let ledger = ledger(&state, &profile.options, family);
                 let lines = text::servers(ledger.servers().iter());
@@ -44,12 +44,14 @@ impl Tracer {
                     .extend(lines.lines().map(str::to_owned));
                 let ruleset = ledger.ruleset();
                 let local = state.local_addresses().clone();
+                let elsewhere = BTreeSet::clone(state.elsewhere());
                 rulesets.insert(
                     (n, family),
                     (
                         ruleset,
                         World {
                             local,
+                            elsewhere,
                             ..World::default()
                         },
                     ),
@@ -165,9 +167,15 @@ fn ledger(state: &State, options: &Options, family: IpFamily) -> Ledger {
     ledger
 }
 
-fn state_of(n: u16, services: &[&Service]) -> State {
+fn state_of((n, nodes): (u16, u16), services: &[&Service]) -> State {
     let mut state = State::new(object::node_name(n));
     state.apply(Event::Node(Observed::new(node(n))));
+    for other in (1..=nodes).filter(|other| *other != n) {
+        state.apply(Event::OtherNode(
+            object::node_name(other).into(),
+            node(other).addresses,
+        ));
+    }
     let cidrs = netns::SERVICE_CIDRS
         .iter()
         .filter_map(|c| c.parse().ok())

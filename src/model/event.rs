@@ -18,6 +18,8 @@ pub enum Event {
     Slice(SliceName, Observed<EndpointSlice>),
     /// The own Node appeared, changed or vanished.
     Node(Observed<Node>),
+    /// The addresses of another Node; none once it is gone. Only IPVS mode has to know them.
+    OtherNode(Arc<str>, Vec<IpAddr>),
     /// A ServiceCIDR object (by name) appeared, changed or vanished.
     ServiceCidr(Arc<str>, Observed<Vec<IpNet>>),
     /// The addresses of the kernel's interfaces, all of them, without loopback and IPv6 link-local
@@ -112,6 +114,7 @@ impl Event {
                     .unwrap_or_default(),
             ),
             Event::Ingress(event) => return event.object_ref(),
+            Event::OtherNode(n, _) => ("Node", "".into(), n.clone()),
             Event::LocalAddresses(_) | Event::Synced | Event::Source { .. } => return None,
         };
         Some(ObjectRef {
@@ -129,7 +132,10 @@ impl Event {
             Event::Node(o) => &o.skipped,
             Event::ServiceCidr(_, o) => &o.skipped,
             Event::Ingress(event) => event.skipped(),
-            Event::LocalAddresses(_) | Event::Synced | Event::Source { .. } => &[],
+            Event::OtherNode(..)
+            | Event::LocalAddresses(_)
+            | Event::Synced
+            | Event::Source { .. } => &[],
         }
     }
 }

@@ -89,6 +89,13 @@ pub struct Service {
     pub ipvs: Option<Arc<IpvsWishes>>,
 }
 
+impl Service {
+    /// The addresses that come from outside the cluster.
+    pub fn external_addresses(&self) -> impl Iterator<Item = &IpAddr> {
+        self.load_balancer_ips.iter().chain(&self.external_ips)
+    }
+}
+
 /// One port of a [`Service`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServicePort {

@@ -58,6 +58,7 @@ pub fn plan(
             plan.present = Some(Arc::new(candidates.iter().map(|c| c.target).collect()));
         }
         let mut port = PortBuilder {
+            state,
             service,
             options,
             ranges: ranges.as_deref(),
@@ -222,6 +223,7 @@ impl Builder {
 
 /// Writes one service port's frontends.
 pub(super) struct PortBuilder<'a> {
+    pub(super) state: &'a State,
     pub(super) service: &'a Service,
     pub(super) options: &'a Options,
     ranges: Option<&'a [IpNet]>,

@@ -27,10 +27,10 @@ pub(super) fn run(config: &Config) -> Result<()> {
     }
     if !config.keep_leftovers {
         let swept = leftovers::sweep(&mut kernel)?;
-        takeover::report(&swept);
+        takeover::report(&swept, "kube-proxy");
         nothing &= swept.removed.is_empty();
         let swept = leftovers::sweep_ipvs(&config.ipvs.options.exclude_cidrs, node_ports)?;
-        takeover::report(&swept);
+        takeover::report(&swept, "an IPVS mode");
         nothing &= swept.removed.is_empty();
     }
     if nothing {

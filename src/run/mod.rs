@@ -35,7 +35,7 @@ use crate::observe::{self, AdminRequest, Status, forward, log, serve};
 use crate::plan::Options;
 use crate::reload::{Live, process};
 use crate::sync::{Loop, takeover::Takeover};
-use crate::watch;
+use crate::watch::{self, cluster::Nodes};
 use objects::Objects;
 
 /// Questions of `ferrule debug` that may wait for the loop.
@@ -57,7 +57,7 @@ pub fn run(config: &Config) -> Result<()> {
     log::start(config.log);
     match &config.action {
         Action::Run => {
-            let config = &mode::settle(config)?;
+            let (config, passed) = &mode::settle(config)?;
             config
                 .warnings
                 .iter()
@@ -65,11 +65,11 @@ pub fn run(config: &Config) -> Result<()> {
             process::connection_tracking(config);
             process::ipvs(config)?;
             process::oom_score_adj(config.oom_score_adj);
-            proxy(config)
+            proxy(config, passed)
         }
         Action::Cleanup => cleanup::run(config),
         Action::InitOnly => {
-            let config = &mode::settle(config)?;
+            let (config, _) = &mode::settle(config)?;
             process::connection_tracking(config);
             process::ipvs(config)
         }
@@ -80,11 +80,13 @@ pub fn run(config: &Config) -> Result<()> {
 
 /// The loop and what answers requests, until a signal or an error; or until the configuration
 /// file takes a new start, which then follows.
-fn proxy(config: &Config) -> Result<()> {
+fn proxy(config: &Config, passed: &[String]) -> Result<()> {
     let anew = Cell::new(false);
     let runtime = Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let (events, notices) = events::channel(config.node_name.as_str());
+        let other_mode = passed.iter().cloned();
+        other_mode.for_each(|note| events.of_node("ProxyModeFallback", events::START, note));
         let status = Status::new(config.health_timeout).with_events(events.clone());
         let live = Live::new(config, status.clone());
         let signal = stop_signal()?;
@@ -139,7 +141,12 @@ async fn work(config: &Config, given: Given, stop: impl Future<Output = ()>) -> 
     let engine = parts::engine(config).await?;
     given.status.events().starting();
     let (sender, events) = mpsc::channel(EVENTS);
-    let source = objects.follow(config.node_name.clone(), sender.clone(), given.meters);
+    let nodes = match config.mode {
+        config::ProxyMode::Ipvs => Nodes::All,
+        _ => Nodes::Own,
+    };
+    let node = (config.node_name.clone(), nodes);
+    let source = objects.follow(node, sender.clone(), given.meters);
     let mut proxy = Loop::new(engine, parts::flows(&given.status), given.status);
     if !config.keep_leftovers {
         let drain = Some(parts::drain(config)?);

@@ -8,24 +8,28 @@ use crate::backend::ipvs::{Ipvs, link::Link};
 use crate::backend::nft::{Kernel, probe::probe};
 use crate::config::{Config, ProxyMode};
 
-/// The configuration in the mode that is to serve. Warns where that is not the first choice.
+/// The configuration in the mode that is to serve, and what there is to say where that is not the
+/// first choice; it is logged already.
 ///
 /// # Errors
 /// The kernel has none of the modes, with the reasons; or the configuration cannot be read again.
-pub(super) fn settle(config: &Config) -> Result<Config> {
+pub(super) fn settle(config: &Config) -> Result<(Config, Vec<String>)> {
     if config.modes.len() == 1 && config.mode != ProxyMode::Ipvs {
         // What the kernel lacks is told where the engine is made.
-        return Ok(config.clone());
+        return Ok((config.clone(), Vec::new()));
     }
     let chosen = choose(&config.modes, |mode| match mode {
         ProxyMode::Ipvs => has_ipvs(&config.ipvs.options.scheduler),
         ProxyMode::Iptables | ProxyMode::Nftables => Ok(probe(&mut Kernel::open()?, &families())?),
     })?;
-    for (mode, reason) in &chosen.passed {
-        let (instead, missed) = (chosen.mode.served_by(), mode.served_by());
-        tracing::warn!("proxy mode {instead} serves in place of {missed}: {reason:#}");
-    }
-    Ok(config.settled(chosen.mode)?)
+    let instead = chosen.mode.served_by();
+    let passed = chosen.passed.iter().map(|(mode, reason)| {
+        let missed = mode.served_by();
+        format!("proxy mode {instead} serves in place of {missed}: {reason:#}")
+    });
+    let passed: Vec<String> = passed.collect();
+    passed.iter().for_each(|note| tracing::warn!("{note}"));
+    Ok((config.settled(chosen.mode)?, passed))
 }
 
 /// What came of a choice.

@@ -11,7 +11,8 @@ use tokio::sync::mpsc;
 use crate::config::{Config, Source};
 use crate::model::Event;
 use crate::observe::events::{self, Inbox};
-use crate::watch::{self, Meters, cluster, manifests};
+use crate::watch::cluster::{self, Nodes};
+use crate::watch::{self, Meters, manifests};
 
 /// Where objects are.
 pub(super) enum Objects {
@@ -41,13 +42,15 @@ impl Objects {
     /// Sends what is there and what changes, and ends only with an error.
     pub(super) fn follow(
         self,
-        node: String,
+        (node, nodes): (String, Nodes),
         events: mpsc::Sender<Event>,
         meters: Meters,
     ) -> BoxFuture<'static, Result<(), watch::Error>> {
         match self {
             Self::Directory(path) => manifests::run(path, node, events).boxed(),
-            Self::Server(client) => cluster::run(client, node, events, meters).map(Ok).boxed(),
+            Self::Server(client) => cluster::run(client, (node, nodes), events, meters)
+                .map(Ok)
+                .boxed(),
         }
     }
 }

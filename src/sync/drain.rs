@@ -13,6 +13,9 @@ use crate::plan::ipvs::ServerKey;
 /// How often to look whether they have lost their connections.
 pub const LOOK: Duration = Duration::from_secs(5);
 
+/// How often to look whether virtual servers are still there. The kernel tells of no change.
+pub const CHECK: Duration = Duration::from_secs(60);
+
 /// What is being watched, with the time when it was first looked at.
 #[derive(Debug, Clone, Default)]
 pub struct Drain {

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use super::servers::Trouble;
 use super::table::{Figures, Table};
 use crate::backend::{Error, Nftables, Sent, VirtualServers};
 use crate::model::{Changes, Event, IpFamily, ServiceName, State, select};
@@ -39,7 +40,7 @@ pub struct Committed {
     /// Why some clients could not be let go. The next commit tries again.
     pub left_behind: Vec<(IpFamily, Error)>,
     /// What virtual servers cannot do as it was wished; something else is done.
-    pub troubles: Vec<(IpFamily, String)>,
+    pub troubles: Vec<(IpFamily, Trouble)>,
     /// For each family, what metrics want to know of it.
     pub figures: Vec<(IpFamily, Figures)>,
 }
@@ -165,6 +166,23 @@ impl<K: Nftables> Engine<K> {
     /// Real servers that are gone but keep their connections for a while.
     pub fn draining(&self) -> usize {
         self.tables.iter().map(Table::draining).sum()
+    }
+
+    /// Whether there are virtual servers that others might delete.
+    pub fn has_servers(&self) -> bool {
+        self.ipvs.is_some() && self.options.mode.ipvs().is_some()
+    }
+
+    /// Looks whether others have deleted virtual servers or addresses; if so, the next commit has
+    /// work. Returns how many there are of each family.
+    pub fn look(&mut self) -> Vec<(IpFamily, Result<usize, Error>)> {
+        let Some(ipvs) = self.ipvs.as_deref_mut() else {
+            return Vec::new();
+        };
+        let tables = self.tables.iter_mut();
+        let found: Vec<_> = tables.map(|t| (t.family(), t.look(ipvs))).collect();
+        self.pending.node |= found.iter().any(|(_, n)| !matches!(n, Ok(0) | Err(_)));
+        found
     }
 
     /// Removes those that have lost their connections, or had their time. What fails is tried

@@ -7,7 +7,7 @@
 //! | `tell` | what the loop tells others |
 //! | [`engine`] | one state, one table a family, the kernel |
 //! | [`table`] | plans what changed and commits it, or starts again from what the kernel holds |
-//! | [`servers`], [`drain`] | virtual servers and addresses, in IPVS mode |
+//! | [`servers`], `ours`, `work`, [`drain`] | virtual servers and addresses, in IPVS mode |
 //! | [`pace`] | when to try again |
 //! | [`heal`] | when to put back what others broke |
 //! | [`pending`] | what waits for the next commit, for metrics |
@@ -29,6 +29,7 @@ pub mod table;
 pub mod takeover;
 pub mod tally;
 mod tell;
+mod work;
 
 pub use engine::{Committed, Engine};
 pub use run::Loop;

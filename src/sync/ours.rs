@@ -21,26 +21,13 @@ const FRONTENDS: [SetId; 6] = [
     SetId::RefusedNodeports,
 ];
 
-/// Those of the virtual servers that may be deleted: the `near` ones, and those where our table
-/// says that we serve.
-///
-/// # Errors
-/// The kernel's, if the table has to be read.
-pub(super) fn among<'a>(
-    unwanted: impl Iterator<Item = &'a ServerKey>,
-    options: &IpvsOptions,
-    near: impl Fn(&ServerKey) -> bool,
-    family: IpFamily,
-    tables: &mut dyn Nftables,
-) -> Result<BTreeSet<ServerKey>, Error> {
-    let (mut ours, elsewhere): (BTreeSet<ServerKey>, BTreeSet<ServerKey>) = unwanted
-        .filter(|key| !excluded(options, key.address))
-        .partition(|key| near(key));
-    if !elsewhere.is_empty() {
-        let known = frontends(family, tables)?;
-        ours.extend(elsewhere.intersection(&known));
-    }
-    Ok(ours)
+/// What the table in the kernel says of an earlier process.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// Where it served.
+    pub frontends: BTreeSet<ServerKey>,
+    /// The addresses of its Services.
+    pub addresses: BTreeSet<IpAddr>,
 }
 
 /// Whether nothing at an address is removed, whoever made it.
@@ -49,19 +36,24 @@ pub(super) fn excluded(options: &IpvsOptions, address: IpAddr) -> bool {
     prefixes.any(|net| net.contains(&address))
 }
 
-/// What an earlier process served, by its table.
-fn frontends(family: IpFamily, kernel: &mut dyn Nftables) -> Result<BTreeSet<ServerKey>, Error> {
-    let mut known = BTreeSet::new();
+/// Reads the table; one that is not there says nothing.
+///
+/// # Errors
+/// The kernel's.
+pub(super) fn read(family: IpFamily, kernel: &mut dyn Nftables) -> Result<Known, Error> {
+    let mut known = Known::default();
     if kernel.read_table(family)?.is_none() {
         return Ok(known);
     }
     // A table of another make may lack a set.
     let mut read = |set| kernel.read_elements(family, set).unwrap_or_default();
-    let served = read(SetId::NodeAddresses);
-    let node: Vec<IpAddr> = served
-        .iter()
-        .filter_map(|e| address_from(e.key.as_bytes()))
-        .collect();
+    let mut addresses = |set| {
+        let all = read(set).into_iter();
+        all.filter_map(|e| address_from(e.key.as_bytes()))
+            .collect::<BTreeSet<IpAddr>>()
+    };
+    let node = addresses(SetId::NodeAddresses);
+    known.addresses = addresses(SetId::ServiceAddresses);
     for id in FRONTENDS {
         for element in read(id) {
             match *element.key.parts(&id.spec().key, family) {
@@ -70,10 +62,11 @@ fn frontends(family: IpFamily, kernel: &mut dyn Nftables) -> Result<BTreeSet<Ser
                     KeyPart::Protocol(p),
                     KeyPart::Port(port),
                 ] => {
-                    known.extend(server_key(a, p, port));
+                    known.frontends.extend(server_key(a, p, port));
                 }
                 [KeyPart::Protocol(p), KeyPart::Port(port)] => {
-                    known.extend(node.iter().filter_map(|a| server_key(*a, p, port)));
+                    let of_node = node.iter().filter_map(|a| server_key(*a, p, port));
+                    known.frontends.extend(of_node);
                 }
                 _ => {}
             }

@@ -7,7 +7,7 @@ use tokio::sync::mpsc::{self, Receiver};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::drain::LOOK;
+use super::drain::{CHECK, LOOK};
 use super::engine::Engine;
 use super::flows::Flows;
 use super::heal::Truce;
@@ -54,6 +54,8 @@ pub struct Loop<K> {
     heal_at: Option<Instant>,
     /// When to look at real servers that keep their connections.
     drain_at: Option<Instant>,
+    /// When to look whether virtual servers are still there.
+    check_at: Option<Instant>,
 }
 
 impl<K: Nftables> Loop<K> {
@@ -79,6 +81,7 @@ impl<K: Nftables> Loop<K> {
             broken: Interference::default(),
             heal_at: None,
             drain_at: None,
+            check_at: None,
         }
     }
 
@@ -93,7 +96,7 @@ impl<K: Nftables> Loop<K> {
         loop {
             let sleep = |until: Option<Instant>| sleep_until(until.unwrap_or_else(Instant::now));
             let (retry, drain) = (sleep(self.retry_at), sleep(self.drain_at));
-            let heal = sleep(self.heal_at);
+            let (heal, check) = (sleep(self.heal_at), sleep(self.check_at));
             tokio::select! {
                 biased;
                 () = &mut stop => return,
@@ -102,6 +105,7 @@ impl<K: Nftables> Loop<K> {
                 Some(found) = self.interference.recv() => self.broken(found),
                 () = heal, if self.heal_at.is_some() => self.heal(),
                 () = drain, if self.drain_at.is_some() => self.drain(),
+                () = check, if self.check_at.is_some() => self.check(),
                 Ok(()) = self.options.changed() => self.change_options(),
                 event = events.recv() => match event {
                     None => return,
@@ -186,6 +190,16 @@ impl<K: Nftables> Loop<K> {
         self.look_later();
     }
 
+    /// Brings back what others have deleted of virtual servers and their addresses.
+    fn check(&mut self) {
+        let found = self.engine.look();
+        self.tell_missing(&found);
+        self.check_at = Some(Instant::now() + CHECK);
+        if self.engine.has_work() && self.retry_at.is_none() {
+            self.commit();
+        }
+    }
+
     /// Sets the time for the next look, if there is something to look at.
     fn look_later(&mut self) {
         if self.drain_at.is_none() && self.engine.draining() > 0 {
@@ -205,6 +219,11 @@ impl<K: Nftables> Loop<K> {
             return;
         }
         self.pace.succeeded();
+        let next = || Instant::now() + CHECK;
+        self.check_at = self
+            .engine
+            .has_servers()
+            .then(|| self.check_at.unwrap_or_else(next));
         if let Some(takeover) = &mut self.takeover {
             takeover.rules_in_force();
         }

@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One family's virtual servers and bound addresses, beside its table.
 //!
-//! The order of a commit: what comes and what changes, then the table, then the addresses that
+//! The order of a commit: what changes, then the table, then virtual servers and addresses that
 //! come; at last what goes. As long as an address is bound the table knows it, so no port of this
-//! host is ever reached by it. Only where nothing is known of the kernel's state are addresses
-//! bound before the table is written: that keeps connections where the table of another mode is
-//! replaced.
+//! host is ever reached by it.
+//!
+//! The kernel keeps no owner of a virtual server: it is known as ours by its address, if that is
+//! bound, or else by the table. A process may end between any two requests, so what only the table
+//! tells comes after it and goes before it ([`Work::new`]).
+//!
+//! When all is compared anew, what the table in the kernel knows already is made and bound before
+//! it is written: it may be the table of nftables mode, on which connections depend until then.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -15,7 +20,8 @@ use std::time::Instant;
 use nix::libc::{EINVAL, ENOENT, ESRCH};
 
 use super::drain::Drain;
-use super::ours::{self, excluded};
+use super::ours::{self, Known, excluded};
+use super::work::Work;
 use crate::backend::{Error, Nftables, Sent, VirtualServers};
 use crate::model::{IpFamily, Target};
 use crate::plan::IpvsOptions;
@@ -39,27 +45,23 @@ pub struct Servers {
     bound: BTreeSet<IpAddr>,
     /// This host's other addresses, by the last word.
     own: BTreeSet<IpAddr>,
+    /// Those of other nodes.
+    elsewhere: Arc<BTreeSet<IpAddr>>,
     /// Whether the kernel has a scheduler, for those that were asked for.
     schedulers: BTreeMap<Arc<str>, bool>,
     /// Virtual servers whose deletion is not certain.
     going: BTreeSet<ServerKey>,
     drain: Drain,
-    troubles: Vec<String>,
+    troubles: Vec<Trouble>,
 }
 
-/// What is to be done for a commit.
-#[derive(Debug, Default)]
-pub struct Work {
-    steps: Steps,
-    bind: Vec<IpAddr>,
-    unbind: Vec<IpAddr>,
-}
-
-impl Work {
-    /// Whether nothing is to be done.
-    pub fn is_empty(&self) -> bool {
-        self.steps.is_empty() && self.bind.is_empty() && self.unbind.is_empty()
-    }
+/// What cannot be done as it is wished.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// Of the Kubernetes Event.
+    pub reason: &'static str,
+    /// The whole story.
+    pub text: String,
 }
 
 impl Servers {
@@ -69,6 +71,7 @@ impl Servers {
             family,
             bound: BTreeSet::new(),
             own: BTreeSet::new(),
+            elsewhere: Arc::default(),
             schedulers: BTreeMap::new(),
             going: BTreeSet::new(),
             drain: Drain::default(),
@@ -82,7 +85,7 @@ impl Servers {
     }
 
     /// What could not be done as it was wished, since the last time.
-    pub fn take_troubles(&mut self) -> Vec<String> {
+    pub fn take_troubles(&mut self) -> Vec<Trouble> {
         std::mem::take(&mut self.troubles)
     }
 
@@ -95,6 +98,18 @@ impl Servers {
         let changed = own != self.own;
         self.own = own;
         changed
+    }
+
+    /// Takes note of other nodes' addresses. Returns whether they are others than before.
+    pub fn set_elsewhere(&mut self, addresses: &Arc<BTreeSet<IpAddr>>) -> bool {
+        let same = Arc::ptr_eq(&self.elsewhere, addresses);
+        self.elsewhere = addresses.clone();
+        !same
+    }
+
+    /// Whether a Service's address has to be bound: it is no host's own.
+    fn is_bindable(&self, address: &IpAddr) -> bool {
+        !self.own.contains(address) && !self.elsewhere.contains(address)
     }
 
     /// What a change of the sum takes. `everything` compares all addresses, not only those that the
@@ -114,10 +129,7 @@ impl Servers {
         }
         let drain = &self.drain;
         let steps = steps::between(&changes, &|key, target| drain.contains(key, target));
-        let mut work = Work {
-            steps: self.known_by_table_first(steps),
-            ..Work::default()
-        };
+        let mut work = Work::new(steps, &self.bound, &Known::default());
         if everything {
             (work.bind, work.unbind) = self.addresses(ledger);
             return Ok(work);
@@ -130,7 +142,7 @@ impl Servers {
             };
             let address = address_from(element.key.as_bytes());
             if element.set == SetId::ServiceAddresses {
-                list.extend(address.filter(|a| !self.own.contains(a)));
+                list.extend(address.filter(|a| self.is_bindable(a)));
             }
         }
         Ok(work)
@@ -142,7 +154,7 @@ impl Servers {
         let all = elements
             .iter()
             .filter_map(|e| address_from(e.key.as_bytes()));
-        let wanted: BTreeSet<IpAddr> = all.filter(|a| !self.own.contains(a)).collect();
+        let wanted: BTreeSet<IpAddr> = all.filter(|a| self.is_bindable(a)).collect();
         let bind = wanted.difference(&self.bound).copied().collect();
         let unbind = self.bound.difference(&wanted).copied().collect();
         (bind, unbind)
@@ -161,11 +173,11 @@ impl Servers {
         for settings in there.values().flatten() {
             self.schedulers.insert(settings.scheduler.clone(), true);
         }
+        let known = ours::read(self.family, tables)?;
         let near = |key: &ServerKey| self.bound.contains(&key.address) || self.going.contains(key);
-        let unwanted = there
-            .keys()
-            .filter(|key| ledger.servers().get(key).is_none());
-        let ours = ours::among(unwanted, options, near, self.family, tables)?;
+        let mut ours: BTreeSet<ServerKey> = there.keys().copied().collect();
+        ours.retain(|key| near(key) || known.frontends.contains(key));
+        ours.retain(|key| !excluded(options, key.address));
         let mut found = BTreeMap::new();
         for (key, settings) in there {
             let wanted = ledger.servers().get(&key).is_some();
@@ -183,15 +195,29 @@ impl Servers {
             }
         }
         let steps = self.steps_from(ledger, &found, &ours, kernel)?;
-        let (bind, mut unbind) = self.addresses(ledger);
-        for kept in unbind.extract_if(.., |address| excluded(options, *address)) {
+        let mut work = Work::new(steps, &self.bound, &known);
+        (work.bind, work.unbind) = self.addresses(ledger);
+        for kept in work.unbind.extract_if(.., |a| excluded(options, *a)) {
             self.bound.remove(&kept);
         }
-        Ok(Work {
-            steps,
-            bind,
-            unbind,
-        })
+        work.bind_early(&known);
+        Ok(work)
+    }
+
+    /// How many virtual servers and addresses are wanted and not there: others have deleted them.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn missing(
+        &self,
+        ledger: &Ledger,
+        kernel: &mut dyn VirtualServers,
+    ) -> Result<usize, Error> {
+        let there = kernel.servers(self.family)?;
+        let servers = ledger.servers().iter();
+        let servers = servers.filter(|(key, _)| !there.contains_key(key)).count();
+        let bound = kernel.bound(self.family)?;
+        Ok(servers + self.bound.difference(&bound).count())
     }
 
     fn steps_from(
@@ -207,17 +233,7 @@ impl Servers {
         }
         let steps = steps::from_found(wanted.iter(), found, ours);
         self.drain.watch_only(steps.drains.iter().copied());
-        Ok(self.known_by_table_first(steps))
-    }
-
-    /// A virtual server at an address that is not bound, as a NodePort's, is known as ours by the
-    /// table alone. It goes before the table forgets it, or an end in between would leave it behind.
-    /// The port is the host's own from then on, and nothing refuses it there either way.
-    fn known_by_table_first(&self, mut steps: Steps) -> Steps {
-        let by_table = |step: &mut Step| matches!(step, Step::Delete(key) if !self.bound.contains(&key.address));
-        let early = steps.last.extract_if(.., by_table);
-        steps.first.extend(early);
-        steps
+        Ok(steps)
     }
 
     /// The same virtual server with a scheduler that the kernel has.
@@ -233,10 +249,12 @@ impl Servers {
                 let there = kernel.has_scheduler(name)?;
                 self.schedulers.insert(name.clone(), there);
                 if !there {
-                    self.troubles.push(format!(
+                    let text = format!(
                         "the kernel lacks the scheduler {name} (module ip_vs_{name}); \
                          {USUAL} serves in its place"
-                    ));
+                    );
+                    let reason = "IPVSSchedulerMissing";
+                    self.troubles.push(Trouble { reason, text });
                 }
                 there
             }
@@ -249,11 +267,10 @@ impl Servers {
         Ok(Arc::new(server))
     }
 
-    /// Does what comes before the table; with `bind`, addresses too.
+    /// Does what comes before the table.
     pub fn before_table(
         &mut self,
         work: &mut Work,
-        bind: bool,
         kernel: &mut dyn VirtualServers,
     ) -> Result<Sent, Error> {
         self.going.extend(&work.steps.gone);
@@ -264,9 +281,8 @@ impl Servers {
         for (key, target) in work.steps.kept.drain(..) {
             self.drain.release(&key, &target);
         }
-        if bind {
-            sent += self.bind(work, kernel)?;
-        }
+        sent += self.bind(&mut work.early, kernel)?;
+        sent += self.apply(&work.at_early, kernel)?;
         Ok(sent)
     }
 
@@ -276,7 +292,8 @@ impl Servers {
         work: &mut Work,
         kernel: &mut dyn VirtualServers,
     ) -> Result<Sent, Error> {
-        let mut sent = self.bind(work, kernel)?;
+        let mut sent = self.apply(&work.fresh, kernel)?;
+        sent += self.bind(&mut work.bind, kernel)?;
         sent += self.apply(&work.steps.last, kernel)?;
         for key in work.steps.gone.drain(..) {
             self.drain.release_all(&key);
@@ -291,11 +308,14 @@ impl Servers {
         Ok(sent)
     }
 
-    fn bind(&mut self, work: &mut Work, kernel: &mut dyn VirtualServers) -> Result<Sent, Error> {
-        let come = std::mem::take(&mut work.bind);
-        kernel.bind(&come)?;
-        self.bound.extend(&come);
-        Ok(messages(come.len()))
+    fn bind(
+        &mut self,
+        come: &mut Vec<IpAddr>,
+        kernel: &mut dyn VirtualServers,
+    ) -> Result<Sent, Error> {
+        kernel.bind(come)?;
+        self.bound.extend(come.iter());
+        Ok(messages(std::mem::take(come).len()))
     }
 
     fn apply(&mut self, steps: &[Step], kernel: &mut dyn VirtualServers) -> Result<Sent, Error> {
@@ -305,7 +325,10 @@ impl Servers {
                     (Step::Delete(_) | Step::DeleteDestination(..), Some(ESRCH | ENOENT)) => {}
                     // An endpoint that the kernel does not take for one costs only itself.
                     (Step::AddDestination(..), Some(EINVAL)) => {
-                        self.troubles.push(refusal.error.to_string());
+                        self.troubles.push(Trouble {
+                            reason: "IPVSEndpointRefused",
+                            text: refusal.error.to_string(),
+                        });
                     }
                     _ => return Err(refusal.error),
                 }

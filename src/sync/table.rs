@@ -119,7 +119,7 @@ impl Table {
         }
         let change = self.plan(state, options, changes);
         let moved = changes.node && self.servers.set_own(state.local_addresses());
-        let moved = moved && ipvs.is_some();
+        let moved = (moved | self.servers.set_elsewhere(state.elsewhere())) && ipvs.is_some();
         if self.in_step && change.is_empty() && !moved {
             return Ok(Sent::default());
         }
@@ -177,7 +177,7 @@ impl Table {
         let (ledger, took) = (&self.ledger, &mut self.figures.kernel);
         let named = [&ops[..], &later[..]];
         let mut work = self.servers.work(servers, named, ledger, moved, ipvs)?;
-        let mut sent = self.servers.before_table(&mut work, false, ipvs)?;
+        let mut sent = self.servers.before_table(&mut work, ipvs)?;
         sent += send(some(ops), self.family, kernel, took)?;
         sent += self.servers.after_table(&mut work, ipvs)?;
         sent += send(some(later), self.family, kernel, took)?;
@@ -193,10 +193,25 @@ impl Table {
         ipvs: &mut dyn VirtualServers,
     ) -> Result<Sent, Error> {
         let mut work = self.servers.survey(&self.ledger, options, ipvs, kernel)?;
-        let mut sent = self.servers.before_table(&mut work, true, ipvs)?;
+        let mut sent = self.servers.before_table(&mut work, ipvs)?;
         sent += self.resync(doubt, kernel)?;
         sent += self.servers.after_table(&mut work, ipvs)?;
         Ok(sent)
+    }
+
+    /// Looks whether others have deleted virtual servers or addresses, and returns how many. The
+    /// next commit brings them back.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn look(&mut self, ipvs: &mut dyn VirtualServers) -> Result<usize, Error> {
+        // Otherwise all is compared anyway.
+        if !self.in_step {
+            return Ok(0);
+        }
+        let missing = self.servers.missing(&self.ledger, ipvs)?;
+        self.in_step = missing == 0;
+        Ok(missing)
     }
 
     /// The virtual servers of this family.

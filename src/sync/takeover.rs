@@ -79,7 +79,7 @@ fn work(mut kernel: Kernel, stopped: &Receiver<()>, look: Duration, given: Optio
     loop {
         match leftovers::sweep(&mut kernel) {
             Ok(swept) => {
-                report(&swept);
+                report(&swept, "kube-proxy");
                 break;
             }
             Err(error) if !warned => {
@@ -119,8 +119,8 @@ fn take_servers(kernel: &mut Kernel, stopped: &Receiver<()>, given: &Drain) -> b
     };
     for done in [done, leftovers::sweep_sets()] {
         match done {
-            Ok(swept) => report(&swept),
-            Err(error) => warn!("something of kube-proxy's ipvs mode stays: {error}"),
+            Ok(swept) => report(&swept, "an IPVS mode"),
+            Err(error) => warn!("something of an IPVS mode stays: {error}"),
         }
     }
     true
@@ -155,10 +155,11 @@ fn drain(kernel: &mut Kernel, stopped: &Receiver<()>, given: &Drain, bound: Dura
             return false;
         }
     }
-    report(&Swept {
+    let swept = Swept {
         removed: total.removed().collect(),
         left: Vec::new(),
-    });
+    };
+    report(&swept, "an IPVS mode");
     true
 }
 
@@ -185,10 +186,10 @@ fn goes_on(stopped: &Receiver<()>, time: Duration) -> bool {
     stopped.recv_timeout(time) == Err(RecvTimeoutError::Timeout)
 }
 
-/// Tells what was removed and what was not.
-pub fn report(swept: &Swept) {
+/// Tells what was removed and what was not; `whose` it was.
+pub fn report(swept: &Swept, whose: &str) {
     for removed in &swept.removed {
-        info!("removed what kube-proxy left: {removed}");
+        info!("removed what {whose} left: {removed}");
     }
     for left in &swept.left {
         warn!("{left}");

@@ -43,7 +43,9 @@ impl<K: Nftables> Loop<K> {
             }
         }
         for (family, trouble) in &done.troubles {
-            warn!(%family, "{trouble}");
+            let (reason, text) = (trouble.reason, trouble.text.clone());
+            warn!(%family, "{text}");
+            self.status.events().of_node(reason, "Program", text);
         }
         for (_, error) in &done.left_behind {
             warn!(
@@ -79,6 +81,20 @@ impl<K: Nftables> Loop<K> {
                 Ok(0) => {}
                 Ok(count) => debug!(%family, count, "real servers removed"),
                 Err(error) => warn!("real servers that are gone: {}", Chain(error)),
+            }
+        }
+    }
+
+    /// What others have deleted.
+    pub(super) fn tell_missing(&self, found: &[(IpFamily, Result<usize, Error>)]) {
+        for (family, result) in found {
+            match result {
+                Ok(0) => {}
+                Ok(count) => {
+                    warn!(%family, "somebody has deleted {count} virtual servers or addresses; they come back");
+                    self.status.meters().drift_repaired(*family, 1);
+                }
+                Err(error) => warn!(%family, "virtual servers cannot be listed: {}", Chain(error)),
             }
         }
     }

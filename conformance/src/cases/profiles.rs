@@ -32,16 +32,7 @@ pub fn profiles() -> Vec<Profile> {
         .collect()
 }
 
-/// The profile about an address of another node.
-const ON_NODE: &str = "address of a node";
-
 impl Profile {
-    /// What keeps it from running in this mode: a limit of ferrule's that docs/ipvs.md tells.
-    pub fn limit(&self) -> Option<&'static str> {
-        let cut_off = self.name == ON_NODE && mode() == Mode::Ipvs;
-        cut_off.then_some("IPVS mode binds the address, and so cuts off the node that has it")
-    }
-
     /// With the options that a mode has, where no flag says more.
     fn in_mode(mut self, mode: Mode) -> Self {
         if mode == Mode::Ipvs {
@@ -88,8 +79,7 @@ fn everything() -> Profile {
     }
 }
 
-/// In a profile of its own: IPVS mode binds the address on every node, which then cannot reach the
-/// node that it is of.
+/// A load balancer's address that is a node's own. All nodes go on reaching that node by it.
 fn on_node() -> Profile {
     let case = Case::new(
         "vip-on-node",
@@ -99,10 +89,12 @@ fn on_node() -> Profile {
             (pod("1b"), LoadBalancer("web"), reach(TWO).seen_as(1)),
             (host(2), LoadBalancer("web"), reach(TWO)),
             (outside(2), NodePort("web", 2), reach(TWO).seen_as(2)),
+            (pod("1b"), NodePort("web", 2), reach(TWO).seen_as(2)),
+            (host(1), NodePort("web", 2), reach(TWO).seen_as(2)),
         ],
     );
     Profile {
-        name: ON_NODE,
+        name: "address of a node",
         flags: cluster_cidr_flags(),
         options: by_cidr(),
         cases: vec![case],

@@ -297,7 +297,11 @@ impl UdpFlow {
     pub fn ask(&mut self, limit: Duration) -> Result<Answer> {
         while self.0.advance().is_some() {}
         self.0.started = Instant::now();
-        self.0.greet()?;
+        match self.0.greet() {
+            // Its source has gone: in IPVS mode the host talks to a VIP from the VIP itself.
+            Err(e @ Errno::ENETUNREACH) => return Ok(Answer::Broken(e.to_string())),
+            sent => sent?,
+        }
         while !self.0.expired(limit) {
             if let Some(answer) = self.0.advance() {
                 return Ok(answer);

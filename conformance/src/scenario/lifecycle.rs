@@ -18,6 +18,7 @@ use crate::client::Answer;
 use crate::cluster::Cluster;
 use crate::netns::Namespace;
 use crate::object::{Endpoint, Kind, PORT, Service, ready, service};
+use crate::pace::pace;
 
 fn web(id: u16, pods: &[&'static str]) -> Service {
     let endpoints: Vec<Endpoint> = pods.iter().map(|p| ready(p)).collect();
@@ -42,6 +43,7 @@ pub(super) fn churn(cluster: &mut Cluster) -> Result<()> {
         &["3a", "1a", "2b", "3b", "2a"],
         &["2a"],
     ];
+    let many = pace().many / 3;
     apply(cluster, &[web(950, lists[0])])?;
     for (family, protocol) in combinations() {
         for list in lists.iter().cycle().take(10) {
@@ -53,9 +55,9 @@ pub(super) fn churn(cluster: &mut Cluster) -> Result<()> {
                         .into_iter()
                         .find(|a| !matches!(a, Answer::From { .. }))
                 };
-                let mut wrong = failed(connect(cluster, [from; 400], to, protocol)?);
+                let mut wrong = failed(connect(cluster, vec![from; many], to, protocol)?);
                 if wrong.is_some() && protocol != Protocol::Tcp {
-                    wrong = failed(connect(cluster, [from; 400], to, protocol)?);
+                    wrong = failed(connect(cluster, vec![from; many], to, protocol)?);
                 }
                 ensure!(
                     wrong.is_none(),

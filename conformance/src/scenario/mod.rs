@@ -50,10 +50,6 @@ fn of(name: &'static str, run: fn(&mut Cluster) -> Result<()>) -> Scenario {
 /// What clients see alike in both modes.
 fn of_both() -> Vec<Scenario> {
     vec![
-        of(
-            "affinity: a client is forgotten after the timeout",
-            affinity::expires,
-        ),
         of("udp: the endpoint of a flow goes", udp::stale),
         of("udp: the port of an endpoint changes", udp::moved),
         of("udp: a frontend goes", udp::frontend_goes),
@@ -62,6 +58,10 @@ fn of_both() -> Vec<Scenario> {
         of("health check NodePort", health::answers),
         of("endpoints come and go under load", lifecycle::churn),
         of("a Service goes and comes again", lifecycle::recreated),
+        of(
+            "takeover: from kube-proxy's IPVS mode",
+            takeover::ipvs::from_ipvs,
+        ),
     ]
 }
 
@@ -77,12 +77,21 @@ fn of_ipvs() -> Vec<Scenario> {
         of("scheduler sh: by client", scheduler::source_hash),
         of("scheduler mh: by client and port", scheduler::maglev),
         of("a scheduler that nobody has", scheduler::unusable),
+        of(
+            "takeover: from nftables mode to IPVS mode and back",
+            takeover::ipvs::between_modes,
+        ),
     ]
 }
 
 /// What is about the rules themselves, their flags or kube-proxy's.
 fn of_nftables() -> Vec<Scenario> {
     vec![
+        // IPVS remembers a client for as long as connections of his, ended or not.
+        of(
+            "affinity: a client is forgotten after the timeout",
+            affinity::expires,
+        ),
         of(
             "affinity: one client sticks, at every frontend",
             affinity::sticks,

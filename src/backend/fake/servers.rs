@@ -38,6 +38,8 @@ pub struct Held {
     pub invalid: BTreeSet<Target>,
     /// The request so many from now fails as a whole, the next one at 1; none at 0.
     pub fails: usize,
+    /// Steps that are done of a list that fails.
+    pub cut: usize,
 }
 
 /// A handle.
@@ -155,7 +157,17 @@ impl VirtualServers for FakeServers {
     }
 
     fn apply(&mut self, steps: &[Step]) -> Result<Vec<Refusal>, Error> {
-        let mut held = self.ready()?;
+        let mut held = match self.ready() {
+            Ok(held) => held,
+            Err(error) => {
+                let mut held = self.held();
+                let done = held.cut;
+                for step in steps.iter().take(done) {
+                    let _ = held.step(step);
+                }
+                return Err(error);
+            }
+        };
         held.asked += steps.len();
         let mut refusals = Vec::new();
         for (index, step) in steps.iter().enumerate() {

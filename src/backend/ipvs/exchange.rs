@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Carries IPVS messages over our netlink socket.
 
+use std::time::Duration;
+
 use netlink_ipvs::{FAMILY_NAME, IpvsMessage};
 use netlink_packet_core::{Emitable, NetlinkMessage, NetlinkSerializable, ParseableParametrized};
 use netlink_packet_generic::ctrl::nlas::GenlCtrlAttrs;
@@ -15,6 +17,10 @@ use crate::backend::netlink::{Failure, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, Soc
 /// Requests sent in one go. Each causes an answer, and all must fit into the receive buffer.
 const BATCH: usize = 1000;
 
+/// How often, and how many times, to look whether a module that is being loaded is there.
+const LOOK: Duration = Duration::from_millis(100);
+const LOADING: u32 = 50;
+
 /// A socket and the number that the kernel gave to the IPVS family at this boot.
 #[derive(Debug)]
 pub(super) struct Exchange {
@@ -25,6 +31,17 @@ pub(super) struct Exchange {
 impl Exchange {
     /// Looks the family up, at which the kernel loads the module if it can.
     pub(super) fn open() -> Result<Self, Error> {
+        for _ in 0..LOADING {
+            match Self::look_up() {
+                // Somebody else is loading it; then modprobe may end before it can be used.
+                Err(Error::Missing(_)) if listed() => std::thread::sleep(LOOK),
+                other => return other,
+            }
+        }
+        Self::look_up()
+    }
+
+    fn look_up() -> Result<Self, Error> {
         let mut socket = Socket::generic()?;
         let question = GenlCtrl {
             cmd: GenlCtrlCmd::GetFamily,
@@ -92,6 +109,12 @@ impl Exchange {
         }
         Ok(refused)
     }
+}
+
+/// Whether the module is there, whatever its state.
+fn listed() -> bool {
+    let modules = std::fs::read_to_string("/proc/modules").unwrap_or_default();
+    modules.lines().any(|line| line.starts_with("ip_vs "))
 }
 
 /// Appends a message; it ends where the next one may begin.

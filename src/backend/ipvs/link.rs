@@ -10,8 +10,8 @@ use std::net::IpAddr;
 
 use nix::libc::{
     AF_INET, AF_INET6, AF_UNSPEC, EADDRNOTAVAIL, EEXIST, EINVAL, ENODEV, EOPNOTSUPP, EPERM,
-    IFA_ADDRESS, IFA_F_NODAD, IFA_F_NOPREFIXROUTE, IFA_FLAGS, IFA_LOCAL, RTM_DELADDR, RTM_DELLINK,
-    RTM_GETADDR, RTM_GETLINK, RTM_NEWADDR, RTM_NEWLINK,
+    IFA_ADDRESS, IFA_CACHEINFO, IFA_F_NODAD, IFA_F_NOPREFIXROUTE, IFA_FLAGS, IFA_LOCAL,
+    RTM_DELADDR, RTM_DELLINK, RTM_GETADDR, RTM_GETLINK, RTM_NEWADDR, RTM_NEWLINK,
 };
 
 use crate::backend::Error;
@@ -317,6 +317,9 @@ fn change(w: &mut Writer, index: u32, ip: IpAddr) {
             // a route of its own it is removed several times as fast.
             let flags = IFA_F_NODAD | IFA_F_NOPREFIXROUTE;
             w.attr(IFA_FLAGS, &flags.to_ne_bytes());
+            // Never preferred as a source, as where packets are masqueraded; valid for ever.
+            let times = [0, u32::MAX, 0, 0].map(u32::to_ne_bytes);
+            w.attr(IFA_CACHEINFO, times.as_flattened());
         }
     }
 }

@@ -3,7 +3,6 @@
 //! kernel has one, in the guest of `make test-ipvs`.
 
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use super::*;
 use crate::backend::testing::in_namespace;
@@ -99,23 +98,44 @@ fn another_kind_of_link_is_not_removed() {
 /// In several batches. The kernel compares each with all that are there: 1,000 take 0.04 s, 10,000
 /// 1.2 s of its own time.
 #[test]
-fn thousands_of_addresses_are_bound_fast() {
+fn thousands_of_addresses_are_bound() {
     in_namespace(|| {
         run("link set lo up");
         let mut link = loopback();
         let many: Vec<IpAddr> = (0..2_000u32)
             .map(|n| IpAddr::from((0x0a60_0001 + n).to_be_bytes()))
             .collect();
-        let begun = Instant::now();
         link.bind(&many).unwrap();
-        let took = begun.elapsed();
         let bound = link.bound().unwrap();
         assert!(many.iter().all(|ip| bound.contains(ip)));
-        // Far more than it takes; the machine may be a slow guest.
-        assert!(took < Duration::from_secs(10), "{took:?}");
         link.unbind(&many).unwrap();
         let left = link.bound().unwrap();
         assert!(many.iter().all(|ip| !left.contains(ip)));
+    });
+}
+
+/// Otherwise what is masqueraded might come from a Service's address.
+#[test]
+fn no_ipv6_address_is_preferred_as_a_source() {
+    in_namespace(|| {
+        run("link set lo up");
+        loopback().bind(&[ip("2001:db8::1")]).unwrap();
+        let show = [
+            "-6",
+            "-oneline",
+            "address",
+            "show",
+            "dev",
+            "lo",
+            "to",
+            "2001:db8::1",
+        ];
+        let output = Command::new("ip").args(show).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(
+            text.contains("deprecated") && text.contains("valid_lft forever"),
+            "{text}"
+        );
     });
 }
 

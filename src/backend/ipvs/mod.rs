@@ -11,6 +11,7 @@ pub mod link;
 mod probe;
 pub mod virtuals;
 
+use std::collections::HashMap;
 use std::fmt;
 
 use netlink_ipvs::{Command, IpvsAttribute, IpvsMessage};
@@ -19,7 +20,7 @@ pub use netlink_ipvs::{Destination, Netmask, Scheduler, Service, ServiceFlags, S
 use self::exchange::Exchange;
 use super::Error;
 
-/// How often a reading is tried again that was interrupted by a change.
+/// How often a reading is tried again that was interrupted by a change, or may have been.
 const READS: usize = 10;
 
 /// IPVS of the network namespace that it was opened in.
@@ -77,13 +78,14 @@ impl Ipvs {
         })
     }
 
-    /// All virtual servers, whoever made them.
+    /// All virtual servers, whoever made them; one that is deleted meanwhile may be among them.
     ///
     /// # Errors
     /// The kernel's, and [`Error::Malformed`].
     pub fn services(&mut self) -> Result<Vec<Service>, Error> {
-        self.list(&IpvsMessage::get_services(), "list virtual servers", |m| {
-            m.service()
+        whole(|| {
+            let request = IpvsMessage::get_services();
+            self.list(&request, "list virtual servers", |m| m.service())
         })
     }
 
@@ -216,6 +218,27 @@ impl Change {
             | Change::DeleteDestination(key, d) => format!("{} of {}", d.address, Named(key)),
         }
     }
+}
+
+/// Lists until two lists agree, and returns whatever was on any.
+///
+/// From one part of a list to the next the kernel counts its entries, those of other network
+/// namespaces too, so who adds or deletes some there makes it leave out or repeat some of ours; it
+/// does not tell (`ip_vs_genl_dump_services`).
+fn whole(mut list: impl FnMut() -> Result<Vec<Service>, Error>) -> Result<Vec<Service>, Error> {
+    let (mut all, mut last) = (HashMap::new(), None);
+    for _ in 0..READS {
+        let found = list()?.into_iter().map(|service| (service.key, service));
+        let found: HashMap<ServiceKey, Service> = found.collect();
+        let count = found.len();
+        all.extend(found);
+        let now = (count == all.len()).then_some(count);
+        if now.is_some() && now == last {
+            break;
+        }
+        last = now;
+    }
+    Ok(all.into_values().collect())
 }
 
 /// A virtual server by name, as `tcp 192.0.2.1:80`.

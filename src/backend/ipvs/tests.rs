@@ -228,6 +228,83 @@ fn virtual_servers_of_others_are_read() {
 }
 
 #[test]
+fn what_one_list_leaves_out_another_has() {
+    let service = |port: &u16| Service::new(ServiceKey::tcp(at(&format!("192.0.2.1:{port}"))));
+    // The ports of each list, and how many lists it takes.
+    let cases: [(&[&[u16]], usize); 4] = [
+        (&[&[1, 2], &[1, 2], &[9]], 2),
+        (&[&[1, 2], &[2, 3], &[1, 2, 3], &[1, 2, 3], &[9]], 4),
+        (&[&[1, 1, 2], &[2], &[1, 2], &[1, 2], &[9]], 4),
+        (
+            &[
+                &[1, 2],
+                &[1],
+                &[2],
+                &[1],
+                &[2],
+                &[1],
+                &[2],
+                &[1],
+                &[2],
+                &[1],
+                &[9],
+            ],
+            READS,
+        ),
+    ];
+    for (lists, wanted) in cases {
+        let mut asked = 0;
+        let all = whole(|| {
+            asked += 1;
+            Ok(lists[asked - 1].iter().map(service).collect())
+        });
+        let mut keys: Vec<_> = all.unwrap().iter().map(|s| s.key).collect();
+        keys.sort();
+        let mut expected: Vec<_> = lists[..wanted]
+            .concat()
+            .iter()
+            .map(|p| service(p).key)
+            .collect();
+        expected.sort();
+        expected.dedup();
+        assert_eq!((asked, keys), (wanted, expected), "{lists:?}");
+    }
+    assert!(whole(|| Err(Error::Interrupted)).is_err());
+}
+
+/// Virtual servers of other network namespaces are in the same lists of the kernel.
+#[test]
+#[ignore = "needs a kernel with IPVS: make test-ipvs"]
+fn others_do_not_disturb_a_list() {
+    with_ipvs(|ipvs| {
+        let services = |ports: std::ops::Range<u16>| {
+            let at = |port| SocketAddr::new([192, 0, 2, 1].into(), port);
+            ports.map(move |port| Service::new(ServiceKey::tcp(at(port))))
+        };
+        let adds: Vec<_> = services(1..1_500).map(Change::AddService).collect();
+        done(ipvs, &adds);
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        let churn = || {
+            nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+            let mut others = Ipvs::open().unwrap();
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                for service in services(1..300) {
+                    let key = service.key;
+                    done(&mut others, &[Change::AddService(service)]);
+                    done(&mut others, &[Change::DeleteService(key)]);
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(churn);
+            let lists: Vec<_> = (0..20).map(|_| ipvs.services().unwrap().len()).collect();
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert_eq!(lists, [1_499; 20]);
+        });
+    });
+}
+
+#[test]
 #[ignore = "needs a kernel with IPVS: make test-ipvs"]
 fn thousands_of_changes_go_through() {
     with_ipvs(|ipvs| {

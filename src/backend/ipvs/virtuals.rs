@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use netlink_ipvs::ForwardingMethod;
 
@@ -12,7 +13,7 @@ use crate::backend::servers::{self, Refusal};
 use crate::backend::{Error, VirtualServers};
 use crate::model::{IpFamily, Protocol, Target};
 use crate::plan::ipvs::steps::Step;
-use crate::plan::ipvs::{ServerKey, Settings};
+use crate::plan::ipvs::{ServerKey, Settings, VirtualServer};
 
 /// IPVS and the link `kube-ipvs0` of one network namespace.
 #[derive(Debug)]
@@ -31,6 +32,35 @@ impl Virtuals {
         link.create()?;
         Ok(Self { ipvs, link })
     }
+}
+
+/// All virtual servers that we might have made, with their real ones; none without our link. To be
+/// shown: nothing is changed, and no module is loaded.
+///
+/// # Errors
+/// The kernel's.
+pub fn listing() -> Result<BTreeMap<ServerKey, Arc<VirtualServer>>, Error> {
+    let mut all = BTreeMap::new();
+    if !Link::open()?.exists()? {
+        return Ok(all);
+    }
+    let mut ipvs = Ipvs::open()?;
+    for service in ipvs.services()? {
+        let (Some(key), Some(settings)) = (server_key(&service.key), settings(&service)) else {
+            continue;
+        };
+        let destinations = ipvs.destinations(&service.key)?;
+        let weighted = |d: &Destination| {
+            let d = found(d);
+            Some((d.target, d.weight?))
+        };
+        let server = VirtualServer {
+            settings,
+            destinations: destinations.iter().filter_map(weighted).collect(),
+        };
+        all.insert(key, Arc::new(server));
+    }
+    Ok(all)
 }
 
 impl VirtualServers for Virtuals {

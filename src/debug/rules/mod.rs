@@ -20,9 +20,11 @@ use std::io::Write;
 use anyhow::{Context, bail};
 
 use crate::backend::Error;
+use crate::backend::ipvs::virtuals;
 use crate::backend::netlink::Socket;
 use crate::cli::{Family, Output, RulesArgs};
 use crate::model::IpFamily;
+use crate::plan::ipvs::{ServerKey, text};
 
 pub use view::{Chain, Element, Listing, Rule, Set, Table};
 
@@ -84,7 +86,7 @@ pub fn run(options: RulesOptions, out: &mut impl Write) -> anyhow::Result<()> {
         .map(|attempt| (attempt, read::listing(&mut socket, &options)))
         .find(|(attempt, r)| *attempt == ATTEMPTS || !matches!(r, Err(Error::Interrupted)))
         .map_or(Err(Error::Interrupted), |(_, read)| read);
-    let listing = match listing {
+    let mut listing = match listing {
         Err(e) if e.errno() == Some(nix::libc::EPERM) => {
             return Err(e).context("reading nftables needs CAP_NET_ADMIN (run it as root)");
         }
@@ -94,6 +96,9 @@ pub fn run(options: RulesOptions, out: &mut impl Write) -> anyhow::Result<()> {
         other => other?,
     };
     check(&listing, &options)?;
+    if options.set.is_none() {
+        listing.virtual_servers = virtual_servers(&options)?;
+    }
     if options.json {
         serde_json::to_writer_pretty(&mut *out, &listing)?;
         writeln!(out)?;
@@ -101,6 +106,15 @@ pub fn run(options: RulesOptions, out: &mut impl Write) -> anyhow::Result<()> {
         write!(out, "{listing}")?;
     }
     Ok(())
+}
+
+/// Those that IPVS mode may have made. None where there is no link of that mode: to ask would load
+/// the module.
+fn virtual_servers(options: &RulesOptions) -> Result<Vec<String>, Error> {
+    let all = virtuals::listing()?;
+    let wanted = |key: &ServerKey| options.family.is_none_or(|family| key.family() == family);
+    let shown = text::servers(all.iter().filter(|(key, _)| wanted(key)));
+    Ok(shown.lines().map(str::to_owned).collect())
 }
 
 fn check(listing: &Listing, options: &RulesOptions) -> anyhow::Result<()> {

@@ -51,6 +51,7 @@ pub(super) fn listing(socket: &mut Socket, options: &RulesOptions) -> Result<Lis
     Ok(Listing {
         generation: before,
         tables,
+        virtual_servers: Vec::new(),
     })
 }
 

@@ -12,6 +12,9 @@ pub struct Listing {
     pub generation: u32,
     /// The tables.
     pub tables: Vec<Table>,
+    /// The virtual servers of IPVS mode, as `ipvsadm -Sn` writes them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub virtual_servers: Vec<String>,
 }
 
 /// A table.
@@ -101,6 +104,10 @@ impl fmt::Display for Listing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for table in &self.tables {
             write!(f, "{table}")?;
+        }
+        for (n, line) in self.virtual_servers.iter().enumerate() {
+            let head = if n == 0 { "\nvirtual servers:\n" } else { "" };
+            writeln!(f, "{head}\t{line}")?;
         }
         Ok(())
     }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Everything that the cluster has said, and which Services a new word concerns.
 
+mod nodes;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -29,6 +31,11 @@ pub struct State {
     node_ip: Option<IpAddr>,
     service_cidrs: BTreeMap<Arc<str>, Vec<IpNet>>,
     local_addresses: BTreeSet<IpAddr>,
+    other_nodes: HashMap<Arc<str>, Vec<IpAddr>>,
+    /// How many of them have an address.
+    nodes_at: HashMap<IpAddr, usize>,
+    /// Those of other nodes that are not this host's as well.
+    elsewhere: Arc<BTreeSet<IpAddr>>,
     synced: bool,
 }
 
@@ -102,6 +109,7 @@ impl State {
             Event::Node(observed) => self.apply_node(observed),
             Event::ServiceCidr(name, observed) => self.apply_service_cidr(name, observed.object),
             Event::LocalAddresses(addresses) => self.apply_addresses(addresses),
+            Event::OtherNode(name, addresses) => self.apply_other_node(name, addresses),
             Event::Source { .. } | Event::Ingress(_) => Changes::default(),
             Event::Synced => {
                 let first = !std::mem::replace(&mut self.synced, true);
@@ -239,10 +247,10 @@ impl State {
     fn apply_addresses(&mut self, addresses: Vec<IpAddr>) -> Changes {
         let addresses: BTreeSet<IpAddr> = addresses.into_iter().collect();
         let node = addresses != self.local_addresses;
-        self.local_addresses = addresses;
+        let before = std::mem::replace(&mut self.local_addresses, addresses.clone());
         Changes {
             node,
-            ..Changes::default()
+            ..self.place(before.into_iter().chain(addresses))
         }
     }
 

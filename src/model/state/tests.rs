@@ -177,3 +177,30 @@ fn without_external_ips_a_service_has_none() {
     assert!(kept.external_ips.is_empty());
     assert_eq!(kept.cluster_ips, edge.cluster_ips);
 }
+
+/// Whoever has an address of another node from outside hears when that changes, and nobody else.
+#[test]
+fn addresses_of_other_nodes() {
+    let mut s = State::new("n1");
+    let mut web = service("web", "10.0.0.1");
+    web.external_ips = vec![ip("192.0.2.12")];
+    s.apply(Event::Service(web.name.clone(), Observed::new(web)));
+    let other = service("other", "10.0.0.2");
+    s.apply(Event::Service(other.name.clone(), Observed::new(other)));
+    s.apply(Event::Synced);
+    let there = |s: &mut State, node: &str, addresses: &[&str]| {
+        let addresses = addresses.iter().map(|a| ip(a)).collect();
+        let changes = s.apply(Event::OtherNode(node.into(), addresses));
+        assert!(!changes.everything && !changes.node);
+        (changes.services.len(), s.elsewhere().len())
+    };
+    assert_eq!(there(&mut s, "n2", &["192.0.2.12", "192.0.2.12"]), (1, 1));
+    assert_eq!(there(&mut s, "n2", &["192.0.2.12"]), (0, 1));
+    assert_eq!(there(&mut s, "n3", &["192.0.2.12", "192.0.2.13"]), (0, 2));
+    assert_eq!(there(&mut s, "n2", &[]), (0, 2));
+    let changes = s.apply(Event::LocalAddresses(vec![ip("192.0.2.12")]));
+    assert_eq!((changes.services.len(), s.elsewhere().len()), (1, 1));
+    let changes = s.apply(Event::LocalAddresses(vec![ip("192.0.2.11")]));
+    assert_eq!((changes.services.len(), s.elsewhere().len()), (1, 2));
+    assert_eq!(there(&mut s, "n3", &[]), (1, 0));
+}

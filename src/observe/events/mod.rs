@@ -215,6 +215,11 @@ impl Recorder {
         }
     }
 
+    /// Something about the own Node that somebody should look at.
+    pub fn of_node(&self, reason: &'static str, action: &'static str, note: String) {
+        self.record(Notice::warning(self.node(), reason, action, note));
+    }
+
     /// The proxy starts to work (kube-proxy: `birthCry`).
     pub fn starting(&self) {
         self.record(Notice::normal(self.node(), "Starting", START, ""));

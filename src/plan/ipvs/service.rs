@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What a frontend becomes in IPVS mode, beside its elements.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::servers::Planned;
@@ -21,8 +22,17 @@ impl PortBuilder<'_> {
 
     /// Whether the table itself translates some of the frontend's traffic.
     pub(in crate::plan) fn translates(&self, frontend: &Frontend) -> bool {
-        let ipvs = self.options.mode.ipvs().is_some();
-        !ipvs || (self.is_local(frontend) && frontend.kind != Kind::ClusterIp)
+        let some = self.is_local(frontend) && frontend.kind != Kind::ClusterIp;
+        some || self.translates_all(frontend)
+    }
+
+    /// Whether it translates all of it: in nftables mode, and where the address is another node's
+    /// own. That one cannot be bound here, or this host would never reach that node again.
+    fn translates_all(&self, frontend: &Frontend) -> bool {
+        let elsewhere = |address: IpAddr| {
+            frontend.kind != Kind::ClusterIp && self.state.elsewhere().contains(&address)
+        };
+        self.options.mode.ipvs().is_none() || frontend.address.is_some_and(elsewhere)
     }
 
     /// Has a frontend's traffic balanced over a list: by the table, or by a virtual server.
@@ -34,7 +44,7 @@ impl PortBuilder<'_> {
         local: bool,
         place: Place,
     ) {
-        if self.options.mode.ipvs().is_none() {
+        if self.translates_all(frontend) {
             return self.send(frontend, map, list, local, place);
         }
         self.virtual_server(frontend, list);
@@ -50,7 +60,7 @@ impl PortBuilder<'_> {
     /// Gives a frontend a virtual server, even without endpoints: old connections may still be in
     /// need of it.
     pub(in crate::plan) fn virtual_server(&mut self, frontend: &Frontend, list: &Arc<[Target]>) {
-        if self.options.mode.ipvs().is_none() {
+        if self.translates_all(frontend) {
             return;
         }
         let known = self.shared.iter().find(|(of, _)| Arc::ptr_eq(of, list));

@@ -2,7 +2,7 @@
 //! The permanent chains of IPVS mode.
 //!
 //! At priority -100 the table translates what IPVS cannot: packets from inside to Services of
-//! `externalTrafficPolicy: Local`. At -50 it refuses, and lets pass what a virtual server takes.
+//! `externalTrafficPolicy: Local`, and all packets to addresses that are other nodes' own. At -50 it refuses, and lets pass what a virtual server takes.
 //! IPVS comes after both: at 99 of the hook input for packets that come in, and at -98 of output
 //! for the host's own (nat chains all run at -100, in the order of their priorities).
 //!
@@ -38,23 +38,28 @@ impl Skeleton<'_> {
         ]
     }
 
-    /// From a destination of policy Local to the verdict for sources inside.
+    /// From a destination of policy Local to the verdict for sources inside, and from an address of
+    /// another node to its verdict. What is passed on to IPVS takes no notice of it here.
     fn short_circuit(&self) -> Vec<ChainSpec> {
         let by_source = |key: &[Field], inside: SetId| {
             let from = self.pods.inside().into_iter().chain([Match::SourceLocal]);
             from.map(|m| Rule::when([m], vmap(key, inside))).collect()
         };
         let local = |key: &[Field], set, next: &str| {
-            vec![Rule::when([in_set(key, set)], Action::Goto(next.into()))]
+            Rule::when([in_set(key, set)], Action::Goto(next.into()))
         };
         let (services, nodeports) = ("services-local", "nodeports-local");
+        let to_services = vec![
+            local(VIP, SetId::LocalServices, services),
+            Rule::always(vmap(VIP, SetId::Services)),
+        ];
+        let to_nodeports = vec![local(NODEPORT, SetId::LocalNodeports, nodeports)];
+        let mut services_by_source: Vec<Rule> = by_source(VIP, SetId::ServicesInside);
+        services_by_source.push(Rule::always(vmap(VIP, SetId::ServicesOutside)));
         vec![
-            chain("services", local(VIP, SetId::LocalServices, services)),
-            chain(
-                "nodeports",
-                local(NODEPORT, SetId::LocalNodeports, nodeports),
-            ),
-            chain(services, by_source(VIP, SetId::ServicesInside)),
+            chain("services", to_services),
+            chain("nodeports", to_nodeports),
+            chain(services, services_by_source),
             chain(nodeports, by_source(NODEPORT, SetId::NodeportsInside)),
         ]
     }
@@ -76,6 +81,8 @@ impl Skeleton<'_> {
             let here = Match::Prefix(Field::Destination, (*address).into(), false);
             Rule::when([here], Action::Return)
         }));
+        // Not bound: another node's own address.
+        rules.push(Rule::when([Match::DestinationNotLocal], Action::Return));
         rules.push(Rule::when([Match::KnownProtocol], Action::Reject));
         let mut chains = self.refusing(cidrs);
         chains.push(chain("refused", rules));

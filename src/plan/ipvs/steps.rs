@@ -28,6 +28,20 @@ pub enum Step {
     DeleteDestination(ServerKey, Target),
 }
 
+impl Step {
+    /// The virtual server that it is about.
+    pub fn key(&self) -> &ServerKey {
+        match self {
+            Step::Add(key, _)
+            | Step::Edit(key, _)
+            | Step::Delete(key)
+            | Step::AddDestination(key, ..)
+            | Step::EditDestination(key, ..)
+            | Step::DeleteDestination(key, _) => key,
+        }
+    }
+}
+
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Steps {

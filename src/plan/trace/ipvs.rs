@@ -55,7 +55,10 @@ impl Walk<'_> {
     fn is_bound(&self, address: &IpAddr) -> bool {
         let key = Key::EMPTY.address(*address);
         let vip = || self.ruleset.lookup(SetId::ServiceAddresses, &key).is_some();
-        !self.ruleset.servers.is_empty() && !self.world.local.contains(address) && vip()
+        let others = [&self.world.local, &self.world.elsewhere];
+        !self.ruleset.servers.is_empty()
+            && !others.into_iter().any(|known| known.contains(address))
+            && vip()
     }
 
     pub(super) fn is_local(&self, address: &IpAddr) -> bool {

@@ -35,6 +35,8 @@ pub struct Packet {
 pub struct World {
     /// The addresses of this host.
     pub local: BTreeSet<IpAddr>,
+    /// Addresses of other nodes, which IPVS mode does not bind.
+    pub elsewhere: BTreeSet<IpAddr>,
     /// Clients that the affinity maps hold: map and source address to the endpoint's address.
     pub clients: BTreeMap<(SetName, IpAddr), IpAddr>,
 }

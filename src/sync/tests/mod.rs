@@ -89,6 +89,13 @@ fn any_port(service: usize, port: u16, node_port: bool, protocol: usize) -> Serv
     }
 }
 
+/// Some of its addresses are Services', and one is this host's now and then.
+fn any_other_node() -> impl Strategy<Value = Event> {
+    let all = ["203.0.113.1", "203.0.113.2", "192.0.2.10"].map(ip);
+    let some = proptest::sample::subsequence(all.to_vec(), 0..3);
+    some.prop_map(|addresses| Event::OtherNode("n2".into(), addresses))
+}
+
 fn any_event() -> impl Strategy<Value = Event> {
     let gone = (0..NAMES.len()).prop_map(|n| {
         let name = service(NAMES[n], "10.96.0.1").name;
@@ -162,6 +169,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         1 => cidr,
         1 => known,
         1 => addresses,
+        1 => any_other_node(),
     ]
 }
 

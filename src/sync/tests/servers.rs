@@ -152,6 +152,36 @@ proptest! {
         check(&mut kernel, &servers, &state);
     }
 
+    /// An agent may end between any two steps, and the next one may know another world. What the
+    /// first one had made is known as ours, and nothing else is.
+    #[test]
+    fn an_end_anywhere_leaves_nothing_behind(
+        worlds in (any_history(4), any_history(3), any_history(4)),
+        request in 0..14usize,
+        cut in 0..30usize,
+    ) {
+        let (a, b, c) = worlds;
+        let (mut kernel, servers) = (Fake::default(), FakeServers::default());
+        servers.held().servers = foreign();
+        let (mut agent, _) = start((&mut kernel, &servers), state_after(a));
+        b.into_iter().flatten().for_each(|event| agent.observe(event));
+        (servers.held().fails, servers.held().cut) = (request, cut);
+        if request == 0 {
+            agent.kernel().refuse(nix::libc::EBUSY);
+        }
+        agent.commit();
+        servers.held().fails = 0;
+        let state = state_after(c);
+        let mut next = engine((&mut kernel, &servers), state.clone(), ipvs_options());
+        // Once, if the first one had nothing to commit that could have been refused.
+        while next.commit().failed() {}
+        for (key, server) in foreign() {
+            let held = servers.held().servers.remove(&key);
+            prop_assert_eq!(held, Some(server), "{}", key);
+        }
+        check(&mut kernel, &servers, &state);
+    }
+
     /// Virtual servers stay where nftables mode takes over: they have connections.
     #[test]
     fn one_mode_becomes_the_other(a in any_history(4), b in any_history(4)) {
@@ -374,6 +404,46 @@ fn an_address_of_the_host_is_not_bound() {
     assert_eq!(servers.held().bound, BTreeSet::new());
 }
 
+/// Another node's own address is not bound: the table translates what goes there. All else that
+/// goes there is left alone.
+#[test]
+fn an_address_of_another_node_is_not_bound() {
+    let (mut kernel, servers, mut state) = web(&THREE);
+    let mut web = service("web", "10.96.0.10");
+    web.external_ips = vec![ip("192.0.2.12")];
+    let there = |address: Option<&str>| {
+        Event::OtherNode("n2".into(), address.map(ip).into_iter().collect())
+    };
+    state.apply(Event::Service(web.name.clone(), Observed::new(web)));
+    state.apply(there(Some("192.0.2.12")));
+    let (mut agent, _) = start((&mut kernel, &servers), state);
+    let is_served = |by_ipvs: bool| {
+        let held = servers.held();
+        assert_eq!(held.bound.contains(&ip("192.0.2.12")), by_ipvs);
+        assert_eq!(held.servers.contains_key(&at("192.0.2.12")), by_ipvs);
+        assert!(held.bound.contains(&ip("10.96.0.10")));
+    };
+    let lists = |agent: &mut Engine<&mut Fake>| held(*agent.kernel(), IpFamily::V4).lists.len();
+    is_served(false);
+    assert_eq!(lists(&mut agent), 1);
+    agent.observe(there(None));
+    commit(&mut agent);
+    is_served(true);
+    assert_eq!(lists(&mut agent), 0);
+    agent.observe(there(Some("192.0.2.12")));
+    commit(&mut agent);
+    is_served(false);
+    // One that is this host's as well is this host's.
+    agent.observe(Event::LocalAddresses(vec![
+        ip("192.0.2.10"),
+        ip("192.0.2.12"),
+    ]));
+    commit(&mut agent);
+    let held = servers.held().clone();
+    assert!(!held.bound.contains(&ip("192.0.2.12")));
+    assert!(held.servers.contains_key(&at("192.0.2.12")));
+}
+
 /// An agent may end between any two requests. The table is all that tells whose virtual server a
 /// NodePort's is.
 #[test]
@@ -398,6 +468,27 @@ fn an_end_in_the_midst_leaves_nothing_behind() {
             "{request}: {left:?}"
         );
     }
+}
+
+#[test]
+fn what_others_delete_comes_back() {
+    let (mut kernel, servers, state) = web(&THREE);
+    let (mut agent, _) = start((&mut kernel, &servers), state);
+    let found = |agent: &mut Engine<&mut Fake>| {
+        let found = agent.look().into_iter();
+        found.map(|(_, n)| n.expect("a list")).sum::<usize>()
+    };
+    assert_eq!(found(&mut agent), 0);
+    assert!(!agent.has_work());
+    let before = servers.held().clone();
+    servers.held().servers.clear();
+    servers.held().bound.clear();
+    assert_eq!(found(&mut agent), 2);
+    assert!(agent.has_work());
+    commit(&mut agent);
+    let after = servers.held().clone();
+    assert_eq!((after.servers, after.bound), (before.servers, before.bound));
+    assert_eq!(found(&mut agent), 0);
 }
 
 #[test]
@@ -428,7 +519,8 @@ fn excluded_addresses_are_left_alone() {
 
 fn troubles(done: &Committed) -> Vec<&str> {
     assert!(!done.failed(), "{done:?}");
-    done.troubles.iter().map(|(_, text)| &**text).collect()
+    let troubles = done.troubles.iter();
+    troubles.map(|(_, trouble)| &*trouble.text).collect()
 }
 
 #[test]

@@ -10,7 +10,7 @@ use proptest::test_runner::TestRunner;
 
 use super::{any_history, commit, empty_state, held, start as start_nftables};
 use crate::backend::fake::Fake;
-use crate::backend::ipvs::virtuals::Virtuals;
+use crate::backend::ipvs::virtuals::{self, Virtuals};
 use crate::backend::{Error, Sent, VirtualServers, nft::Kernel, testing};
 use crate::model::{Event, IpFamily, State};
 use crate::plan::fixture::ipvs_options;
@@ -102,6 +102,10 @@ fn play(kernel: &mut Kernel, history: Vec<Vec<Event>>) {
             let expected = held(scratch.kernel(), family);
             held(*engine.kernel(), family).check(&expected, family);
         }
+        let shown = virtuals::listing().expect("a listing").into_keys();
+        let tables = scratch.tables().iter();
+        let planned = tables.flat_map(|t| t.ledger().servers().iter().map(|(key, _)| *key));
+        assert!(shown.eq(planned), "what debug rules shows");
         let (_, sent) = start(engine.kernel(), state);
         assert_eq!(sent, Sent::default(), "a restart writes nothing");
     }

@@ -97,6 +97,37 @@ impl Follow for Node {
     }
 }
 
+/// A Node that is not the own one.
+#[derive(Debug, Clone)]
+pub(super) struct OtherNode(Node);
+
+impl<'de> Deserialize<'de> for OtherNode {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Node::deserialize(deserializer).map(Self)
+    }
+}
+
+impl Follow for OtherNode {
+    type Name = Arc<str>;
+    const KIND: &'static str = "Node";
+    const GROUP: &'static str = "";
+    const PLURAL: &'static str = "nodes";
+    const HOLDS_UP: bool = false;
+
+    fn resource_version(&mut self) -> Option<String> {
+        self.0.metadata.resource_version.take()
+    }
+    fn name(&self) -> Option<Arc<str>> {
+        convert::cluster_name(&self.0.metadata)
+    }
+    fn found(&self, name: Arc<str>) -> Event {
+        Event::OtherNode(name, convert::other_node(&self.0))
+    }
+    fn gone(name: Arc<str>) -> Event {
+        Event::OtherNode(name, Vec::new())
+    }
+}
+
 impl Follow for ServiceCidr {
     type Name = Arc<str>;
     const KIND: &'static str = "ServiceCIDR";

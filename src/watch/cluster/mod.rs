@@ -18,7 +18,7 @@ use tokio::sync::mpsc::Sender;
 use tracing::debug;
 
 use self::follow::{Follow, Strategy};
-use self::kind::Thin;
+use self::kind::{OtherNode, Thin};
 use super::wire::{EndpointSlice, Node, Service, ServiceCidr};
 use crate::model::Event;
 use crate::watch::Meters;
@@ -57,19 +57,33 @@ impl Shared {
     }
 }
 
-/// Watches Services, EndpointSlices, the Node `node_name` and ServiceCIDRs until nobody receives
-/// events any more.
+/// Which Nodes are watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nodes {
+    /// The own one.
+    Own,
+    /// All of them: a second watch, of which only addresses are kept.
+    All,
+}
+
+/// Watches Services, EndpointSlices, the Node `node_name` or all Nodes, and ServiceCIDRs until
+/// nobody receives events any more.
 ///
 /// [`Event::Synced`] is sent once, after the first complete list of each kind. A server that can't
 /// be reached is tried again for ever, with growing and random pauses of at most 30 s. It is enough
 /// if Services and EndpointSlices can be read: an unknown Node, and ServiceCIDRs that the server
 /// does not have or does not show, do not hold up anything.
-pub async fn run(client: Client, node_name: String, events: Sender<Event>, meters: Meters) {
+pub async fn run(
+    client: Client,
+    (node_name, nodes): (String, Nodes),
+    events: Sender<Event>,
+    meters: Meters,
+) {
     let strategy = strategy(&client).await;
     debug!(?strategy, "watching the API server");
     let shared = &Shared {
         events,
-        unlisted: AtomicUsize::new(4),
+        unlisted: AtomicUsize::new(if nodes == Nodes::All { 5 } else { 4 }),
         meters,
     };
     let api = Clients(client);
@@ -89,12 +103,22 @@ pub async fn run(client: Client, node_name: String, events: Sender<Event>, meter
     );
     let own = format!("metadata.name={node_name}");
     let node = follow::follow::<Node>(api.all(), "", &own, strategy, shared);
+    let not_own = format!("metadata.name!={node_name}");
+    let others = async {
+        match nodes {
+            Nodes::Own => std::future::pending().await,
+            Nodes::All => {
+                follow::follow::<OtherNode>(api.all(), "", &not_own, strategy, shared).await
+            }
+        }
+    };
     let cidrs = follow::follow::<ServiceCidr>(api.all(), "", "", strategy, shared);
     // Each ends only when the receiver is gone, which then all find out; none needs to wait.
     tokio::select! {
         Closed = services => {}
         Closed = slices => {}
         Closed = node => {}
+        Closed = others => {}
         Closed = cidrs => {}
         () = shared.events.closed() => {}
     }

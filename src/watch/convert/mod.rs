@@ -20,7 +20,7 @@ mod upstream;
 pub use endpoints::endpoints;
 pub(in crate::watch) use endpoints::mirror_name;
 pub use ingress::{ingress, ingress_class};
-pub use node::{node, service_cidr};
+pub use node::{node, other_node, service_cidr};
 pub use service::service;
 pub use slice::{any_slice, slice};
 pub use upstream::{secret, upstream};

@@ -39,6 +39,14 @@ pub fn node(name: &Arc<str>, object: &wire::Node) -> Observed<Node> {
     skipped.observed(node)
 }
 
+/// The addresses of another Node. What cannot be read is its own agent's to report.
+pub fn other_node(object: &wire::Node) -> Vec<IpAddr> {
+    let mut skipped = Skipped::default();
+    let mut addresses = of_type("InternalIP", &object.status, &mut skipped);
+    addresses.extend(of_type("ExternalIP", &object.status, &mut skipped));
+    addresses
+}
+
 /// Converts a ServiceCIDR.
 pub fn service_cidr(object: &wire::ServiceCidr) -> Observed<Vec<IpNet>> {
     let mut skipped = Skipped::default();

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::model::{
@@ -105,6 +106,7 @@ pub(super) enum Key {
     Endpoints(SliceName),
     /// The own one.
     Node,
+    OtherNode(Arc<str>),
     ServiceCidr(Arc<str>),
     Ingress(ServiceName),
     IngressClass(Arc<str>),
@@ -119,6 +121,7 @@ impl Key {
             Key::Slice(n) => ("EndpointSlice", n.namespace.clone(), n.name.clone()),
             Key::Endpoints(n) => ("Endpoints", n.namespace.clone(), n.name.clone()),
             Key::Node => ("Node", none.clone(), none),
+            Key::OtherNode(n) => ("Node", none, n.clone()),
             Key::ServiceCidr(n) => ("ServiceCIDR", none, n.clone()),
             Key::Ingress(n) => ("Ingress", n.namespace.clone(), n.name.clone()),
             Key::IngressClass(n) => ("IngressClass", none, n.clone()),
@@ -153,6 +156,7 @@ pub(super) enum Converted {
     Slice(Box<Observed<EndpointSlice>>),
     Endpoints(Mirrors),
     Node(Box<Observed<Node>>),
+    OtherNode(Vec<IpAddr>),
     ServiceCidr(Observed<Vec<ipnet::IpNet>>),
     /// As an upstream, with whether it has a selector.
     Upstream(Box<IngressEvent>, bool),
@@ -174,8 +178,6 @@ pub(super) struct Fresh {
 pub(super) enum Unusable {
     /// It has no name.
     Nameless,
-    /// It is another node's.
-    OtherNode,
     /// Nobody reads its kind.
     Unread,
 }
@@ -186,6 +188,7 @@ pub(super) fn found(key: &Key, object: Converted) -> Option<Event> {
         (Key::Service(name), Converted::Service(o, _)) => Event::Service(name.clone(), *o),
         (Key::Slice(name), Converted::Slice(o)) => Event::Slice(name.clone(), *o),
         (Key::Node, Converted::Node(o)) => Event::Node(*o),
+        (Key::OtherNode(name), Converted::OtherNode(a)) => Event::OtherNode(name.clone(), a),
         (Key::ServiceCidr(name), Converted::ServiceCidr(o)) => Event::ServiceCidr(name.clone(), o),
         (_, Converted::Upstream(event, _) | Converted::Ingress(event)) => Event::Ingress(event),
         _ => return None,
@@ -205,6 +208,7 @@ pub(super) fn gone(key: &Key, audience: Audience) -> Option<Event> {
         Key::Service(name) => Event::Service(name.clone(), Observed::gone()),
         Key::Slice(name) => Event::Slice(name.clone(), Observed::gone()),
         Key::Node => Event::Node(Observed::gone()),
+        Key::OtherNode(name) => Event::OtherNode(name.clone(), Vec::new()),
         Key::ServiceCidr(name) => Event::ServiceCidr(name.clone(), Observed::gone()),
         Key::Endpoints(_) => return None,
     })
@@ -257,7 +261,9 @@ pub(super) fn endpoints(object: &wire::Endpoints) -> Result<Fresh, Unusable> {
 pub(super) fn node(object: &wire::Node, own: &str) -> Result<Fresh, Unusable> {
     let name = convert::cluster_name(&object.metadata).ok_or(Unusable::Nameless)?;
     if *name != *own {
-        return Err(Unusable::OtherNode);
+        let addresses = convert::other_node(object);
+        let converted = Converted::OtherNode(addresses.clone());
+        return Ok(fresh(Key::OtherNode(name), &addresses, converted));
     }
     let converted = convert::node(&name, object);
     Ok(fresh(

@@ -153,7 +153,7 @@ impl Objects {
         match result {
             Ok(fresh) => self.fresh.push(fresh),
             Err(Unusable::Nameless) => self.nameless.push(kind),
-            Err(Unusable::OtherNode | Unusable::Unread) => {}
+            Err(Unusable::Unread) => {}
         }
     }
 }

@@ -138,6 +138,7 @@ fn show(event: Event) -> String {
             format!("slice {name} {addresses}")
         }
         Event::Node(o) => format!("node {}", state(&o, |n| n.name.to_string())),
+        Event::OtherNode(name, addresses) => format!("other node {name} {addresses:?}"),
         Event::ServiceCidr(name, o) => format!("cidr {name} {}", state(&o, |c| format!("{c:?}"))),
         Event::Ingress(event) => match (&*event, event.object_ref()) {
             (IngressEvent::Ingress(_, o), Some(object)) => {
@@ -213,6 +214,7 @@ async fn all_kinds_in_all_formats() {
         [
             "service default/a 1",
             "slice default/a-1 10.1.0.1",
+            "other node n2 []",
             "node n1",
             "cidr kubernetes [10.0.0.0/16]",
             "service x/j 2",

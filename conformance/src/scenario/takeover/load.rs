@@ -14,9 +14,11 @@ use ferrule::model::{IpFamily, Protocol};
 use crate::case::From;
 use crate::client::{Answer, Attempt, dial};
 use crate::netns::{Namespace, Topology};
+use crate::pace::pace;
 
 /// Longest wait for an answer. Less than the second after which TCP sends a lost SYN again: a
-/// dropped packet is a failure here, even if the next one would get through.
+/// dropped packet is a failure here, even if the next one would get through. On an emulated machine,
+/// which may take longer, UDP alone tells.
 const PATIENCE: Duration = Duration::from_millis(900);
 /// How often each place connects, and to how many frontends each time.
 const TICK: Duration = Duration::from_millis(50);
@@ -126,11 +128,12 @@ fn client(
     begun: Instant,
     stop: &AtomicBool,
 ) -> Result<Tally> {
+    let patience = PATIENCE.mul_f64(pace().slowness());
     let (mut tally, mut next) = (Tally::default(), targets.iter().copied().cycle());
     while !stop.load(Ordering::Relaxed) {
         let tick = Instant::now();
         let attempts: Vec<Attempt> = next.by_ref().take(EACH).collect();
-        let answers = dial(namespace, &attempts, PATIENCE)?;
+        let answers = dial(namespace, &attempts, patience)?;
         tally.all += answers.len();
         for (Attempt { protocol, to, .. }, answer) in attempts.iter().zip(answers) {
             if matches!(answer, Answer::From { .. }) {

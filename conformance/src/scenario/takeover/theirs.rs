@@ -38,7 +38,7 @@ const COUNTERS: [&str; 2] = [
 /// Chains that the kubelet makes, too.
 const KUBELETS: [&str; 3] = ["KUBE-IPTABLES-HINT", "KUBE-KUBELET-CANARY", "KUBE-FIREWALL"];
 
-fn data(name: &str) -> Result<String> {
+pub(super) fn data(name: &str) -> Result<String> {
     let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata/kube-proxy");
     let path = directory.join(name);
     std::fs::read_to_string(&path).with_context(|| path.display().to_string())
@@ -70,8 +70,17 @@ pub(super) fn load(node: &Namespace, mode: Mode) -> Result<()> {
     if mode == Mode::Nftables {
         return node.nft(&data("nftables.nft")?);
     }
+    load_iptables_as(node, mode, "iptables")
+}
+
+/// Loads the rules of iptables that a record holds.
+pub(super) fn load_iptables(node: &Namespace, record: &str) -> Result<()> {
+    load_iptables_as(node, Mode::Iptables, record)
+}
+
+fn load_iptables_as(node: &Namespace, mode: Mode, record: &str) -> Result<()> {
     for command in COMMANDS {
-        let text = data(&format!("iptables.{command}-save"))?;
+        let text = data(&format!("{record}.{command}-save"))?;
         let own = |line: &&str| !KUBELETS.iter().any(|chain| line.contains(chain));
         let text: String = text.lines().filter(own).map(|l| format!("{l}\n")).collect();
         let text = COUNTERS.iter().fold(text, |text, name| {

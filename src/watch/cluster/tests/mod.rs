@@ -24,10 +24,14 @@ struct Watching {
 
 impl Watching {
     fn start(server: Server) -> Self {
+        Self::of(server, Nodes::Own)
+    }
+
+    fn of(server: Server, nodes: Nodes) -> Self {
         let url = format!("http://{}", server.address).parse().expect("a URL");
         let client = Client::try_from(kube::Config::new(url)).expect("a client");
         let (sender, events) = channel(64);
-        let task = tokio::spawn(run(client, "n1".into(), sender, Meters::default()));
+        let task = tokio::spawn(run(client, ("n1".into(), nodes), sender, Meters::default()));
         Self {
             server,
             events,
@@ -62,8 +66,12 @@ impl Watching {
 
     /// Waits until a kind is watched, and not only listed.
     async fn until_watched(&self, plural: &str) {
+        self.until_watched_by(plural, 1).await;
+    }
+
+    async fn until_watched_by(&self, plural: &str, count: usize) {
         let watched = async {
-            while self.server.watches(plural) == 0 {
+            while self.server.watches(plural) < count {
                 sleep(Duration::from_millis(5)).await;
             }
         };
@@ -92,6 +100,7 @@ fn show(event: &Event) -> String {
         Event::Service(name, o) => format!("service {name}{}", gone(o.object.is_some())),
         Event::Slice(name, o) => format!("slice {name}{}", gone(o.object.is_some())),
         Event::Node(o) => format!("node{}", gone(o.object.is_some())),
+        Event::OtherNode(name, addresses) => format!("other node {name} {addresses:?}"),
         Event::ServiceCidr(name, o) => format!("cidr {name}{}", gone(o.object.is_some())),
         Event::Source { name, reason } => format!("source {name}: {reason}"),
         Event::Synced => "synced".into(),
@@ -203,6 +212,38 @@ async fn what_is_asked_for() {
         "labelSelector=%21service.kubernetes.io%2Fheadless",
     );
     asked("/api/v1/nodes?", "fieldSelector=metadata.name%3Dn1");
+    watching.stop().await;
+}
+
+#[tokio::test]
+async fn other_nodes_are_watched_on_request() {
+    let server = server("30", Streaming::Refuse).await;
+    let node = |name: &str, address: &str| {
+        let addresses = json!([{"type": "Hostname", "address": name},
+            {"type": "InternalIP", "address": address}, {"type": "ExternalIP", "address": "?"}]);
+        let mut node = named(name);
+        node["kind"] = json!("Node");
+        node["status"] = json!({ "addresses": addresses });
+        node
+    };
+    server.set(
+        "nodes",
+        vec![node("n1", "192.0.2.11"), node("n2", "192.0.2.12")],
+    );
+    let mut watching = Watching::of(server, Nodes::All);
+    let known = ["other node n2 [192.0.2.12]"];
+    watching
+        .expect(&[&ALL[..2], &known, &ALL[2..]].concat())
+        .await;
+    watching.expect(&["synced"]).await;
+    let asked = watching.server.requests("/api/v1/nodes?");
+    let not_own = "fieldSelector=metadata.name%21%3Dn1";
+    assert!(asked.iter().any(|r| r.contains(not_own)), "{asked:?}");
+    watching.until_watched_by("nodes", 2).await;
+    watching
+        .server
+        .send("nodes", "DELETED", node("n2", "192.0.2.12"));
+    watching.expect(&["other node n2 []"]).await;
     watching.stop().await;
 }
 

@@ -189,6 +189,8 @@ fn selected(object: &Value, query: &str) -> bool {
     match (object["kind"].as_str(), selector.split_once("%3D")) {
         (Some("Secret"), Some(("type", _))) => object["type"] == "kubernetes.io/tls",
         (Some("Secret"), Some(("metadata.name", name))) => object["metadata"]["name"] == name,
+        (Some("Node"), Some(("metadata.name", name))) => object["metadata"]["name"] == name,
+        (Some("Node"), Some(("metadata.name%21", name))) => object["metadata"]["name"] != name,
         _ => true,
     }
 }
