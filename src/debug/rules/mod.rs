@@ -8,6 +8,7 @@
 //! an expression of an unknown kind does is not guessed at: it shows as `[ NAME ... ]`.
 
 mod load;
+mod others;
 mod read;
 mod rule;
 mod set;
@@ -24,6 +25,7 @@ use crate::backend::netlink::Socket;
 use crate::cli::{Family, Output, RulesArgs};
 use crate::model::IpFamily;
 
+pub(crate) use others::{Other, others};
 pub use view::{Chain, Element, Listing, Rule, Set, Table};
 
 /// What to show.
