@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         Some(Command::Debug(DebugCommand::Rules(args))) => {
             debug::rules::run(args.into(), &mut stdout().lock())
         }
+        Some(Command::Debug(DebugCommand::Doctor(args))) => return doctor(args),
         Some(Command::Debug(DebugCommand::Ingress(args))) => {
             debug::ingress::run(args, &mut stdout().lock())
         }
@@ -44,6 +45,15 @@ fn main() -> ExitCode {
         |error| fail(1, format!("{error:#}")),
         |()| ExitCode::SUCCESS,
     )
+}
+
+/// 0: nothing is wrong; 1: something is; 2: it could not be looked.
+fn doctor(args: &cli::DoctorArgs) -> ExitCode {
+    match debug::doctor::run(args, &mut stdout().lock()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => fail(USAGE, format!("{error:#}")),
+    }
 }
 
 fn proxy(cli: &Cli) -> ExitCode {

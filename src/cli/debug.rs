@@ -17,10 +17,48 @@ pub enum DebugCommand {
     Services(ServicesArgs),
     /// What the kernel holds of ours, read over netlink
     Rules(RulesArgs),
+    /// What is wrong with this node and its Services: findings, evidence, what to do
+    ///
+    /// Exit status: 0 nothing is wrong, 1 something is, 2 it could not be looked at all. What may
+    /// not be read is told as `not checked: forbidden`. Works without a running agent and without
+    /// an API server, as far as that goes.
+    #[command(after_help = DOCTOR_EXAMPLES)]
+    Doctor(DoctorArgs),
     /// What the Ingress sidecar serves: all routes, certificates and Ingresses
     Ingress(IngressArgs),
     /// Which route of the Ingress sidecar a request takes, and why no other
     Route(RouteArgs),
+}
+
+/// Examples in the help of `ferrule debug doctor`.
+const DOCTOR_EXAMPLES: &str = "\
+Examples:
+  ferrule debug doctor
+  ferrule debug doctor -o json
+  kubectl -n kube-system exec ds/ferrule -- ferrule debug doctor
+  ferrule debug doctor --kubeconfig /etc/kubernetes/admin.conf --hostname-override node-1";
+
+/// Arguments of `ferrule debug doctor`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct DoctorArgs {
+    /// Format
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+    /// Unix socket of the running agent
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
+    pub admin_socket: PathBuf,
+    /// Read objects from the API server of this kubeconfig [default: as the running agent]
+    #[arg(long, value_name = "FILE", conflicts_with = "manifests")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Read objects from this API server
+    #[arg(long, value_name = "URL", conflicts_with = "manifests")]
+    pub master: Option<String>,
+    /// Read objects from the files of this directory
+    #[arg(long, value_name = "DIRECTORY")]
+    pub manifests: Option<PathBuf>,
+    /// Name of this Node [default: as the running agent]
+    #[arg(long, value_name = "NAME")]
+    pub hostname_override: Option<String>,
 }
 
 /// Arguments of `ferrule debug ingress`.

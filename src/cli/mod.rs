@@ -22,7 +22,9 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use accepted::AcceptedFlags;
 pub(crate) use debug::DEFAULT_SOCKET;
-pub use debug::{DebugCommand, Family, IngressArgs, Output, RouteArgs, RulesArgs, ServicesArgs};
+pub use debug::{
+    DebugCommand, DoctorArgs, Family, IngressArgs, Output, RouteArgs, RulesArgs, ServicesArgs,
+};
 pub use flags::{OwnFlags, ProxyFlags};
 pub use gates::{Gates, parse_gates};
 pub use ingress::{AccessLogFormat, INGRESS_SOCKET, IngressCli, LogFormat};

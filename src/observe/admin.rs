@@ -17,7 +17,6 @@ use serde::Serialize;
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
 
-use super::health::Failures;
 use super::http::{JSON, Reply, TEXT, answer, not_found, reply};
 use super::status::Status;
 use super::view::ServiceView;
@@ -119,10 +118,7 @@ async fn route(
             let selection = Selection::from_query(request.uri().query().unwrap_or_default());
             services(selection, &requests).await
         }
-        "/status" => json(&StatusView {
-            healthy: status.healthy(),
-            failures: status.failures(),
-        }),
+        "/status" => json(&status.view()),
         _ => not_found(),
     }
 }
@@ -145,13 +141,6 @@ async fn services(selection: Selection, requests: &mpsc::Sender<AdminRequest>) -
         );
     };
     json(&views)
-}
-
-/// What /status answers: whether rules are up to date, and why not.
-#[derive(Serialize)]
-struct StatusView {
-    healthy: bool,
-    failures: Failures,
 }
 
 /// An answer in JSON.

@@ -2,12 +2,52 @@
 //! What the admin socket shows of Services, as JSON. Part of what users may rely on: fields may
 //! be added, none changes its meaning.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::model;
+
+/// Whether rules are up to date, and why not.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StatusView {
+    /// No change has waited for too long.
+    pub healthy: bool,
+    /// Why the last commit failed, by family; empty if it did not.
+    #[serde(default)]
+    pub failures: BTreeMap<String, String>,
+    /// How long changes have waited, seconds by family; empty if none waits.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub waiting: BTreeMap<String, f64>,
+    /// What runs here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<About>,
+}
+
+/// What the agent is, and where its objects come from.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct About {
+    /// The own Node's name.
+    pub node: String,
+    /// `nftables` or `ipvs`.
+    pub mode: String,
+    /// Its process id, as it sees it.
+    pub pid: u32,
+    /// The directory of manifests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifests: Option<PathBuf>,
+    /// The kubeconfig.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubeconfig: Option<PathBuf>,
+    /// The API server that takes the place of the kubeconfig's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
+}
 
 /// A Service with all frontends that it answers on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

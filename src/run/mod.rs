@@ -82,6 +82,7 @@ fn proxy(config: &Config) -> Result<()> {
     runtime.block_on(async {
         let (events, notices) = events::channel(config.node_name.as_str());
         let status = Status::new(config.health_timeout).with_events(events.clone());
+        let status = status.with_about(parts::about(config));
         let live = Live::new(config, status.clone());
         let signal = stop_signal()?;
         let stop = async {

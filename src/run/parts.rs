@@ -16,10 +16,11 @@ use crate::backend::ipvs::virtuals::Virtuals;
 use crate::backend::leftovers;
 use crate::backend::nft::{Kernel, probe::probe};
 use crate::cli;
-use crate::config::{Config, LocalhostNodePorts, ProxyMode};
+use crate::config::{Config, LocalhostNodePorts, ProxyMode, Source};
 use crate::localhost::NodePorts;
 use crate::model::{Event, IpFamily, State};
 use crate::observe::events::{Notice, Recorder, START};
+use crate::observe::view::About;
 use crate::observe::{Pages, Status};
 use crate::sync::{Engine, flows::Flows, takeover::Drain};
 use crate::watch::{self, Meters};
@@ -112,6 +113,23 @@ pub(super) fn pages(config: &Config) -> Pages {
         flagz: config.features.component_flagz,
         statusz: config.features.component_statusz,
     }
+}
+
+/// What the admin socket says of this agent.
+pub(super) fn about(config: &Config) -> About {
+    let mut about = About {
+        node: config.node_name.clone(),
+        mode: config.mode.served_by().to_string(),
+        pid: std::process::id(),
+        ..About::default()
+    };
+    match &config.source {
+        Source::Manifests(directory) => about.manifests = Some(directory.clone()),
+        Source::Cluster { kubeconfig, server } => {
+            (about.kubeconfig, about.server) = (kubeconfig.clone(), server.clone());
+        }
+    }
+    about
 }
 
 /// Keeps the pages at the configuration that holds.

@@ -39,10 +39,7 @@ pub(crate) fn others(
     Err(Error::Interrupted)
 }
 
-fn attempt(
-    socket: &mut Socket,
-    wanted: &impl Fn(&str, &str) -> bool,
-) -> Result<Vec<Other>, Error> {
+fn attempt(socket: &mut Socket, wanted: &impl Fn(&str, &str) -> bool) -> Result<Vec<Other>, Error> {
     let mut others = Vec::new();
     for (family, table) in read::tables(socket)? {
         let name = Name {

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `ferrule debug doctor`: what is wrong with this node and with the objects of the cluster.
+//!
+//! [`facts`] reads everything there is to know, each part of it as far as it may; [`checks`] are
+//! pure and judge. A check that lacks facts says what it lacks, and is no finding.
+
+pub mod checks;
+pub mod facts;
+mod kind;
+mod report;
+
+use std::io::Write;
+
+use anyhow::Result;
+
+pub use self::facts::{Facts, Unread};
+pub use self::kind::{Kind, Severity};
+pub use self::report::{Finding, NotChecked, Report};
+use crate::cli::{DoctorArgs, Output};
+
+/// Looks, judges and prints. Returns whether all is well.
+///
+/// # Errors
+/// The directory of manifests or the kubeconfig that was asked for cannot be read, or `out` fails.
+pub fn run(args: &DoctorArgs, out: &mut impl Write) -> Result<bool> {
+    let facts = Facts::gather(args)?;
+    let report = judge(&facts);
+    match args.output {
+        Output::Json => {
+            serde_json::to_writer_pretty(&mut *out, &report)?;
+            writeln!(out)?;
+        }
+        _ => writeln!(out, "{}", report.text())?,
+    }
+    Ok(report.is_healthy())
+}
+
+/// Judges facts. PURE.
+pub fn judge(facts: &Facts) -> Report {
+    let mut report = Report::default();
+    for check in checks::ALL {
+        check(facts, &mut report);
+    }
+    report.checks = checks::ALL.len();
+    report.sort();
+    report
+}
