@@ -20,6 +20,8 @@ use crate::observe::view::{FrontendKind, Protocol, ServiceView};
 const LOOKUPS: usize = 2_000;
 /// Where settings are. They are those of this thread's network namespace.
 const SETTINGS: &str = "/proc/sys";
+/// Where Cilium pins what it has in the kernel.
+const CILIUM: &str = "/sys/fs/bpf/cilium";
 /// Pinned by Cilium while it answers `connect` to Services at the socket.
 const CILIUM_SOCKETS: &str = "/sys/fs/bpf/cilium/socketlb/links/cgroup";
 
@@ -127,7 +129,7 @@ impl NodeFacts {
             tables: tables(),
             legacy_filter: legacy(),
             listening: listening(),
-            cilium_sockets: pinned(Path::new(CILIUM_SOCKETS)),
+            cilium_sockets: cilium(),
         }
     }
 
@@ -237,8 +239,13 @@ fn legacy() -> Vec<IpFamily> {
     families
 }
 
-fn pinned(path: &Path) -> Fact<bool> {
-    match fs::read_dir(path) {
+fn cilium() -> Fact<bool> {
+    if !Path::new(CILIUM).exists() {
+        return Err(Unread::Unavailable(format!(
+            "{CILIUM} is not to be seen here"
+        )));
+    }
+    match fs::read_dir(CILIUM_SOCKETS) {
         Ok(mut entries) => Ok(entries.next().is_some()),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(e) => Err(e.into()),
