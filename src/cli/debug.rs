@@ -10,16 +10,38 @@ use super::INGRESS_SOCKET;
 /// Where the agent listens unless told otherwise.
 pub(crate) const DEFAULT_SOCKET: &str = "/run/ferrule/ferrule.sock";
 
+const SERVICES: &str = "\
+Examples:
+  ferrule debug services                      all Services
+  ferrule debug services default/web          one, with the reason for each endpoint without traffic
+  ferrule debug services default -o wide      affinity and source ranges too
+  ferrule debug services -o json | jq '.[].name'";
+const RULES: &str = "\
+Examples:
+  ferrule debug rules                                  chains, rules, and 20 elements of each map
+  ferrule debug rules --set services --elements 100000
+  ferrule debug rules --family ip6 -o yaml";
+const INGRESS: &str = "\
+Example:
+  ferrule debug ingress -o wide";
+const ROUTE: &str = "\
+Example:
+  ferrule debug route https://shop.example.com/cart -H 'X-A: b'";
+
 /// Views on a running node.
 #[derive(Debug, Clone, PartialEq, Subcommand)]
 pub enum DebugCommand {
     /// Every frontend with its policy and its endpoints, as the running agent serves them
+    #[command(after_help = SERVICES)]
     Services(ServicesArgs),
     /// What the kernel holds of ours, read over netlink
+    #[command(after_help = RULES)]
     Rules(RulesArgs),
     /// What the Ingress sidecar serves: all routes, certificates and Ingresses
+    #[command(after_help = INGRESS)]
     Ingress(IngressArgs),
     /// Which route of the Ingress sidecar a request takes, and why no other
+    #[command(after_help = ROUTE)]
     Route(RouteArgs),
 }
 
@@ -100,6 +122,8 @@ pub enum Output {
     Table,
     /// The same with more columns
     Wide,
-    /// For programs
+    /// For programs: JSON, schema in docs/schema
     Json,
+    /// The same as YAML
+    Yaml,
 }

@@ -19,6 +19,7 @@ use std::io::Write;
 
 use anyhow::{Context, bail};
 
+use super::print::print;
 use crate::backend::Error;
 use crate::backend::netlink::Socket;
 use crate::cli::{Family, Output, RulesArgs};
@@ -37,8 +38,8 @@ pub struct RulesOptions {
     pub set: Option<String>,
     /// How many elements to show of a set or map; they are always counted.
     pub elements: usize,
-    /// JSON in place of text.
-    pub json: bool,
+    /// Format.
+    pub output: Output,
 }
 
 impl From<&RulesArgs> for RulesOptions {
@@ -47,12 +48,12 @@ impl From<&RulesArgs> for RulesOptions {
             Family::Ip => IpFamily::V4,
             Family::Ip6 => IpFamily::V6,
         });
-        let (set, elements, json) = (args.set.clone(), args.elements, args.output == Output::Json);
+        let (set, elements, output) = (args.set.clone(), args.elements, args.output);
         Self {
             family,
             set,
             elements,
-            json,
+            output,
             ..Self::default()
         }
     }
@@ -66,7 +67,7 @@ impl Default for RulesOptions {
             table,
             set: None,
             elements: 20,
-            json: false,
+            output: Output::Table,
         }
     }
 }
@@ -94,13 +95,9 @@ pub fn run(options: RulesOptions, out: &mut impl Write) -> anyhow::Result<()> {
         other => other?,
     };
     check(&listing, &options)?;
-    if options.json {
-        serde_json::to_writer_pretty(&mut *out, &listing)?;
-        writeln!(out)?;
-    } else {
-        write!(out, "{listing}")?;
-    }
-    Ok(())
+    print(out, options.output, &listing, |out, _| {
+        write!(out, "{listing}")
+    })
 }
 
 fn check(listing: &Listing, options: &RulesOptions) -> anyhow::Result<()> {
