@@ -7,6 +7,7 @@
 
 mod client;
 pub mod ingress;
+pub mod kernel;
 mod paint;
 mod print;
 pub mod rules;

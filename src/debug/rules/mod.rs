@@ -38,6 +38,8 @@ pub struct RulesOptions {
     pub set: Option<String>,
     /// How many elements to show of a set or map; they are always counted.
     pub elements: usize,
+    /// Named sets and maps without their elements: neither shown nor counted.
+    pub bare: bool,
     /// Format.
     pub output: Output,
 }
@@ -67,6 +69,7 @@ impl Default for RulesOptions {
             table,
             set: None,
             elements: 20,
+            bare: false,
             output: Output::Table,
         }
     }
@@ -80,24 +83,32 @@ const ATTEMPTS: usize = 20;
 /// # Errors
 /// A missing table or set, by name; missing rights; the kernel's errors; those of `out`.
 pub fn run(options: RulesOptions, out: &mut impl Write) -> anyhow::Result<()> {
-    let mut socket = Socket::netfilter()?;
-    let listing = (1..)
-        .map(|attempt| (attempt, read::listing(&mut socket, &options)))
-        .find(|(attempt, r)| *attempt == ATTEMPTS || !matches!(r, Err(Error::Interrupted)))
-        .map_or(Err(Error::Interrupted), |(_, read)| read);
-    let listing = match listing {
-        Err(e) if e.errno() == Some(nix::libc::EPERM) => {
-            return Err(e).context("reading nftables needs CAP_NET_ADMIN (run it as root)");
-        }
-        Err(Error::Interrupted) => {
-            bail!("the rules changed each of the {ATTEMPTS} times they were being read; try again")
-        }
-        other => other?,
-    };
+    let listing = listing(&options)?;
     check(&listing, &options)?;
     print(out, options.output, &listing, |out, _| {
         write!(out, "{listing}")
     })
+}
+
+/// What the kernel holds; no table is no error.
+///
+/// # Errors
+/// Missing rights; the kernel's errors.
+pub(super) fn listing(options: &RulesOptions) -> anyhow::Result<Listing> {
+    let mut socket = Socket::netfilter()?;
+    let listing = (1..)
+        .map(|attempt| (attempt, read::listing(&mut socket, options)))
+        .find(|(attempt, r)| *attempt == ATTEMPTS || !matches!(r, Err(Error::Interrupted)))
+        .map_or(Err(Error::Interrupted), |(_, read)| read);
+    match listing {
+        Err(e) if e.errno() == Some(nix::libc::EPERM) => {
+            Err(e).context("reading nftables needs CAP_NET_ADMIN (run it as root)")
+        }
+        Err(Error::Interrupted) => {
+            bail!("the rules changed each of the {ATTEMPTS} times they were being read; try again")
+        }
+        other => Ok(other?),
+    }
 }
 
 fn check(listing: &Listing, options: &RulesOptions) -> anyhow::Result<()> {
