@@ -10,12 +10,32 @@ use super::INGRESS_SOCKET;
 /// Where the agent listens unless told otherwise.
 pub(crate) const DEFAULT_SOCKET: &str = "/run/ferrule/ferrule.sock";
 
+const SERVICES: &str = "\
+Examples:
+  ferrule debug services                      all Services
+  ferrule debug services default/web          one, with the reason for each endpoint without traffic
+  ferrule debug services default -o wide      affinity and source ranges too
+  ferrule debug services -o json | jq '.[].name'";
+const RULES: &str = "\
+Examples:
+  ferrule debug rules                                  chains, rules, and 20 elements of each map
+  ferrule debug rules --set services --elements 100000
+  ferrule debug rules --family ip6 -o yaml";
+const INGRESS: &str = "\
+Example:
+  ferrule debug ingress -o wide";
+const ROUTE: &str = "\
+Example:
+  ferrule debug route https://shop.example.com/cart -H 'X-A: b'";
+
 /// Views on a running node.
 #[derive(Debug, Clone, PartialEq, Subcommand)]
 pub enum DebugCommand {
     /// Every frontend with its policy and its endpoints, as the running agent serves them
+    #[command(after_help = SERVICES)]
     Services(ServicesArgs),
     /// What the kernel holds of ours, read over netlink
+    #[command(after_help = RULES)]
     Rules(RulesArgs),
     /// What is wrong with this node and its Services: findings, evidence, what to do
     ///
@@ -24,10 +44,63 @@ pub enum DebugCommand {
     /// an API server, as far as that goes.
     #[command(after_help = DOCTOR_EXAMPLES)]
     Doctor(DoctorArgs),
+    /// Live flows of a Service by endpoint, and those to endpoints that are no longer there
+    #[command(after_help = CONNTRACK)]
+    Conntrack(ConntrackArgs),
+    /// Connections and bytes of Services as they come, where accounting is on
+    #[command(after_help = TOP)]
+    Top(TopArgs),
     /// What the Ingress sidecar serves: all routes, certificates and Ingresses
+    #[command(after_help = INGRESS)]
     Ingress(IngressArgs),
     /// Which route of the Ingress sidecar a request takes, and why no other
+    #[command(after_help = ROUTE)]
     Route(RouteArgs),
+}
+
+const CONNTRACK: &str = "\
+Examples:
+  ferrule debug conntrack default/web
+  ferrule debug conntrack kube-system/kube-dns -o wide";
+const TOP: &str = "\
+Examples:
+  ferrule debug top
+  ferrule debug top --once -o json
+  ferrule debug top --endpoints --interval 5";
+
+/// Arguments of `ferrule debug conntrack`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct ConntrackArgs {
+    /// The Service
+    #[arg(value_name = "NAMESPACE/NAME")]
+    pub service: String,
+    /// Format; wide shows each flow
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+    /// Unix socket of the running agent
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
+    pub admin_socket: PathBuf,
+}
+
+/// Arguments of `ferrule debug top`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct TopArgs {
+    /// Print sums once, in place of a view that goes on
+    #[arg(long)]
+    pub once: bool,
+    /// Seconds between two views, 1 to 3600
+    #[arg(long, value_name = "SECONDS", default_value_t = 2,
+          value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub interval: u64,
+    /// A row for each endpoint, too
+    #[arg(long)]
+    pub endpoints: bool,
+    /// Format
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+    /// Unix socket of the running agent
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
+    pub admin_socket: PathBuf,
 }
 
 /// Examples in the help of `ferrule debug doctor`.
@@ -138,6 +211,8 @@ pub enum Output {
     Table,
     /// The same with more columns
     Wide,
-    /// For programs
+    /// For programs: JSON, schema in docs/schema
     Json,
+    /// The same as YAML
+    Yaml,
 }

@@ -5,6 +5,7 @@
 //! where the configuration file meets the flags.
 
 mod accepted;
+mod completion;
 mod debug;
 mod flags;
 mod gates;
@@ -21,6 +22,7 @@ use clap::parser::ValueSource;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use accepted::AcceptedFlags;
+pub use completion::{Shell, completion};
 pub(crate) use debug::DEFAULT_SOCKET;
 pub use debug::{
     DebugCommand, DoctorArgs, Family, IngressArgs, Output, RouteArgs, RulesArgs, ServicesArgs,
@@ -65,7 +67,20 @@ pub enum Command {
     /// Show what the running agent and the kernel know; changes nothing
     #[command(subcommand)]
     Debug(DebugCommand),
+    /// Print the script that completes command lines in a shell
+    #[command(after_help = COMPLETION)]
+    Completion {
+        /// The shell
+        #[arg(value_enum)]
+        shell: Shell,
+    },
 }
+
+const COMPLETION: &str = "\
+Examples:
+  source <(ferrule completion bash)                                  this shell
+  ferrule completion zsh > \"${fpath[1]}/_ferrule\"
+  ferrule completion fish > ~/.config/fish/completions/ferrule.fish";
 
 /// Parses a command line, program name first.
 ///

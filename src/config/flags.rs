@@ -8,7 +8,7 @@ use super::mode::{ProxyMode, that_counts};
 use crate::cli::{AcceptedFlags, Cli, Gates, Period};
 
 /// Flags that count even when a file is given; the logging flags are merged on their own.
-const WITH_FILE: [&str; 19] = [
+const WITH_FILE: [&str; 21] = [
     "config",
     "help",
     "cleanup",
@@ -25,6 +25,8 @@ const WITH_FILE: [&str; 19] = [
     "keep-leftovers",
     "reset-stale-tcp",
     "drop-invalid",
+    "accounting",
+    "accounting-endpoints",
     "ipvs-drain-timeout",
     "ipvs-local-fallback",
     "write-config-to",

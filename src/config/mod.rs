@@ -61,6 +61,8 @@ pub struct Config {
     pub source: Source,
     /// Leave kube-proxy's rules alone (`--keep-leftovers`).
     pub keep_leftovers: bool,
+    /// Whether connections and bytes are counted, and of how many endpoints each for itself.
+    pub accounting: Option<usize>,
     /// The mode that holds: the first of `modes`, unless another one was settled on.
     pub mode: ProxyMode,
     /// The modes that are asked for; the first that the kernel has is the one to settle on.
@@ -284,6 +286,7 @@ impl resolve::Resolver<'_> {
             node_ip: self.node_ip(),
             source: self.source(),
             keep_leftovers: self.keep_leftovers(),
+            accounting: self.accounting(),
             mode,
             modes,
             rules: self.rules(mode, &ipvs),

@@ -119,6 +119,14 @@ async fn route(
             services(selection, &requests).await
         }
         "/status" => json(&status.view()),
+        "/accounting" => match status.accounting() {
+            Some(accounting) => json(&accounting.view().await),
+            None => reply(
+                StatusCode::NOT_FOUND,
+                TEXT,
+                "accounting is off (--accounting switches it on)\n",
+            ),
+        },
         _ => not_found(),
     }
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio::sync::watch;
 
+use super::accounting::{self, Accounting};
 use super::checks::{Checks, HealthCheck};
 use super::events::Recorder;
 use super::health::{Health, Moment, Report};
@@ -27,6 +28,7 @@ struct Shared {
     metrics: Metrics,
     events: OnceLock<Recorder>,
     about: OnceLock<About>,
+    accounting: OnceLock<Accounting>,
     /// When this proxy started, by the time of day.
     started: Timestamp,
 }
@@ -52,6 +54,7 @@ impl Status {
             metrics: Metrics::new(),
             events: OnceLock::new(),
             about: OnceLock::new(),
+            accounting: OnceLock::new(),
             started,
         }))
     }
@@ -67,6 +70,19 @@ impl Status {
     pub fn with_about(self, about: About) -> Self {
         let _ = self.0.about.set(about);
         self
+    }
+
+    /// Shows sums as metrics and on the admin socket from now on. Only the first call counts.
+    pub fn account(&self, accounting: Accounting) {
+        if let Some(sums) = accounting::metrics::Sums::new(accounting.clone()) {
+            self.register(Box::new(sums));
+        }
+        let _ = self.0.accounting.set(accounting);
+    }
+
+    /// The accounting, if it is on.
+    pub fn accounting(&self) -> Option<&Accounting> {
+        self.0.accounting.get()
     }
 
     /// Where Kubernetes Events are handed in.

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model;
@@ -50,7 +51,7 @@ pub struct About {
 }
 
 /// A Service with all frontends that it answers on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceView {
     /// Namespace.
@@ -65,7 +66,7 @@ pub struct ServiceView {
 }
 
 /// An address, protocol and port that a Service answers on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FrontendView {
     /// What kind of address it is.
@@ -87,13 +88,14 @@ pub struct FrontendView {
     pub affinity_seconds: Option<u32>,
     /// Who may connect; empty: everybody.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<String>")]
     pub source_ranges: Vec<IpNet>,
     /// All endpoints of the service port and family, also those that get no traffic.
     pub endpoints: Vec<EndpointView>,
 }
 
 /// An endpoint as one frontend sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EndpointView {
     /// Address.
@@ -116,7 +118,9 @@ pub struct EndpointView {
 }
 
 /// Kind of a frontend.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 pub enum FrontendKind {
     /// `spec.clusterIPs`.
     ClusterIP,
@@ -129,7 +133,7 @@ pub enum FrontendKind {
 }
 
 /// Address family.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Family {
     /// IPv4.
     IPv4,
@@ -138,7 +142,7 @@ pub enum Family {
 }
 
 /// Transport protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Protocol {
     /// TCP.
@@ -150,7 +154,7 @@ pub enum Protocol {
 }
 
 /// Traffic policy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Policy {
     /// Endpoints anywhere.
     Cluster,
@@ -159,7 +163,7 @@ pub enum Policy {
 }
 
 /// Readiness of an endpoint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum EndpointState {
     /// Ready.
@@ -173,7 +177,7 @@ pub enum EndpointState {
 }
 
 /// Which traffic an endpoint gets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Used {
     /// Traffic under policy Cluster.

@@ -135,6 +135,7 @@ async fn work(config: &Config, given: Given, stop: impl Future<Output = ()>) -> 
     objects.send_notices(given.notices);
     let engine = parts::engine(config).await?;
     given.status.events().starting();
+    parts::accounting(config, &given.status);
     let (sender, events) = mpsc::channel(EVENTS);
     let source = objects.follow(config.node_name.clone(), sender.clone(), given.meters);
     let mut proxy = Loop::new(engine, parts::flows(&given.status), given.status);

@@ -21,7 +21,7 @@ use crate::localhost::NodePorts;
 use crate::model::{Event, IpFamily, State};
 use crate::observe::events::{Notice, Recorder, START};
 use crate::observe::view::About;
-use crate::observe::{Pages, Status};
+use crate::observe::{Accounting, Pages, Status};
 use crate::sync::{Engine, flows::Flows, takeover::Drain};
 use crate::watch::{self, Meters};
 
@@ -59,6 +59,17 @@ pub(super) fn flows(status: &Status) -> Option<Flows> {
     start()
         .inspect_err(|e| tracing::warn!("stale flows will not be ended: {e:#}"))
         .ok()
+}
+
+/// Counts connections and bytes, if that is wanted. Rules do without.
+pub(super) fn accounting(config: &Config, status: &Status) {
+    let Some(endpoints) = config.accounting else {
+        return;
+    };
+    match Accounting::start(endpoints) {
+        Ok(accounting) => status.account(accounting),
+        Err(error) => tracing::warn!("nothing is counted: {error:#}"),
+    }
 }
 
 /// What serves NodePorts on loopback, if that is wanted.

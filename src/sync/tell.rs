@@ -8,9 +8,9 @@ use tracing::{debug, info, warn};
 use super::engine::Committed;
 use super::run::Loop;
 use crate::backend::{Error, Nftables};
-use crate::model::{Changes, IpFamily};
+use crate::model::{Changes, IpFamily, ServiceName};
 use crate::observe::{AdminRequest, HealthCheck, show};
-use crate::plan::skeleton;
+use crate::plan::{frontend, skeleton};
 
 impl<K: Nftables> Loop<K> {
     /// Work waits from now on.
@@ -72,6 +72,7 @@ impl<K: Nftables> Loop<K> {
     pub(super) fn tell_changes(&mut self, done: &Committed) {
         self.tell_services(&done.changes);
         self.serve_localhost(&done.changes);
+        self.account(&done.changes);
         self.tell_skipped();
         if done.health_checks {
             self.tell_health_checks();
@@ -148,6 +149,31 @@ impl<K: Nftables> Loop<K> {
             self.engine.families().flat_map(addresses).collect(),
             checks.collect(),
         );
+    }
+
+    /// Tells an accounting what Services answer on.
+    fn account(&self, changes: &Changes) {
+        let Some(accounting) = self.status.accounting() else {
+            return;
+        };
+        let state = self.engine.state();
+        let families: Vec<IpFamily> = self.engine.families().collect();
+        let tell = |name: &ServiceName| {
+            let mut frontends = Vec::new();
+            for service in state.service(name) {
+                for (port, family) in (service.ports.iter())
+                    .flat_map(|port| families.iter().map(move |family| (port, *family)))
+                {
+                    let all = frontend::frontends(state, service, port, family).into_iter();
+                    frontends.extend(all.map(|f| (f.protocol.number(), f.address, f.port)));
+                }
+            }
+            accounting.service(name.clone(), frontends);
+        };
+        match changes.everything {
+            true => state.service_names().for_each(tell),
+            false => changes.services.iter().for_each(tell),
+        }
     }
 
     fn serve_localhost(&mut self, changes: &Changes) {

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use netlink_ipvs::ForwardingMethod;
 
@@ -12,7 +13,7 @@ use crate::backend::servers::{self, Refusal};
 use crate::backend::{Error, VirtualServers};
 use crate::model::{IpFamily, Protocol, Target};
 use crate::plan::ipvs::steps::Step;
-use crate::plan::ipvs::{ServerKey, Settings};
+use crate::plan::ipvs::{ServerKey, Settings, VirtualServer};
 
 /// IPVS and the link `kube-ipvs0` of one network namespace.
 #[derive(Debug)]
@@ -31,6 +32,37 @@ impl Virtuals {
         link.create()?;
         Ok(Self { ipvs, link })
     }
+}
+
+/// All virtual servers of a family that go by an address, with their real servers of weight and
+/// all. Reads only; makes no link.
+///
+/// # Errors
+/// The kernel's; [`Error::Missing`] if it has no IPVS.
+pub fn read(family: IpFamily) -> Result<BTreeMap<ServerKey, Arc<VirtualServer>>, Error> {
+    let mut ipvs = Ipvs::open()?;
+    let mut servers = BTreeMap::new();
+    for service in ipvs.services()? {
+        let Some(key) = server_key(&service.key).filter(|key| key.family() == family) else {
+            continue;
+        };
+        let foreign = || Settings {
+            scheduler: service.scheduler.name().into(),
+            persistence: None,
+            one_packet: false,
+        };
+        let destinations = ipvs.destinations(&service.key)?;
+        let destinations = destinations.iter().map(|destination| {
+            let weight = u32::try_from(destination.weight).unwrap_or(0);
+            (found(destination).target, weight)
+        });
+        let server = VirtualServer {
+            settings: settings(&service).unwrap_or_else(foreign),
+            destinations: destinations.collect(),
+        };
+        servers.insert(key, Arc::new(server));
+    }
+    Ok(servers)
 }
 
 impl VirtualServers for Virtuals {

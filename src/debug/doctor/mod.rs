@@ -16,23 +16,24 @@ use anyhow::Result;
 pub use self::facts::{Facts, Unread};
 pub use self::kind::{Kind, Severity};
 pub use self::report::{Finding, NotChecked, Report};
-use crate::cli::{DoctorArgs, Output};
+use super::Verdict;
+use super::print::print;
+use crate::cli::DoctorArgs;
 
-/// Looks, judges and prints. Returns whether all is well.
+/// Looks, judges and prints.
 ///
 /// # Errors
 /// The directory of manifests or the kubeconfig that was asked for cannot be read, or `out` fails.
-pub fn run(args: &DoctorArgs, out: &mut impl Write) -> Result<bool> {
+pub fn run(args: &DoctorArgs, out: &mut impl Write) -> Result<Verdict> {
     let facts = Facts::gather(args)?;
     let report = judge(&facts);
-    match args.output {
-        Output::Json => {
-            serde_json::to_writer_pretty(&mut *out, &report)?;
-            writeln!(out)?;
-        }
-        _ => writeln!(out, "{}", report.text())?,
-    }
-    Ok(report.is_healthy())
+    print(out, args.output, &report, |out, _| {
+        writeln!(out, "{}", report.text())
+    })?;
+    Ok(match report.is_healthy() {
+        true => Verdict::Fine,
+        false => Verdict::Found,
+    })
 }
 
 /// Judges facts. PURE.

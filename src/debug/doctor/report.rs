@@ -3,17 +3,20 @@
 
 use std::fmt::Write;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::facts::Unread;
 use super::kind::{Kind, Severity};
+use crate::debug::paint;
 
 /// Something that is wrong.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Finding {
     /// Its kind.
     #[serde(serialize_with = "id")]
+    #[schemars(with = "String")]
     pub kind: Kind,
     /// How bad it is.
     pub severity: Severity,
@@ -48,7 +51,7 @@ fn id<S: serde::Serializer>(kind: &Kind, serializer: S) -> Result<S::Ok, S::Erro
 }
 
 /// Something that could not be looked at.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NotChecked {
     /// What, as `pods of default`.
@@ -58,7 +61,7 @@ pub struct NotChecked {
 }
 
 /// All of it.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
     /// What was found, the worst first.
@@ -96,11 +99,17 @@ impl Report {
             .sort_by(|a, b| (a.severity, a.kind, &a.what).cmp(&(b.severity, b.kind, &b.what)));
     }
 
-    /// For people.
+    /// For people, with colours.
     pub fn text(&self) -> String {
         let mut text = String::new();
         for finding in &self.findings {
             let (severity, kind) = (finding.severity.word(), finding.kind.id());
+            let style = match finding.severity {
+                Severity::Error => paint::BAD,
+                Severity::Warning => paint::WARN,
+                Severity::Note => paint::DIM,
+            };
+            let severity = paint::paint(severity, style);
             let _ = writeln!(text, "{severity}: {} [{kind}]", finding.what);
             let _ = writeln!(text, "  seen: {}", finding.evidence);
             let _ = writeln!(text, "  do:   {}", finding.advice);

@@ -20,6 +20,7 @@ use std::io::Write;
 
 use anyhow::{Context, bail};
 
+use super::print::print;
 use crate::backend::Error;
 use crate::backend::netlink::Socket;
 use crate::cli::{Family, Output, RulesArgs};
@@ -39,8 +40,10 @@ pub struct RulesOptions {
     pub set: Option<String>,
     /// How many elements to show of a set or map; they are always counted.
     pub elements: usize,
-    /// JSON in place of text.
-    pub json: bool,
+    /// Named sets and maps without their elements: neither shown nor counted.
+    pub bare: bool,
+    /// Format.
+    pub output: Output,
 }
 
 impl From<&RulesArgs> for RulesOptions {
@@ -49,12 +52,12 @@ impl From<&RulesArgs> for RulesOptions {
             Family::Ip => IpFamily::V4,
             Family::Ip6 => IpFamily::V6,
         });
-        let (set, elements, json) = (args.set.clone(), args.elements, args.output == Output::Json);
+        let (set, elements, output) = (args.set.clone(), args.elements, args.output);
         Self {
             family,
             set,
             elements,
-            json,
+            output,
             ..Self::default()
         }
     }
@@ -68,7 +71,8 @@ impl Default for RulesOptions {
             table,
             set: None,
             elements: 20,
-            json: false,
+            bare: false,
+            output: Output::Table,
         }
     }
 }
@@ -81,28 +85,32 @@ const ATTEMPTS: usize = 20;
 /// # Errors
 /// A missing table or set, by name; missing rights; the kernel's errors; those of `out`.
 pub fn run(options: RulesOptions, out: &mut impl Write) -> anyhow::Result<()> {
+    let listing = listing(&options)?;
+    check(&listing, &options)?;
+    print(out, options.output, &listing, |out, _| {
+        write!(out, "{listing}")
+    })
+}
+
+/// What the kernel holds; no table is no error.
+///
+/// # Errors
+/// Missing rights; the kernel's errors.
+pub(super) fn listing(options: &RulesOptions) -> anyhow::Result<Listing> {
     let mut socket = Socket::netfilter()?;
     let listing = (1..)
-        .map(|attempt| (attempt, read::listing(&mut socket, &options)))
+        .map(|attempt| (attempt, read::listing(&mut socket, options)))
         .find(|(attempt, r)| *attempt == ATTEMPTS || !matches!(r, Err(Error::Interrupted)))
         .map_or(Err(Error::Interrupted), |(_, read)| read);
-    let listing = match listing {
+    match listing {
         Err(e) if e.errno() == Some(nix::libc::EPERM) => {
-            return Err(e).context("reading nftables needs CAP_NET_ADMIN (run it as root)");
+            Err(e).context("reading nftables needs CAP_NET_ADMIN (run it as root)")
         }
         Err(Error::Interrupted) => {
             bail!("the rules changed each of the {ATTEMPTS} times they were being read; try again")
         }
-        other => other?,
-    };
-    check(&listing, &options)?;
-    if options.json {
-        serde_json::to_writer_pretty(&mut *out, &listing)?;
-        writeln!(out)?;
-    } else {
-        write!(out, "{listing}")?;
+        other => Ok(other?),
     }
-    Ok(())
 }
 
 fn check(listing: &Listing, options: &RulesOptions) -> anyhow::Result<()> {

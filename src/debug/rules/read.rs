@@ -149,7 +149,8 @@ fn sets(socket: &mut Socket, name: Name, options: &RulesOptions) -> Result<Vec<S
         },
     )?;
     for set in &mut sets {
-        if set.anonymous() && options.set.is_none() || wanted(&set.name, options) {
+        let named = wanted(&set.name, options) && !options.bare;
+        if set.anonymous() && options.set.is_none() || named {
             let by = [(1, name.table), (2, &set.name.clone())];
             let what = format!("elements of {}", set.name);
             dump(socket, GETSETELEM, name.family, &what, &by, |_, attrs| {

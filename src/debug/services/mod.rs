@@ -4,10 +4,10 @@
 use std::io::Write;
 
 use anyhow::{Result, bail};
-use comfy_table::{ContentArrangement, Table, presets};
 
-use super::client;
-use crate::cli::{Output, ServicesArgs};
+use super::print::{Grid, print};
+use super::{client, paint};
+use crate::cli::ServicesArgs;
 use crate::observe::Selection;
 use crate::observe::view::{
     EndpointState, EndpointView, FrontendKind, FrontendView, Policy, Protocol, ServiceView, Used,
@@ -41,12 +41,9 @@ pub fn run(args: &ServicesArgs, out: &mut impl Write) -> Result<()> {
             args.filter.as_deref().unwrap_or_default()
         );
     }
-    let text = match args.output {
-        Output::Json => serde_json::to_string_pretty(&views)?,
-        Output::Table => table(&views, false),
-        Output::Wide => table(&views, true),
-    };
-    Ok(writeln!(out, "{text}")?)
+    print(out, args.output, &views, |out, wide| {
+        writeln!(out, "{}", table(&views, wide))
+    })
 }
 
 fn selection(filter: Option<&str>) -> Result<Selection> {
@@ -88,12 +85,8 @@ fn path(selection: &Selection) -> String {
 
 /// One row an endpoint of a frontend, every row complete, so that grep and awk can be used.
 fn table(views: &[ServiceView], wide: bool) -> String {
-    let mut table = Table::new();
-    table
-        .load_style(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Disabled);
     let more: &[&str] = if wide { &WIDE } else { &[] };
-    table.set_header(HEAD.iter().chain(more));
+    let mut table = Grid::new(HEAD.iter().chain(more));
     for service in views {
         for frontend in &service.frontends {
             for endpoint in endpoint_cells(frontend) {
@@ -103,14 +96,16 @@ fn table(views: &[ServiceView], wide: bool) -> String {
                 if wide {
                     row.extend(wide_cells(frontend));
                 }
-                table.add_row(row);
+                table.row(row);
             }
         }
     }
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
-    }
-    table.trim_fmt()
+    table.text(|cell| match cell {
+        "ready" => Some(paint::GOOD),
+        "not-ready" | "terminating" | "<none>" => Some(paint::BAD),
+        "serving-terminating" => Some(paint::WARN),
+        _ => None,
+    })
 }
 
 fn frontend_cells(frontend: &FrontendView) -> [String; 3] {

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::backend::conntrack::flow::Flow;
@@ -19,7 +20,7 @@ pub const OTHER: &str = "other";
 pub type Frontend = (u8, Option<IpAddr>, u16);
 
 /// Connections and bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Use {
     /// Connections, or flows of UDP and SCTP, since accounting began.
@@ -43,7 +44,7 @@ impl Use {
 }
 
 /// All sums, as the admin socket shows them.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AccountingView {
     /// By namespace and name.
@@ -53,7 +54,7 @@ pub struct AccountingView {
 }
 
 /// What a Service has used.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceUse {
     /// Namespace.
@@ -68,10 +69,11 @@ pub struct ServiceUse {
 }
 
 /// What an endpoint has used.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EndpointUse {
     /// Address and port.
+    #[schemars(with = "String")]
     pub endpoint: SocketAddr,
     /// All of it.
     #[serde(flatten)]
