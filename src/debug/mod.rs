@@ -5,15 +5,20 @@
 //! one serializable value, which [`print`](mod@print) shows as a table, JSON or YAML; [`schema`]
 //! describes the latter two.
 
-mod client;
+pub mod client;
+pub mod diff;
+pub mod explain;
 pub mod ingress;
 pub mod kernel;
+mod objects;
 mod paint;
 mod print;
+pub mod render;
 pub mod rules;
 #[cfg(test)]
 mod schema;
 pub mod services;
+pub mod trace;
 
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
@@ -47,6 +52,10 @@ impl From<Verdict> for ExitCode {
 pub fn run(command: &DebugCommand, out: &mut impl Write) -> Result<Verdict> {
     let result = match command {
         DebugCommand::Services(args) => services::run(args, out).map(|()| Verdict::Fine),
+        DebugCommand::Explain(args) => explain::run(args, out).map(|()| Verdict::Fine),
+        DebugCommand::Trace(args) => trace::run(args, out).map(|()| Verdict::Fine),
+        DebugCommand::Diff(args) => diff::run(args, out),
+        DebugCommand::Render(args) => render::run(args, out).map(|()| Verdict::Fine),
         DebugCommand::Rules(args) => rules::run(args.into(), out).map(|()| Verdict::Fine),
         DebugCommand::Ingress(args) => ingress::run(args, out).map(|()| Verdict::Fine),
         DebugCommand::Route(args) => ingress::route(args, out).map(|()| Verdict::Fine),
@@ -64,9 +73,7 @@ pub fn run(command: &DebugCommand, out: &mut impl Write) -> Result<Verdict> {
 /// The exit status of a command that failed: 2 where 1 already says that something was found.
 pub fn failure(command: &DebugCommand) -> u8 {
     match command {
-        DebugCommand::Services(_)
-        | DebugCommand::Rules(_)
-        | DebugCommand::Ingress(_)
-        | DebugCommand::Route(_) => 1,
+        DebugCommand::Diff(_) => 2,
+        _ => 1,
     }
 }

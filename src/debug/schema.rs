@@ -17,6 +17,10 @@ fn all() -> Vec<(&'static str, Value)> {
     }
     vec![
         ("services", of::<Vec<ServiceView>>()),
+        ("explain", of::<super::explain::view::Explanation>()),
+        ("trace", of::<super::trace::TraceView>()),
+        ("diff", of::<super::diff::Comparison>()),
+        ("render", of::<Vec<super::render::Rendered>>()),
         ("rules", of::<super::rules::Listing>()),
         ("ingress", of::<Everything>()),
         ("route", of::<Explained>()),
