@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::INGRESS_SOCKET;
+use super::packet::{self, DiffArgs, ExplainArgs, RenderArgs, TraceArgs};
 
 /// Where the agent listens unless told otherwise.
 pub(crate) const DEFAULT_SOCKET: &str = "/run/ferrule/ferrule.sock";
@@ -34,6 +35,18 @@ pub enum DebugCommand {
     /// Every frontend with its policy and its endpoints, as the running agent serves them
     #[command(after_help = SERVICES)]
     Services(ServicesArgs),
+    /// Why a connection goes where it goes, in words
+    #[command(after_help = packet::EXPLAIN)]
+    Explain(ExplainArgs),
+    /// Which rules a packet meets, and with --probe what the kernel does with one
+    #[command(after_help = packet::TRACE)]
+    Trace(TraceArgs),
+    /// Where the kernel differs from what it should hold
+    #[command(after_help = packet::DIFF)]
+    Diff(Box<DiffArgs>),
+    /// What would be programmed for the objects in a directory; needs no rights and no kernel
+    #[command(after_help = packet::RENDER)]
+    Render(Box<RenderArgs>),
     /// What the kernel holds of ours, read over netlink
     #[command(after_help = RULES)]
     Rules(RulesArgs),

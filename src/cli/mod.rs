@@ -11,6 +11,7 @@ mod flags;
 mod gates;
 mod ingress;
 mod listing;
+mod packet;
 mod quantity;
 #[cfg(test)]
 mod tests;
@@ -25,12 +26,14 @@ pub use accepted::AcceptedFlags;
 pub use completion::{Shell, completion};
 pub(crate) use debug::DEFAULT_SOCKET;
 pub use debug::{
-    DebugCommand, DoctorArgs, Family, IngressArgs, Output, RouteArgs, RulesArgs, ServicesArgs,
+    ConntrackArgs, DebugCommand, DoctorArgs, Family, IngressArgs, Output, RouteArgs, RulesArgs,
+    ServicesArgs, TopArgs,
 };
 pub use flags::{OwnFlags, ProxyFlags};
 pub use gates::{Gates, parse_gates};
 pub use ingress::{AccessLogFormat, INGRESS_SOCKET, IngressCli, LogFormat};
 pub use listing::{DEFAULTS, values};
+pub use packet::{AgentFlags, DiffArgs, ExplainArgs, Part, RenderArgs, TraceArgs};
 pub use quantity::Quantity;
 pub use value::{Period, parse_period};
 

@@ -155,7 +155,9 @@ impl Resolver<'_> {
         const ENDPOINTS: u32 = 1_000;
         let own = &self.cli.own;
         let endpoints = own.accounting_endpoints.unwrap_or(ENDPOINTS);
-        own.accounting.unwrap_or_default().then_some(endpoints as usize)
+        own.accounting
+            .unwrap_or_default()
+            .then_some(endpoints as usize)
     }
 
     pub(super) fn keep_leftovers(&self) -> bool {

@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(40);
 ///
 /// # Errors
 /// No agent listens, it refuses, or its answer is no such JSON.
-pub(super) fn get<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<T> {
+pub fn get<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<T> {
     get_within(socket, path, PATIENCE)
 }
 

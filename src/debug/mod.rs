@@ -5,18 +5,23 @@
 //! one serializable value, which [`print`](mod@print) shows as a table, JSON or YAML; [`schema`]
 //! describes the latter two.
 
-mod client;
+pub mod client;
 pub mod conntrack;
+pub mod diff;
 pub mod doctor;
+pub mod explain;
 pub mod ingress;
 pub mod kernel;
+mod objects;
 mod paint;
 mod print;
+pub mod render;
 pub mod rules;
 #[cfg(test)]
 mod schema;
 pub mod services;
 pub mod top;
+pub mod trace;
 
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
@@ -50,6 +55,10 @@ impl From<Verdict> for ExitCode {
 pub fn run(command: &DebugCommand, out: &mut impl Write) -> Result<Verdict> {
     let result = match command {
         DebugCommand::Services(args) => services::run(args, out).map(|()| Verdict::Fine),
+        DebugCommand::Explain(args) => explain::run(args, out).map(|()| Verdict::Fine),
+        DebugCommand::Trace(args) => trace::run(args, out).map(|()| Verdict::Fine),
+        DebugCommand::Diff(args) => diff::run(args, out),
+        DebugCommand::Render(args) => render::run(args, out).map(|()| Verdict::Fine),
         DebugCommand::Rules(args) => rules::run(args.into(), out).map(|()| Verdict::Fine),
         DebugCommand::Doctor(args) => doctor::run(args, out),
         DebugCommand::Conntrack(args) => conntrack::run(args, out).map(|()| Verdict::Fine),
@@ -70,12 +79,7 @@ pub fn run(command: &DebugCommand, out: &mut impl Write) -> Result<Verdict> {
 /// The exit status of a command that failed: 2 where 1 already says that something was found.
 pub fn failure(command: &DebugCommand) -> u8 {
     match command {
-        DebugCommand::Doctor(_) => 2,
-        DebugCommand::Services(_)
-        | DebugCommand::Rules(_)
-        | DebugCommand::Conntrack(_)
-        | DebugCommand::Top(_)
-        | DebugCommand::Ingress(_)
-        | DebugCommand::Route(_) => 1,
+        DebugCommand::Doctor(_) | DebugCommand::Diff(_) => 2,
+        _ => 1,
     }
 }

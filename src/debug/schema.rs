@@ -18,6 +18,10 @@ fn all() -> Vec<(&'static str, Value)> {
     }
     vec![
         ("services", of::<Vec<ServiceView>>()),
+        ("explain", of::<super::explain::view::Explanation>()),
+        ("trace", of::<super::trace::TraceView>()),
+        ("diff", of::<super::diff::Comparison>()),
+        ("render", of::<Vec<super::render::Rendered>>()),
         ("rules", of::<super::rules::Listing>()),
         ("doctor", of::<super::doctor::Report>()),
         ("conntrack", of::<super::conntrack::View>()),

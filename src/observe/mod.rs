@@ -12,7 +12,7 @@
 //! | 10249 | /metrics | as docs/metrics.md says |
 //! | 10249 | /debug/flags/v, /debug/pprof/, if profiling is on | yes, but no Go profiles |
 //! | `spec.healthCheckNodePort` | any | yes; for both families of a Service |
-//! | unix socket | /services, /status, /accounting | no: ours |
+//! | unix socket | /services, /wanted, /status, /accounting | no: ours |
 //!
 //! docs/health.md says more.
 

@@ -117,6 +117,16 @@ pub struct EndpointView {
     pub reason: Option<String>,
 }
 
+/// What the kernel should hold of one family.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WantedView {
+    /// Family.
+    pub family: Family,
+    /// Kind, name and content of each object ([`Image`](crate::plan::image::Image)).
+    pub objects: Vec<(String, String, String)>,
+}
+
 /// Kind of a frontend.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
@@ -191,6 +201,15 @@ impl From<model::IpFamily> for Family {
         match family {
             model::IpFamily::V4 => Family::IPv4,
             model::IpFamily::V6 => Family::IPv6,
+        }
+    }
+}
+
+impl From<Family> for model::IpFamily {
+    fn from(family: Family) -> Self {
+        match family {
+            Family::IPv4 => model::IpFamily::V4,
+            Family::IPv6 => model::IpFamily::V6,
         }
     }
 }

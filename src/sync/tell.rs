@@ -7,6 +7,7 @@ use tracing::{debug, info, warn};
 
 use super::engine::Committed;
 use super::run::Loop;
+use super::table::Table;
 use crate::backend::{Error, Nftables};
 use crate::model::{Changes, IpFamily, ServiceName};
 use crate::observe::{AdminRequest, HealthCheck, show};
@@ -194,6 +195,10 @@ impl<K: Nftables> Loop<K> {
             AdminRequest::Services { selection, reply } => {
                 // Who asked may be gone by now.
                 let _ = reply.send(show::services(self.engine.state(), &families, &selection));
+            }
+            AdminRequest::Wanted { reply } => {
+                let ledger = |table: &Table| (table.family(), table.ledger().clone());
+                let _ = reply.send(self.engine.tables().iter().map(ledger).collect());
             }
         }
     }

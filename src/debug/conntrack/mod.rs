@@ -107,8 +107,11 @@ pub fn run(args: &ConntrackArgs, out: &mut impl Write) -> Result<()> {
         bail!("{:?} is no NAMESPACE/NAME", args.service);
     };
     let all: Vec<ServiceView> = client::get(&args.admin_socket, "/services")?;
-    let service = all.iter().find(|s| s.namespace == namespace && s.name == name);
-    let service = service.with_context(|| format!("the agent serves no Service {}", args.service))?;
+    let service = all
+        .iter()
+        .find(|s| s.namespace == namespace && s.name == name);
+    let service =
+        service.with_context(|| format!("the agent serves no Service {}", args.service))?;
     let mut flows = Vec::new();
     for family in IpFamily::ALL {
         live(family, |flow| flows.push(flow)).context("reading flows needs CAP_NET_ADMIN")?;
@@ -120,7 +123,10 @@ pub fn run(args: &ConntrackArgs, out: &mut impl Write) -> Result<()> {
 /// The flows of a Service among all flows. PURE.
 fn view(service: &ServiceView, flows: Vec<Flow>) -> View {
     let frontends = Frontends::new(service);
-    let mut all: Vec<FlowView> = flows.iter().filter_map(|flow| frontends.judge(flow)).collect();
+    let mut all: Vec<FlowView> = flows
+        .iter()
+        .filter_map(|flow| frontends.judge(flow))
+        .collect();
     all.sort_by_key(|f| (f.standing, f.endpoint, f.client));
     let mut endpoints: BTreeMap<(Standing, SocketAddr), (u64, u64)> = BTreeMap::new();
     for flow in &all {
@@ -152,7 +158,12 @@ impl Frontends {
     fn new(service: &ServiceView) -> Self {
         let (mut keys, mut used, mut known) = (HashSet::new(), HashSet::new(), HashSet::new());
         for frontend in &service.frontends {
-            let protocol = model::Protocol::from(frontend.protocol).number();
+            let protocol = match frontend.protocol {
+                Protocol::Tcp => model::Protocol::Tcp,
+                Protocol::Udp => model::Protocol::Udp,
+                Protocol::Sctp => model::Protocol::Sctp,
+            };
+            let protocol = protocol.number();
             keys.insert((protocol, frontend.address, frontend.port));
             for endpoint in &frontend.endpoints {
                 let address = SocketAddr::new(endpoint.address, endpoint.port);
@@ -181,7 +192,9 @@ impl Frontends {
             true => Standing::Stale,
         };
         let protocols = model::Protocol::ALL.into_iter();
-        let protocol = protocols.into_iter().find(|p| p.number() == flow.protocol)?;
+        let protocol = protocols
+            .into_iter()
+            .find(|p| p.number() == flow.protocol)?;
         Some(FlowView {
             client: flow.client,
             frontend: flow.frontend,
@@ -206,13 +219,20 @@ fn page(view: &View, wide: bool, out: &mut dyn Write) -> std::io::Result<()> {
     let mut table = Grid::new(["ENDPOINT", "STANDING", "FLOWS", "ANSWERED"]);
     for of in &view.endpoints {
         let (flows, answered) = (of.flows.to_string(), of.answered.to_string());
-        table.row([of.endpoint.to_string(), of.standing.word().into(), flows, answered]);
+        table.row([
+            of.endpoint.to_string(),
+            of.standing.word().into(),
+            flows,
+            answered,
+        ]);
     }
     writeln!(out, "{}", table.text(style))?;
     if !wide {
         return Ok(());
     }
-    let head = ["CLIENT", "FRONTEND", "ENDPOINT", "STANDING", "STATE", "TIMEOUT", "IN", "OUT"];
+    let head = [
+        "CLIENT", "FRONTEND", "ENDPOINT", "STANDING", "STATE", "TIMEOUT", "IN", "OUT",
+    ];
     let mut table = Grid::new(head);
     for flow in &view.flows {
         let or_dash = |n: Option<u64>| n.map_or(String::new(), |n| n.to_string());

@@ -64,6 +64,7 @@ fn selection(filter: Option<&str>) -> Result<Selection> {
     Ok(Selection {
         namespace: Some(namespace.to_owned()),
         name: name.map(str::to_owned),
+        ..Selection::default()
     })
 }
 

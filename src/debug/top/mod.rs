@@ -77,7 +77,10 @@ fn rates(before: &AccountingView, now: &AccountingView, took: Duration, endpoint
     let mut all: Vec<_> = rows(now, endpoints)
         .into_iter()
         .map(|(name, endpoint, total)| {
-            let old = old.get(&(name.clone(), endpoint.clone())).copied().unwrap_or_default();
+            let old = old
+                .get(&(name.clone(), endpoint.clone()))
+                .copied()
+                .unwrap_or_default();
             // A flow that is older than the agent's counting may leave a sum.
             let rate = |new: u64, old: u64| new.saturating_sub(old) as f64 / seconds;
             let rates = [
@@ -89,8 +92,20 @@ fn rates(before: &AccountingView, now: &AccountingView, took: Duration, endpoint
         })
         .collect();
     let busy = |rates: &[f64; 3]| (rates[0], rates[1] + rates[2]);
-    all.sort_by(|a, b| busy(&b.3).partial_cmp(&busy(&a.3)).unwrap_or(std::cmp::Ordering::Equal));
-    let mut table = Grid::new(["SERVICE", "ENDPOINT", "CONN/S", "IN/S", "OUT/S", "LIVE", "CONNECTIONS"]);
+    all.sort_by(|a, b| {
+        busy(&b.3)
+            .partial_cmp(&busy(&a.3))
+            .unwrap_or(std::cmp::Ordering::Equal)
+    });
+    let mut table = Grid::new([
+        "SERVICE",
+        "ENDPOINT",
+        "CONN/S",
+        "IN/S",
+        "OUT/S",
+        "LIVE",
+        "CONNECTIONS",
+    ]);
     for (name, endpoint, total, [connections, inward, outward]) in all {
         table.row([
             name,
@@ -157,10 +172,23 @@ mod tests {
     fn the_busiest_comes_first_and_rates_are_per_second() {
         let text = rates(&view(10, 0), &view(30, 4096), Duration::from_secs(2), true);
         let text = anstream::adapter::strip_str(&text).to_string();
-        let lines: Vec<Vec<&str>> = text.lines().map(|l| l.split_whitespace().collect()).collect();
+        let lines: Vec<Vec<&str>> = text
+            .lines()
+            .map(|l| l.split_whitespace().collect())
+            .collect();
         assert_eq!(
             lines[1],
-            ["default/web", "-", "10.0", "2.0", "KiB", "4.0", "KiB", "1", "30"]
+            [
+                "default/web",
+                "-",
+                "10.0",
+                "2.0",
+                "KiB",
+                "4.0",
+                "KiB",
+                "1",
+                "30"
+            ]
         );
         assert_eq!(lines[2][1], "10.244.1.5:8080");
         assert_eq!(lines[3][0], "default/idle");

@@ -136,9 +136,11 @@ impl Book {
         };
         if number != 0 {
             let wanted: HashSet<&Frontend> = frontends.iter().collect();
-            self.frontends.retain(|f, n| *n != number || wanted.contains(f));
+            self.frontends
+                .retain(|f, n| *n != number || wanted.contains(f));
         }
-        self.frontends.extend(frontends.into_iter().map(|f| (f, number)));
+        self.frontends
+            .extend(frontends.into_iter().map(|f| (f, number)));
     }
 
     /// The Service of a flow.
@@ -148,7 +150,8 @@ impl Book {
         }
         let (protocol, to) = (flow.protocol, flow.frontend);
         let vip = self.frontends.get(&(protocol, Some(to.ip()), to.port()));
-        vip.or_else(|| self.frontends.get(&(protocol, None, to.port()))).copied()
+        vip.or_else(|| self.frontends.get(&(protocol, None, to.port())))
+            .copied()
     }
 
     /// Whether a flow is a Service's.
@@ -204,7 +207,14 @@ impl Book {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::fixture::name;
+
+    fn name(text: &str) -> ServiceName {
+        let (namespace, name) = text.split_once('/').unwrap();
+        ServiceName {
+            namespace: namespace.into(),
+            name: name.into(),
+        }
+    }
 
     fn flow(to: &str, endpoint: &str, bytes: (u64, u64)) -> Flow {
         Flow {
@@ -257,7 +267,11 @@ mod tests {
     fn only_so_many_endpoints_are_told_apart() {
         let mut book = book(1);
         for n in 1..4 {
-            book.ended(&flow("10.96.0.10:80", &format!("10.244.1.{n}:8080"), (1, 1)));
+            book.ended(&flow(
+                "10.96.0.10:80",
+                &format!("10.244.1.{n}:8080"),
+                (1, 1),
+            ));
         }
         let view = book.view(&[]);
         assert_eq!(view.services[0].total.connections, 3);
@@ -286,6 +300,9 @@ mod tests {
         let last = std::net::Ipv4Addr::from(0x0a60_0000 + SERVICES as u32);
         book.ended(&flow(&format!("{last}:80"), "10.244.1.7:8080", (5, 5)));
         let view = book.view(&[]);
-        assert_eq!((&*view.services[0].name, view.services[0].total.connections), (OTHER, 1));
+        assert_eq!(
+            (&*view.services[0].name, view.services[0].total.connections),
+            (OTHER, 1)
+        );
     }
 }

@@ -71,7 +71,9 @@ impl Vectors {
 
 fn fill(connections: &IntCounterVec, bytes: &IntCounterVec, labels: &[&str], total: &Use) {
     let of = |way| [labels, &[way]].concat();
-    connections.with_label_values(labels).inc_by(total.connections);
+    connections
+        .with_label_values(labels)
+        .inc_by(total.connections);
     bytes.with_label_values(&of("in")).inc_by(total.bytes_in);
     bytes.with_label_values(&of("out")).inc_by(total.bytes_out);
 }
@@ -89,7 +91,11 @@ impl Sums {
 
 impl Collector for Sums {
     fn desc(&self) -> Vec<&Desc> {
-        self.template.all().into_iter().flat_map(Collector::desc).collect()
+        self.template
+            .all()
+            .into_iter()
+            .flat_map(Collector::desc)
+            .collect()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
@@ -99,7 +105,12 @@ impl Collector for Sums {
         let view = self.accounting.recent();
         for service in &view.services {
             let labels = [&*service.namespace, &*service.name];
-            fill(&vectors.connections, &vectors.bytes, &labels, &service.total);
+            fill(
+                &vectors.connections,
+                &vectors.bytes,
+                &labels,
+                &service.total,
+            );
             for endpoint in &service.endpoints {
                 let address = endpoint.endpoint.to_string();
                 let labels = [labels[0], labels[1], &*address];
@@ -108,6 +119,10 @@ impl Collector for Sums {
             }
         }
         vectors.lost.inc_by(view.lost);
-        vectors.all().into_iter().flat_map(Collector::collect).collect()
+        vectors
+            .all()
+            .into_iter()
+            .flat_map(Collector::collect)
+            .collect()
     }
 }

@@ -74,7 +74,10 @@ impl Accounting {
                 at_least,
             };
             if let Err(error) = sysctl::apply(&setting) {
-                tracing::warn!("{} stays as it is, so bytes may be missing: {error}", setting.name());
+                tracing::warn!(
+                    "{} stays as it is, so bytes may be missing: {error}",
+                    setting.name()
+                );
             }
         }
         let (messages, inbox) = channel();

@@ -59,7 +59,10 @@ pub enum Fate {
 
 /// Everything that may happen to the packet.
 pub fn trace(ruleset: &Ruleset, world: &World, packet: &Packet) -> BTreeSet<Fate> {
-    Walk::new(ruleset, world, packet, None).way().into_keys().collect()
+    Walk::new(ruleset, world, packet, None)
+        .way()
+        .into_keys()
+        .collect()
 }
 
 /// The same, with everything that the packet meets.
@@ -177,7 +180,8 @@ impl Walk<'_> {
             ..*self
         };
         // What comes in for the host itself does not go out.
-        let ends_here = !by_ipvs && self.packet.interface.is_some() && self.is_local(&target.address);
+        let ends_here =
+            !by_ipvs && self.packet.interface.is_some() && self.is_local(&target.address);
         let masqueraded = !ends_here && walk.hook(Hook::Postrouting).contains(&End::Masqueraded);
         (Fate::Endpoint(target, masqueraded), log.into_inner())
     }
