@@ -161,7 +161,7 @@ impl<K: Nftables> Loop<K> {
         let families: Vec<IpFamily> = self.engine.families().collect();
         let tell = |name: &ServiceName| {
             let mut frontends = Vec::new();
-            for service in state.service(name) {
+            if let Some(service) = state.service(name) {
                 for (port, family) in (service.ports.iter())
                     .flat_map(|port| families.iter().map(move |family| (port, *family)))
                 {

@@ -23,7 +23,6 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 pub use self::book::{AccountingView, Book, Frontend, Use};
-use crate::backend::Error;
 use crate::backend::conntrack::flow::{Ends, Flow, live};
 use crate::backend::sysctl::{self, Setting};
 use crate::model::{IpFamily, ServiceName};
@@ -92,7 +91,9 @@ impl Accounting {
         };
         // Of these no end is told that could be told from a later flow's.
         for family in IpFamily::ALL {
-            live(family, |flow| drop(work.earlier.insert(flow.id)))?;
+            live(family, |flow| {
+                work.earlier.insert(flow.id);
+            })?;
         }
         thread::Builder::new()
             .name("accounting".into())
@@ -202,7 +203,9 @@ impl Work {
             }
         }
         let mut ended = HashSet::new();
-        self.take(|id| drop(ended.insert(id)));
+        self.take(|id| {
+            ended.insert(id);
+        });
         flows.retain(|flow| !ended.contains(&flow.id));
         let view = self.book.view(&flows);
         lock(&self.shared).view = view;
