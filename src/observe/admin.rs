@@ -18,6 +18,7 @@ use serde::Serialize;
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
 
+use super::accounting::Accounting;
 use super::http::{JSON, Reply, TEXT, answer, not_found, reply};
 use super::status::Status;
 use super::view::{ServiceView, WantedView};
@@ -145,7 +146,8 @@ async fn route(
     match request.uri().path() {
         "/services" => {
             let selection = Selection::from_query(request.uri().query().unwrap_or_default());
-            services(selection, &requests).await
+            let accounting = status.accounting().cloned();
+            services(selection, &requests, accounting).await
         }
         "/status" => json(&status.view()),
         "/accounting" => match status.accounting() {
@@ -161,12 +163,19 @@ async fn route(
     }
 }
 
-async fn services(selection: Selection, requests: &mpsc::Sender<AdminRequest>) -> Reply {
+async fn services(
+    selection: Selection,
+    requests: &mpsc::Sender<AdminRequest>,
+    accounting: Option<Accounting>,
+) -> Reply {
     let question = |reply| AdminRequest::Services { selection, reply };
-    match ask(requests, question).await {
-        Some(views) => json(&views),
-        None => silent(),
+    let Some(mut views) = ask(requests, question).await else {
+        return silent();
+    };
+    if let Some(accounting) = accounting {
+        accounting.view().await.add_to(&mut views);
     }
+    json(&views)
 }
 
 /// What the kernel should hold. Writing it out may take a second, and must not keep health checks

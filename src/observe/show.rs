@@ -37,6 +37,7 @@ fn show(state: &State, families: &[IpFamily], service: &Service) -> ServiceView 
         name: service.name.name.to_string(),
         health_check_node_port: service.health_check_node_port,
         frontends,
+        usage: None,
     }
 }
 

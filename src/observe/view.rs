@@ -10,6 +10,8 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::accounting::Use;
+use super::accounting::book::EndpointUse;
 use crate::model;
 
 /// Whether rules are up to date, and why not.
@@ -63,6 +65,20 @@ pub struct ServiceView {
     pub health_check_node_port: Option<u16>,
     /// Frontends: by port, then kind, then address.
     pub frontends: Vec<FrontendView>,
+    /// Connections and bytes so far, where accounting is on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
+}
+
+/// What a Service has used since accounting began.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Usage {
+    /// All of it.
+    #[serde(flatten)]
+    pub total: Use,
+    /// By endpoint; those beyond the limit are in the sum alone.
+    pub endpoints: Vec<EndpointUse>,
 }
 
 /// An address, protocol and port that a Service answers on.

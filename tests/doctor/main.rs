@@ -7,8 +7,10 @@
 //! | `rig` | nothing: the healthy node, its objects, a stub of an API server |
 //! | `node` | the kernel's side, for real |
 //! | `objects` | objects, the agent, the API server |
+//! | `counted` | nothing: connections and bytes, and where flows go |
 //! | `injected` | what cannot be broken here: facts are made up |
 
+mod counted;
 mod injected;
 mod node;
 mod objects;

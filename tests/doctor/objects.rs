@@ -13,7 +13,7 @@ use crate::rig::{Fault, Node, check, eventually};
 const SERVICES: &str = "/api/v1/services";
 const SLICES: &str = "/apis/discovery.k8s.io/v1/endpointslices";
 const PODS: &str = "/api/v1/namespaces/default/pods";
-const NODE: &str = "/api/v1/nodes/node-1";
+const NODES: &str = "/api/v1/nodes";
 
 pub(crate) const FAULTS: &[Fault] = &[
     Fault {
@@ -97,7 +97,8 @@ pub(crate) const FAULTS: &[Fault] = &[
         cause: &["there is no Node node-1"],
         seed: |node| {
             node.use_server();
-            node.objects.lock().expect("objects").bodies.remove(NODE);
+            let mut served = node.objects.lock().expect("objects");
+            served.bodies.insert(NODES.to_owned(), json!({"items": []}));
         },
     },
     Fault {
@@ -106,9 +107,9 @@ pub(crate) const FAULTS: &[Fault] = &[
         cause: &["InternalIP 192.0.2.77"],
         seed: |node| {
             node.use_server();
-            let mut served = node.objects.lock().expect("objects");
-            let object = served.bodies.get_mut(NODE).expect("the Node");
-            object["status"]["addresses"][0]["address"] = "192.0.2.77".into();
+            node.change(NODES, "node-1", |object| {
+                object["status"]["addresses"][0]["address"] = "192.0.2.77".into();
+            });
         },
     },
     Fault {
@@ -309,14 +310,14 @@ fn forbidden_objects_are_told_and_are_no_finding() {
         unready(&mut node);
         {
             let mut served = node.objects.lock().expect("objects");
-            served.refused = [(PODS, 403), (NODE, 403)]
+            served.refused = [(PODS, 403), (NODES, 403)]
                 .map(|(p, s)| (p.to_owned(), s))
                 .into();
         }
         let text = String::from_utf8(node.doctor(&[]).stdout).expect("text");
         for expected in [
             "[no-ready-endpoints]",
-            "not checked: forbidden (/api/v1/nodes/node-1: 403): the Node node-1",
+            "not checked: forbidden (/api/v1/nodes: 403): the Node node-1",
             "Pods of default/web",
         ] {
             assert!(text.contains(expected), "{expected}: {text}");
@@ -349,7 +350,7 @@ fn json_has_the_documented_fields() {
             .lock()
             .expect("objects")
             .refused
-            .insert(NODE.to_owned(), 403);
+            .insert(NODES.to_owned(), 403);
         let mut found = json!(null);
         eventually("JSON", || {
             let output = node.doctor(&["-o", "json"]);

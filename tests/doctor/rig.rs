@@ -215,13 +215,6 @@ impl Node {
         change(found.expect(name));
     }
 
-    /// Adds an object to a list.
-    pub(crate) fn add(&mut self, path: &str, object: Value) {
-        let mut served = self.objects.lock().expect("objects");
-        let items = served.bodies.get_mut(path).expect(path)["items"].as_array_mut();
-        items.expect("items").push(object);
-    }
-
     /// Runs `debug doctor`.
     pub(crate) fn doctor(&self, more: &[&str]) -> Output {
         let output = Command::new(PROGRAM)
@@ -373,9 +366,11 @@ fn objects() -> BTreeMap<String, Value> {
             list(vec![pod("web", "web-1"), pod("web", "web-2")]),
         ),
         (
-            "/api/v1/nodes/node-1",
-            json!({"metadata": {"name": "node-1"}, "status": {"addresses": [
+            "/api/v1/nodes",
+            list(vec![
+                json!({"metadata": {"name": "node-1"}, "status": {"addresses": [
                 {"type": "InternalIP", "address": "192.0.2.10"}]}}),
+            ]),
         ),
         ("/version", json!({"gitVersion": "v1.36.3"})),
     ]

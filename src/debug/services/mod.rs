@@ -26,6 +26,8 @@ const HEAD: [&str; 11] = [
     "USED",
     "REASON",
 ];
+/// Where accounting is on: what the endpoint has used since it began.
+const COUNTED: [&str; 3] = ["CONNECTIONS", "BYTES-IN", "BYTES-OUT"];
 const WIDE: [&str; 3] = ["PORT-NAME", "AFFINITY", "SOURCE-RANGES"];
 
 /// Asks the running agent and prints what it serves.
@@ -87,13 +89,19 @@ fn path(selection: &Selection) -> String {
 /// One row an endpoint of a frontend, every row complete, so that grep and awk can be used.
 fn table(views: &[ServiceView], wide: bool) -> String {
     let more: &[&str] = if wide { &WIDE } else { &[] };
-    let mut table = Grid::new(HEAD.iter().chain(more));
+    let counted: &[&str] = match views.iter().any(|service| service.usage.is_some()) {
+        true => &COUNTED,
+        false => &[],
+    };
+    let mut table = Grid::new(HEAD.iter().chain(counted).chain(more));
     for service in views {
         for frontend in &service.frontends {
             for endpoint in endpoint_cells(frontend) {
+                let used = usage_cells(service, &endpoint[0]);
                 let mut row = vec![service.namespace.clone(), service.name.clone()];
                 row.extend(frontend_cells(frontend));
                 row.extend(endpoint);
+                row.extend(used.into_iter().take(counted.len()));
                 if wide {
                     row.extend(wide_cells(frontend));
                 }
@@ -135,6 +143,17 @@ fn frontend_cells(frontend: &FrontendView) -> [String; 3] {
         format!("{address}/{protocol}"),
         policy.to_owned(),
     ]
+}
+
+/// What the endpoint has used by all frontends of the Service together.
+fn usage_cells(service: &ServiceView, endpoint: &str) -> [String; 3] {
+    let all = service.usage.iter().flat_map(|usage| &usage.endpoints);
+    let found = all
+        .map(|of| (of.endpoint.to_string(), of.total))
+        .find(|(address, _)| address == endpoint);
+    found.map_or([const { String::new() }; 3], |(_, total)| {
+        [total.connections, total.bytes_in, total.bytes_out].map(|n| n.to_string())
+    })
 }
 
 fn endpoint_cells(frontend: &FrontendView) -> Vec<[String; 6]> {

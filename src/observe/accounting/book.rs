@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backend::conntrack::flow::Flow;
 use crate::model::ServiceName;
+use crate::observe::view::{ServiceView, Usage};
 
 /// How many Services are told apart; further ones are summed up as one without a namespace, named
 /// [`OTHER`].
@@ -51,6 +52,20 @@ pub struct AccountingView {
     pub services: Vec<ServiceUse>,
     /// How often events were lost, so that sums are too small.
     pub lost: u64,
+}
+
+impl AccountingView {
+    /// Adds the sums to the views of their Services.
+    pub(crate) fn add_to(self, views: &mut [ServiceView]) {
+        let key = |namespace: &str, name: &str| (namespace.to_owned(), name.to_owned());
+        let uses = self.services.into_iter();
+        let mut uses: HashMap<_, _> = uses.map(|s| (key(&s.namespace, &s.name), s)).collect();
+        for view in views {
+            let found = uses.remove(&key(&view.namespace, &view.name));
+            let (total, endpoints) = found.map(|s| (s.total, s.endpoints)).unwrap_or_default();
+            view.usage = Some(Usage { total, endpoints });
+        }
+    }
 }
 
 /// What a Service has used.

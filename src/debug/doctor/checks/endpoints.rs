@@ -251,14 +251,14 @@ pub(super) fn local(facts: &Facts, report: &mut Report) {
         if frontend.policy != Policy::Local || elsewhere == 0 || !unused || told.contains(&key) {
             continue;
         }
-        let field = match key.1 {
-            true => "internalTrafficPolicy",
-            false => "externalTrafficPolicy",
+        let (field, whom) = match key.1 {
+            true => ("internalTrafficPolicy", ""),
+            false => ("externalTrafficPolicy", " clients from outside"),
         };
         report.add(Finding::new(
             Kind::NoLocalEndpoints,
             format!(
-                "{} does not answer on this node: packets to it are dropped",
+                "{} does not answer{whom} on this node: packets to it are dropped",
                 key.0
             ),
             format!("{field}: Local, and its {elsewhere} ready endpoints are on other nodes"),

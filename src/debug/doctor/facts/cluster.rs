@@ -84,12 +84,11 @@ async fn objects(client: &Client, node: Option<&str>) -> Objects {
     objects
 }
 
+/// By listing, which is what the agent's role allows.
 async fn node(client: &Client, name: &str) -> Fact<Option<Node>> {
-    match one(client, &format!("/api/v1/nodes/{name}")).await {
-        Ok(node) => Ok(Some(node)),
-        Err(Refusal::Missing) => Ok(None),
-        Err(Refusal::Unread(unread)) => Err(unread),
-    }
+    let path = format!("/api/v1/nodes?fieldSelector=metadata.name%3D{name}");
+    let nodes: Vec<Node> = list(client, &path).await?;
+    Ok(nodes.into_iter().find(|node| node.metadata.name == name))
 }
 
 /// The Pods of a Service, in its own words: commas and equals signs are those of the query.
@@ -104,30 +103,17 @@ fn pods_path(service: &Service) -> String {
     format!("/api/v1/namespaces/{namespace}/pods?labelSelector={selector}&limit=100")
 }
 
-enum Refusal {
-    Missing,
-    Unread(Unread),
-}
-
 async fn list<T: DeserializeOwned>(client: &Client, path: &str) -> Fact<Vec<T>> {
-    let read: Result<List<T>, Refusal> = one(client, path).await;
-    match read {
-        Ok(list) => Ok(list.items),
-        Err(Refusal::Missing) => Err(Unread::Unavailable(format!("{path}: 404"))),
-        Err(Refusal::Unread(unread)) => Err(unread),
-    }
-}
-
-async fn one<T: DeserializeOwned>(client: &Client, path: &str) -> Result<T, Refusal> {
-    let unavailable = |why| Refusal::Unread(Unread::Unavailable(format!("{path}: {why}")));
+    let shown = path.split('?').next().unwrap_or_default();
+    let unavailable = |why: String| Unread::Unavailable(format!("{shown}: {why}"));
     let answer = ask(client, path).await.map_err(unavailable)?;
     match answer.status {
-        200 => serde_json::from_slice(&answer.body).map_err(|e| unavailable(e.to_string())),
-        404 => Err(Refusal::Missing),
-        401 | 403 => {
-            let why = format!("{path}: {}", answer.status);
-            Err(Refusal::Unread(Unread::Forbidden(why)))
+        200 => {
+            let list: Result<List<T>, _> = serde_json::from_slice(&answer.body);
+            list.map(|list| list.items)
+                .map_err(|e| unavailable(e.to_string()))
         }
+        401 | 403 => Err(Unread::Forbidden(format!("{shown}: {}", answer.status))),
         status => Err(unavailable(status.to_string())),
     }
 }

@@ -382,6 +382,7 @@ impl Objects {
             name: service.metadata.name.clone(),
             health_check_node_port: None,
             frontends: self.frontends(service, node),
+            usage: None,
         };
         self.proxied().map(view).collect()
     }
