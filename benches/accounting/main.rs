@@ -37,6 +37,9 @@ struct Arguments {
     /// Connections of each half
     #[arg(long, default_value_t = 4000)]
     flows: usize,
+    /// The agent, in place of the one that cargo has built
+    #[arg(long, default_value = env!("CARGO_BIN_EXE_ferrule"))]
+    binary: std::path::PathBuf,
     /// What cargo adds
     #[arg(long, hide = true)]
     bench: bool,
@@ -102,7 +105,7 @@ fn half(
     arguments: &Arguments,
     accounting: bool,
 ) -> Result<Half> {
-    let agent = Agent::start(scratch, accounting)?;
+    let agent = Agent::start(&arguments.binary, scratch, accounting)?;
     network.connect(100)?;
     net::flush()?;
     thread::sleep(SETTLE);
@@ -130,7 +133,7 @@ fn half(
 
 /// What counting flows that live costs the agent.
 fn living(network: &Network, scratch: &std::path::Path, arguments: &Arguments) -> Result<()> {
-    let agent = Agent::start(scratch, true)?;
+    let agent = Agent::start(&arguments.binary, scratch, true)?;
     network.connect(arguments.flows)?;
     let before = agent.cpu()?;
     for _ in 0..10 {
@@ -153,11 +156,15 @@ fn own() -> Result<u64> {
 struct Agent(Child);
 
 impl Agent {
-    fn start(scratch: &std::path::Path, accounting: bool) -> Result<Self> {
+    fn start(
+        binary: &std::path::Path,
+        scratch: &std::path::Path,
+        accounting: bool,
+    ) -> Result<Self> {
         // An agent leaves the setting as it is when it ends.
         fs::write("/proc/sys/net/netfilter/nf_conntrack_acct", "0")?;
         let log = scratch.join("log");
-        let child = Command::new(env!("CARGO_BIN_EXE_ferrule"))
+        let child = Command::new(binary)
             .args([
                 "--hostname-override",
                 "node-1",

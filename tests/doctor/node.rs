@@ -206,7 +206,7 @@ pub(crate) const FAULTS: &[Fault] = &[
                 "ip link add flannel.1 mtu 1500 type vxlan id 1 dstport 8472 local 192.0.2.10 dev eth0",
             );
             run("ip address add 10.244.1.0/32 dev flannel.1");
-            run("ip link set flannel.1 up");
+            run("ip link set flannel.1 mtu 1500 up");
         },
     },
     Fault {

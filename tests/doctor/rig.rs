@@ -122,7 +122,7 @@ impl Node {
         let lists = served
             .bodies
             .iter()
-            .filter(|(path, _)| !path.contains("/namespaces/"));
+            .filter(|(path, _)| path.starts_with("/api") && !path.contains("/namespaces/"));
         for (number, (path, body)) in lists.enumerate() {
             let kind = match path.rsplit('/').next() {
                 Some("services") => "Service",
