@@ -41,6 +41,10 @@ test-ipvs: ## tests that need IPVS and SCTP, in a virtual machine (qemu, no KVM)
 	@MODE=nftables conformance/guest/test.sh packets $(if $(ALL),,rows)
 	@MODE=ipvs conformance/guest/test.sh packets $(if $(ALL),,rows scheduler)
 
+.PHONY: man
+man: ## manual pages of both programs and every command, in target/man
+	$(CARGO) run --quiet --locked --example man -- $(TARGET_DIR)/man
+
 demo: ## three nodes, pods and an outside client on this machine (root)
 	@scripts/setup.sh demo
 	$(BUILD) --bin ferrule-demo

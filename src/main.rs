@@ -6,6 +6,7 @@ use std::fmt::Display;
 use std::io::stdout;
 use std::process::ExitCode;
 
+use anstream::AutoStream;
 use ferrule::cli::{self, Cli, Command, DebugCommand};
 use ferrule::{config::Config, debug, run};
 
@@ -25,24 +26,21 @@ fn main() -> ExitCode {
         println!("ferrule {}", env!("CARGO_PKG_VERSION"));
         return ExitCode::SUCCESS;
     }
-    let result = match &cli.command {
-        Some(Command::Debug(DebugCommand::Services(args))) => {
-            debug::services::run(args, &mut stdout().lock())
+    match &cli.command {
+        Some(Command::Debug(command)) => inspect(command),
+        Some(Command::Completion { shell }) => {
+            cli::completion(*shell, &mut stdout().lock());
+            ExitCode::SUCCESS
         }
-        Some(Command::Debug(DebugCommand::Rules(args))) => {
-            debug::rules::run(args.into(), &mut stdout().lock())
-        }
-        Some(Command::Debug(DebugCommand::Ingress(args))) => {
-            debug::ingress::run(args, &mut stdout().lock())
-        }
-        Some(Command::Debug(DebugCommand::Route(args))) => {
-            debug::ingress::route(args, &mut stdout().lock())
-        }
-        None => return proxy(&cli),
-    };
-    result.map_or_else(
-        |error| fail(1, format!("{error:#}")),
-        |()| ExitCode::SUCCESS,
+        None => proxy(&cli),
+    }
+}
+
+fn inspect(command: &DebugCommand) -> ExitCode {
+    let mut out = AutoStream::auto(stdout().lock());
+    debug::run(command, &mut out).map_or_else(
+        |error| fail(debug::failure(command), format!("{error:#}")),
+        ExitCode::from,
     )
 }
 

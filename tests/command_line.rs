@@ -92,6 +92,28 @@ fn debug_without_an_agent_ends_with_1() {
 }
 
 #[test]
+fn manual_pages_are_made_of_the_same_definitions() {
+    use clap::CommandFactory;
+    let dir = tempfile::tempdir().unwrap();
+    clap_mangen::generate_to(ferrule::cli::Cli::command(), dir.path()).unwrap();
+    let page = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
+    assert!(page("ferrule.1").contains("cluster\\-cidr"));
+    let services = page("ferrule-debug-services.1");
+    assert!(services.contains("admin\\-socket") && services.contains("Examples:"));
+}
+
+#[test]
+fn completion_is_printed() {
+    let bash = ferrule(&["completion", "bash"]);
+    assert!(bash.status.success());
+    assert!(
+        String::from_utf8(bash.stdout)
+            .unwrap()
+            .contains("complete -F _ferrule")
+    );
+}
+
+#[test]
 fn the_configuration_is_written_with_its_defaults() {
     let dir = tempfile::tempdir().unwrap();
     let (first, second) = (dir.path().join("first"), dir.path().join("second"));

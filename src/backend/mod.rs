@@ -7,6 +7,7 @@ pub mod ipvs;
 pub mod leftovers;
 pub mod netlink;
 pub mod nft;
+pub mod route;
 pub mod servers;
 pub mod sysctl;
 #[doc(hidden)]

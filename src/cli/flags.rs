@@ -145,6 +145,13 @@ pub struct OwnFlags {
     #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL",
           default_missing_value = "true", value_parser = parse_bool)]
     pub reset_stale_tcp: Option<bool>,
+    /// Count connections and bytes of each Service: metrics, and ferrule debug top
+    #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL",
+          default_missing_value = "true", value_parser = parse_bool)]
+    pub accounting: Option<bool>,
+    /// With --accounting: how many endpoints are counted each for itself [default: 1000]
+    #[arg(long, value_name = "N")]
+    pub accounting_endpoints: Option<u32>,
     /// Drop forwarded packets of endpoints that connection tracking calls invalid
     #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL",
           default_missing_value = "true", value_parser = parse_bool)]

@@ -79,6 +79,8 @@ pub const DEFAULTS: &[(&str, &str)] = &[
 
 /// The flags that kube-proxy does not have, with their defaults.
 const OWN: &[(&str, &str)] = &[
+    ("accounting", "false"),
+    ("accounting-endpoints", "1000"),
     ("admin-socket", DEFAULT_SOCKET),
     ("affinity-capacity", "1048576"),
     ("drop-invalid", "false"),

@@ -5,11 +5,13 @@
 //! where the configuration file meets the flags.
 
 mod accepted;
+mod completion;
 mod debug;
 mod flags;
 mod gates;
 mod ingress;
 mod listing;
+mod packet;
 mod quantity;
 #[cfg(test)]
 mod tests;
@@ -21,12 +23,17 @@ use clap::parser::ValueSource;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use accepted::AcceptedFlags;
+pub use completion::{Shell, completion};
 pub(crate) use debug::DEFAULT_SOCKET;
-pub use debug::{DebugCommand, Family, IngressArgs, Output, RouteArgs, RulesArgs, ServicesArgs};
+pub use debug::{
+    ConntrackArgs, DebugCommand, DoctorArgs, Family, IngressArgs, Output, RouteArgs, RulesArgs,
+    ServicesArgs, TopArgs,
+};
 pub use flags::{OwnFlags, ProtectRules, ProxyFlags};
 pub use gates::{Gates, parse_gates};
 pub use ingress::{AccessLogFormat, INGRESS_SOCKET, IngressCli, LogFormat};
 pub use listing::{DEFAULTS, values};
+pub use packet::{AgentFlags, DiffArgs, ExplainArgs, Part, RenderArgs, TraceArgs};
 pub use quantity::Quantity;
 pub use value::{Period, parse_period};
 
@@ -63,7 +70,20 @@ pub enum Command {
     /// Show what the running agent and the kernel know; changes nothing
     #[command(subcommand)]
     Debug(DebugCommand),
+    /// Print the script that completes command lines in a shell
+    #[command(after_help = COMPLETION)]
+    Completion {
+        /// The shell
+        #[arg(value_enum)]
+        shell: Shell,
+    },
 }
+
+const COMPLETION: &str = "\
+Examples:
+  source <(ferrule completion bash)                                  this shell
+  ferrule completion zsh > \"${fpath[1]}/_ferrule\"
+  ferrule completion fish > ~/.config/fish/completions/ferrule.fish";
 
 /// Parses a command line, program name first.
 ///

@@ -173,3 +173,47 @@ fn periods_are_go_durations() {
         assert!(parse_period(text).is_err(), "{text}");
     }
 }
+
+#[test]
+fn every_debug_command_has_an_example() {
+    let command = Cli::command();
+    let debug = command.find_subcommand("debug").unwrap();
+    for sub in debug.get_subcommands() {
+        let help = sub.get_after_help().map(ToString::to_string);
+        let help = help.unwrap_or_else(|| panic!("{}: no examples", sub.get_name()));
+        let begins = format!("  ferrule debug {}", sub.get_name());
+        assert!(
+            help.starts_with("Example") && help.contains(&begins),
+            "{help}"
+        );
+        for line in help.lines().filter(|line| line.starts_with("  ferrule ")) {
+            let words = line
+                .split(" | ")
+                .next()
+                .unwrap()
+                .split("  ")
+                .nth(1)
+                .unwrap();
+            let words: Vec<&str> = words.split_whitespace().collect();
+            let one = words.join(" ").replace("'X-A: b'", "X-A:b");
+            parse(one.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"));
+        }
+    }
+}
+
+#[test]
+fn completion_scripts_know_commands_and_flags() {
+    for (shell, start) in [
+        (Shell::Bash, "_ferrule() {"),
+        (Shell::Zsh, "#compdef ferrule"),
+        (Shell::Fish, "# Print an optspec"),
+    ] {
+        let mut out = Vec::new();
+        completion(shell, &mut out);
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.starts_with(start), "{shell:?}: {}", &text[..80]);
+        for word in ["services", "cluster-cidr", "yaml", "ipvs-scheduler"] {
+            assert!(text.contains(word), "{shell:?}: {word}");
+        }
+    }
+}

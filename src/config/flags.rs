@@ -8,7 +8,7 @@ use super::mode::{ProxyMode, that_counts};
 use crate::cli::{AcceptedFlags, Cli, Gates, Period};
 
 /// Flags that count even when a file is given; the logging flags are merged on their own.
-const WITH_FILE: [&str; 20] = [
+const WITH_FILE: [&str; 22] = [
     "config",
     "help",
     "cleanup",
@@ -26,6 +26,8 @@ const WITH_FILE: [&str; 20] = [
     "protect-rules",
     "reset-stale-tcp",
     "drop-invalid",
+    "accounting",
+    "accounting-endpoints",
     "ipvs-drain-timeout",
     "ipvs-local-fallback",
     "write-config-to",

@@ -63,6 +63,8 @@ pub struct Config {
     pub keep_leftovers: bool,
     /// What is done about others who change our tables.
     pub protect: ProtectRules,
+    /// Whether connections and bytes are counted, and of how many endpoints each for itself.
+    pub accounting: Option<usize>,
     /// The mode that holds: the first of `modes`, unless another one was settled on.
     pub mode: ProxyMode,
     /// The modes that are asked for; the first that the kernel has is the one to settle on.
@@ -287,6 +289,7 @@ impl resolve::Resolver<'_> {
             source: self.source(),
             keep_leftovers: self.keep_leftovers(),
             protect: self.cli.own.protect_rules.unwrap_or_default(),
+            accounting: self.accounting(),
             mode,
             modes,
             rules: self.rules(mode, &ipvs),

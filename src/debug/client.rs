@@ -22,12 +22,24 @@ const PATIENCE: Duration = Duration::from_secs(40);
 ///
 /// # Errors
 /// No agent listens, it refuses, or its answer is no such JSON.
-pub(super) fn get<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<T> {
+pub fn get<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<T> {
+    get_within(socket, path, PATIENCE)
+}
+
+/// The same, waiting no longer than that.
+///
+/// # Errors
+/// As [`get`].
+pub(super) fn get_within<T: DeserializeOwned>(
+    socket: &Path,
+    path: &str,
+    patience: Duration,
+) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let body = runtime.block_on(async {
-        tokio::time::timeout(PATIENCE, fetch(socket, path))
+        tokio::time::timeout(patience, fetch(socket, path))
             .await
             .context("the agent is silent")?
     })?;

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::catalog::{Catalog, Verdict};
@@ -14,7 +15,7 @@ use super::table::{Backend, Route, Upstream};
 use super::tls::Certificates;
 
 /// One route.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RouteView {
     /// Namespace and name of the Ingress.
@@ -35,7 +36,7 @@ pub struct RouteView {
 }
 
 /// What becomes of a request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Explained {
     /// The host that was asked for.
@@ -53,7 +54,7 @@ pub struct Explained {
 }
 
 /// One certificate.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CertificateView {
     /// The host that it is shown for; `*` for all others.
@@ -67,7 +68,7 @@ pub struct CertificateView {
 }
 
 /// One Ingress of any class.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct IngressView {
     /// Namespace and name.
@@ -79,7 +80,7 @@ pub struct IngressView {
 }
 
 /// All that is served.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Everything {
     /// All Ingresses.

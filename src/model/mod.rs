@@ -41,6 +41,14 @@ impl IpFamily {
     /// Both families, IPv4 first.
     pub const ALL: [IpFamily; 2] = [IpFamily::V4, IpFamily::V6];
 
+    /// The other one.
+    pub fn other(self) -> Self {
+        match self {
+            IpFamily::V4 => IpFamily::V6,
+            IpFamily::V6 => IpFamily::V4,
+        }
+    }
+
     /// The family of an address.
     pub fn of(address: std::net::IpAddr) -> Self {
         if address.is_ipv4() {

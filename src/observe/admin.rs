@@ -3,6 +3,7 @@
 
 use std::fs::{self, DirBuilder};
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
@@ -17,11 +18,13 @@ use serde::Serialize;
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
 
-use super::health::Failures;
+use super::accounting::Accounting;
 use super::http::{JSON, Reply, TEXT, answer, not_found, reply};
 use super::status::Status;
-use super::view::ServiceView;
-use crate::model::ServiceName;
+use super::view::{ServiceView, WantedView};
+use crate::model::{IpFamily, Service, ServiceName, ServicePort};
+use crate::plan::image::Image;
+use crate::plan::ledger::Ledger;
 
 /// How long to wait before the path is tried again.
 const RETRY: Duration = Duration::from_secs(5);
@@ -42,6 +45,11 @@ pub enum AdminRequest {
         /// Where the answer goes. Nobody may be waiting for it any more.
         reply: oneshot::Sender<Vec<ServiceView>>,
     },
+    /// What the kernel should hold, by family: copies, so that the loop goes on at once.
+    Wanted {
+        /// Where the answer goes.
+        reply: oneshot::Sender<Vec<(IpFamily, Ledger)>>,
+    },
 }
 
 /// Which Services are asked for.
@@ -51,6 +59,10 @@ pub struct Selection {
     pub namespace: Option<String>,
     /// Only those of this name.
     pub name: Option<String>,
+    /// Only those that have this address as a VIP, or `port` as a NodePort.
+    pub address: Option<IpAddr>,
+    /// See `address`.
+    pub port: Option<u16>,
 }
 
 impl Selection {
@@ -65,7 +77,22 @@ impl Selection {
                 .is_none_or(|name| *name == *service.name)
     }
 
-    /// From `namespace=a&name=b`. Names of Services hold nothing that a query would escape.
+    /// Whether a Service with a name that is selected is selected by its addresses, too.
+    pub(crate) fn answers(&self, service: &Service) -> bool {
+        let Some(address) = &self.address else {
+            return true;
+        };
+        let vips = [
+            &service.cluster_ips,
+            &service.external_ips,
+            &service.load_balancer_ips,
+        ];
+        let node_port =
+            |port: &ServicePort| port.node_port.is_some() && port.node_port == self.port;
+        vips.into_iter().any(|all| all.contains(address)) || service.ports.iter().any(node_port)
+    }
+
+    /// From `namespace=a&name=b&address=c&port=d`. Names of Services hold nothing that a query would escape.
     fn from_query(query: &str) -> Self {
         let value = |key: &str| {
             let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
@@ -76,6 +103,8 @@ impl Selection {
         Self {
             namespace: value("namespace"),
             name: value("name"),
+            address: value("address").and_then(|text| text.parse().ok()),
+            port: value("port").and_then(|text| text.parse().ok()),
         }
     }
 }
@@ -117,41 +146,71 @@ async fn route(
     match request.uri().path() {
         "/services" => {
             let selection = Selection::from_query(request.uri().query().unwrap_or_default());
-            services(selection, &requests).await
+            let accounting = status.accounting().cloned();
+            services(selection, &requests, accounting).await
         }
-        "/status" => json(&StatusView {
-            healthy: status.healthy(),
-            failures: status.failures(),
-        }),
+        "/status" => json(&status.view()),
+        "/accounting" => match status.accounting() {
+            Some(accounting) => json(&accounting.view().await),
+            None => reply(
+                StatusCode::NOT_FOUND,
+                TEXT,
+                "accounting is off (--accounting switches it on)\n",
+            ),
+        },
+        "/wanted" => wanted(&requests).await,
         _ => not_found(),
     }
 }
 
-async fn services(selection: Selection, requests: &mpsc::Sender<AdminRequest>) -> Reply {
-    let (sender, receiver) = oneshot::channel();
-    let request = AdminRequest::Services {
-        selection,
-        reply: sender,
+async fn services(
+    selection: Selection,
+    requests: &mpsc::Sender<AdminRequest>,
+    accounting: Option<Accounting>,
+) -> Reply {
+    let question = |reply| AdminRequest::Services { selection, reply };
+    let Some(mut views) = ask(requests, question).await else {
+        return silent();
     };
-    let ask = async {
-        requests.send(request).await.ok()?;
-        receiver.await.ok()
-    };
-    let Ok(Some(views)) = tokio::time::timeout(PATIENCE, ask).await else {
-        return reply(
-            StatusCode::SERVICE_UNAVAILABLE,
-            TEXT,
-            "the agent does not answer\n",
-        );
-    };
+    if let Some(accounting) = accounting {
+        accounting.view().await.add_to(&mut views);
+    }
     json(&views)
 }
 
-/// What /status answers: whether rules are up to date, and why not.
-#[derive(Serialize)]
-struct StatusView {
-    healthy: bool,
-    failures: Failures,
+/// What the kernel should hold. Writing it out may take a second, and must not keep health checks
+/// waiting.
+async fn wanted(requests: &mpsc::Sender<AdminRequest>) -> Reply {
+    let Some(ledgers) = ask(requests, |reply| AdminRequest::Wanted { reply }).await else {
+        return silent();
+    };
+    let write = move || {
+        let image = |(family, ledger): (IpFamily, Ledger)| WantedView {
+            family: family.into(),
+            objects: Image::of(&ledger.ruleset(), family).into_lines(),
+        };
+        json(&ledgers.into_iter().map(image).collect::<Vec<_>>())
+    };
+    tokio::task::spawn_blocking(write)
+        .await
+        .unwrap_or_else(|_| silent())
+}
+
+async fn ask<T>(
+    requests: &mpsc::Sender<AdminRequest>,
+    question: impl FnOnce(oneshot::Sender<T>) -> AdminRequest,
+) -> Option<T> {
+    let (sender, receiver) = oneshot::channel();
+    let ask = async {
+        requests.send(question(sender)).await.ok()?;
+        receiver.await.ok()
+    };
+    tokio::time::timeout(PATIENCE, ask).await.ok().flatten()
+}
+
+fn silent() -> Reply {
+    let text = "the agent does not answer\n";
+    reply(StatusCode::SERVICE_UNAVAILABLE, TEXT, text)
 }
 
 /// An answer in JSON.

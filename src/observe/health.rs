@@ -100,6 +100,15 @@ impl Health {
             .collect()
     }
 
+    /// How long each family has waited, seconds.
+    pub(super) fn waiting(&self, now: Moment) -> BTreeMap<String, f64> {
+        let waited = |since: &Duration| now.elapsed.saturating_sub(*since).as_secs_f64();
+        let families = self.queued.iter();
+        families
+            .map(|(family, since)| (family.to_string(), waited(since)))
+            .collect()
+    }
+
     /// The own Node, which load balancers should use unless it is gone or leaving (KEP-3836).
     pub(super) fn node(&mut self, leaving: Option<bool>) {
         self.eligible = leaving == Some(false);

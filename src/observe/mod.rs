@@ -12,10 +12,11 @@
 //! | 10249 | /metrics | as docs/metrics.md says |
 //! | 10249 | /debug/flags/v, /debug/pprof/, if profiling is on | yes, but no Go profiles |
 //! | `spec.healthCheckNodePort` | any | yes; for both families of a Service |
-//! | unix socket | /services, /status | no: ours |
+//! | unix socket | /services, /wanted, /status, /accounting | no: ours |
 //!
 //! docs/health.md says more.
 
+pub mod accounting;
 mod admin;
 mod checks;
 pub mod events;
@@ -34,6 +35,7 @@ mod status;
 mod tests;
 pub mod view;
 
+pub use accounting::Accounting;
 pub use admin::{AdminRequest, Selection};
 pub use checks::HealthCheck;
 pub use health::Moment;

@@ -20,6 +20,7 @@ pub(crate) fn services(
     names.sort_unstable();
     let services = names.into_iter().filter_map(|name| state.service(name));
     services
+        .filter(|service| selection.answers(service))
         .map(|service| show(state, families, service))
         .collect()
 }
@@ -36,6 +37,7 @@ fn show(state: &State, families: &[IpFamily], service: &Service) -> ServiceView 
         name: service.name.name.to_string(),
         health_check_node_port: service.health_check_node_port,
         frontends,
+        usage: None,
     }
 }
 
@@ -45,14 +47,31 @@ fn show_port(
     port: &ServicePort,
     family: IpFamily,
 ) -> Vec<FrontendView> {
-    let (slices, node) = (state.slices(&service.name), state.node());
-    let candidates = select::candidates(slices, &port.name, port.protocol, family, node);
+    let node = state.node();
+    let of_family = |family| {
+        let slices = state.slices(&service.name);
+        select::candidates(slices, &port.name, port.protocol, family, node)
+    };
+    let candidates = of_family(family);
     let choice = select::choose(&candidates, true, node);
     let unused = select::explain(&candidates, node);
+    // Said only where it is the reason for having none: a dual-stack Service has all twice.
+    let others = match candidates.is_empty() {
+        true => of_family(family.other()),
+        false => Vec::new(),
+    };
     let view = |frontend: Frontend| {
         let policy = frontend.policy(service);
         let endpoints = candidates.iter().zip(&unused).map(|(candidate, unused)| {
             endpoint(candidate, &choice, policy, unused.map(|u| u.to_string()))
+        });
+        let others = others.iter().map(|candidate| {
+            let reason = format!("{}, the frontend is {family}", family.other());
+            EndpointView {
+                reason: Some(reason),
+                used: None,
+                ..endpoint(candidate, &choice, policy, None)
+            }
         });
         FrontendView {
             kind: kind(frontend.kind),
@@ -69,7 +88,7 @@ fn show_port(
                 }
                 _ => Vec::new(),
             },
-            endpoints: endpoints.collect(),
+            endpoints: endpoints.chain(others).collect(),
         }
     };
     frontend::frontends(state, service, port, family)
@@ -103,9 +122,11 @@ fn endpoint(
             .contains(&candidate.target)
             .then_some(Used::Cluster),
     };
+    let terminating = candidate.endpoint.conditions.terminating;
     let reason = match (used, policy) {
         (Some(_), _) => None,
         (None, TrafficPolicy::Local) if !candidate.local => Some("on another node".to_owned()),
+        (None, TrafficPolicy::Local) if terminating => Some("terminating".to_owned()),
         (None, TrafficPolicy::Local) => Some("not ready".to_owned()),
         (None, TrafficPolicy::Cluster) => unused,
     };

@@ -9,10 +9,12 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio::sync::watch;
 
+use super::accounting::{self, Accounting};
 use super::checks::{Checks, HealthCheck};
 use super::events::Recorder;
-use super::health::{Failures, Health, Moment, Report};
+use super::health::{Health, Moment, Report};
 use super::metrics::Metrics;
+use super::view::{About, StatusView};
 use crate::model::IpFamily;
 
 /// The proxy's state as others see it. Cheap to clone; no method waits for anything.
@@ -25,6 +27,8 @@ struct Shared {
     checks: watch::Sender<Arc<Checks>>,
     metrics: Metrics,
     events: OnceLock<Recorder>,
+    about: OnceLock<About>,
+    accounting: OnceLock<Accounting>,
     /// When this proxy started, by the time of day.
     started: Timestamp,
 }
@@ -49,6 +53,8 @@ impl Status {
             checks: watch::Sender::new(Arc::default()),
             metrics: Metrics::new(),
             events: OnceLock::new(),
+            about: OnceLock::new(),
+            accounting: OnceLock::new(),
             started,
         }))
     }
@@ -58,6 +64,25 @@ impl Status {
     pub fn with_events(self, recorder: Recorder) -> Self {
         let _ = self.0.events.set(recorder);
         self
+    }
+
+    /// The same status that says what runs here. Only the first call counts.
+    pub fn with_about(self, about: About) -> Self {
+        let _ = self.0.about.set(about);
+        self
+    }
+
+    /// Shows sums as metrics and on the admin socket from now on. Only the first call counts.
+    pub fn account(&self, accounting: Accounting) {
+        if let Some(sums) = accounting::metrics::Sums::new(accounting.clone()) {
+            self.register(Box::new(sums));
+        }
+        let _ = self.0.accounting.set(accounting);
+    }
+
+    /// The accounting, if it is on.
+    pub fn accounting(&self) -> Option<&Accounting> {
+        self.0.accounting.get()
     }
 
     /// Where Kubernetes Events are handed in.
@@ -171,9 +196,16 @@ impl Status {
         report
     }
 
-    /// The reasons of failures that last.
-    pub(super) fn failures(&self) -> Failures {
-        self.health().failures()
+    /// What the admin socket says.
+    pub(super) fn view(&self) -> StatusView {
+        let now = (self.0.now)();
+        let health = self.health();
+        StatusView {
+            healthy: health.healthy(now),
+            failures: health.failures(),
+            waiting: health.waiting(now),
+            about: self.0.about.get().cloned(),
+        }
     }
 
     /// All metrics in Prometheus' text format 0.0.4.

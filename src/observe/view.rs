@@ -2,15 +2,58 @@
 //! What the admin socket shows of Services, as JSON. Part of what users may rely on: fields may
 //! be added, none changes its meaning.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::accounting::Use;
+use super::accounting::book::EndpointUse;
 use crate::model;
 
+/// Whether rules are up to date, and why not.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StatusView {
+    /// No change has waited for too long.
+    pub healthy: bool,
+    /// Why the last commit failed, by family; empty if it did not.
+    #[serde(default)]
+    pub failures: BTreeMap<String, String>,
+    /// How long changes have waited, seconds by family; empty if none waits.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub waiting: BTreeMap<String, f64>,
+    /// What runs here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<About>,
+}
+
+/// What the agent is, and where its objects come from.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct About {
+    /// The own Node's name.
+    pub node: String,
+    /// `nftables` or `ipvs`.
+    pub mode: String,
+    /// Its process id, as it sees it.
+    pub pid: u32,
+    /// The directory of manifests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifests: Option<PathBuf>,
+    /// The kubeconfig.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubeconfig: Option<PathBuf>,
+    /// The API server that takes the place of the kubeconfig's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
+}
+
 /// A Service with all frontends that it answers on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceView {
     /// Namespace.
@@ -22,10 +65,24 @@ pub struct ServiceView {
     pub health_check_node_port: Option<u16>,
     /// Frontends: by port, then kind, then address.
     pub frontends: Vec<FrontendView>,
+    /// Connections and bytes so far, where accounting is on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
+}
+
+/// What a Service has used since accounting began.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Usage {
+    /// All of it.
+    #[serde(flatten)]
+    pub total: Use,
+    /// By endpoint; those beyond the limit are in the sum alone.
+    pub endpoints: Vec<EndpointUse>,
 }
 
 /// An address, protocol and port that a Service answers on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FrontendView {
     /// What kind of address it is.
@@ -47,13 +104,14 @@ pub struct FrontendView {
     pub affinity_seconds: Option<u32>,
     /// Who may connect; empty: everybody.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<String>")]
     pub source_ranges: Vec<IpNet>,
     /// All endpoints of the service port and family, also those that get no traffic.
     pub endpoints: Vec<EndpointView>,
 }
 
 /// An endpoint as one frontend sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EndpointView {
     /// Address.
@@ -75,8 +133,20 @@ pub struct EndpointView {
     pub reason: Option<String>,
 }
 
+/// What the kernel should hold of one family.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WantedView {
+    /// Family.
+    pub family: Family,
+    /// Kind, name and content of each object ([`Image`](crate::plan::image::Image)).
+    pub objects: Vec<(String, String, String)>,
+}
+
 /// Kind of a frontend.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 pub enum FrontendKind {
     /// `spec.clusterIPs`.
     ClusterIP,
@@ -89,7 +159,7 @@ pub enum FrontendKind {
 }
 
 /// Address family.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Family {
     /// IPv4.
     IPv4,
@@ -98,7 +168,7 @@ pub enum Family {
 }
 
 /// Transport protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Protocol {
     /// TCP.
@@ -110,7 +180,7 @@ pub enum Protocol {
 }
 
 /// Traffic policy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Policy {
     /// Endpoints anywhere.
     Cluster,
@@ -119,7 +189,7 @@ pub enum Policy {
 }
 
 /// Readiness of an endpoint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum EndpointState {
     /// Ready.
@@ -133,7 +203,7 @@ pub enum EndpointState {
 }
 
 /// Which traffic an endpoint gets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Used {
     /// Traffic under policy Cluster.
@@ -147,6 +217,15 @@ impl From<model::IpFamily> for Family {
         match family {
             model::IpFamily::V4 => Family::IPv4,
             model::IpFamily::V6 => Family::IPv6,
+        }
+    }
+}
+
+impl From<Family> for model::IpFamily {
+    fn from(family: Family) -> Self {
+        match family {
+            Family::IPv4 => model::IpFamily::V4,
+            Family::IPv6 => model::IpFamily::V6,
         }
     }
 }

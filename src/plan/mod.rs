@@ -11,6 +11,7 @@ pub mod contribution;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod frontend;
+pub mod image;
 pub mod ipvs;
 pub mod ledger;
 pub mod nft;

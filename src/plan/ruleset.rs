@@ -31,11 +31,16 @@ impl Ruleset {
 
     /// What a set or map holds for a key; for interval sets, of the range that contains it.
     pub fn lookup(&self, set: SetId, key: &Key) -> Option<&Data> {
+        self.find(set, key).map(|e| &e.data)
+    }
+
+    /// The element of a set or map for a key; in interval sets, the range that contains it.
+    pub fn find(&self, set: SetId, key: &Key) -> Option<&Element> {
         if set.spec().interval {
             let inside = |e: &&Element| e.end.as_ref().is_some_and(|end| within(&e.key, key, end));
-            return self.elements_of(set).find(inside).map(|e| &e.data);
+            return self.elements_of(set).find(inside);
         }
-        self.elements.get(&(set, *key)).map(|e| &e.data)
+        self.elements.get(&(set, *key))
     }
 }
 

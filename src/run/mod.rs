@@ -88,6 +88,7 @@ fn proxy(config: &Config, passed: &[String]) -> Result<()> {
         let other_mode = passed.iter().cloned();
         other_mode.for_each(|note| events.of_node("ProxyModeFallback", events::START, note));
         let status = Status::new(config.health_timeout).with_events(events.clone());
+        let status = status.with_about(parts::about(config));
         let live = Live::new(config, status.clone());
         let signal = stop_signal()?;
         let stop = async {
@@ -140,11 +141,9 @@ async fn work(config: &Config, given: Given, stop: impl Future<Output = ()>) -> 
     objects.send_notices(given.notices);
     let engine = parts::engine(config).await?;
     given.status.events().starting();
+    parts::accounting(config, &given.status);
     let (sender, events) = mpsc::channel(EVENTS);
-    let nodes = match config.mode {
-        config::ProxyMode::Ipvs => Nodes::All,
-        _ => Nodes::Own,
-    };
+    let nodes = Nodes::needed(config.mode == config::ProxyMode::Ipvs);
     let node = (config.node_name.clone(), nodes);
     let source = objects.follow(node, sender.clone(), given.meters);
     let mut proxy = Loop::new(engine, parts::flows(&given.status), given.status);

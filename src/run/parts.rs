@@ -17,11 +17,12 @@ use crate::backend::leftovers;
 use crate::backend::nft::monitor::{Interference, Monitor};
 use crate::backend::nft::{Kernel, probe::probe};
 use crate::cli::{self, ProtectRules};
-use crate::config::{Config, LocalhostNodePorts, ProxyMode};
+use crate::config::{Config, LocalhostNodePorts, ProxyMode, Source};
 use crate::localhost::NodePorts;
 use crate::model::{Event, IpFamily, State};
 use crate::observe::events::{Notice, Recorder, START};
-use crate::observe::{Pages, Status};
+use crate::observe::view::About;
+use crate::observe::{Accounting, Pages, Status};
 use crate::sync::{Engine, flows::Flows, takeover::Drain};
 use crate::watch::{self, Meters};
 
@@ -59,6 +60,17 @@ pub(super) fn flows(status: &Status) -> Option<Flows> {
     start()
         .inspect_err(|e| tracing::warn!("stale flows will not be ended: {e:#}"))
         .ok()
+}
+
+/// Counts connections and bytes, if that is wanted. Rules do without.
+pub(super) fn accounting(config: &Config, status: &Status) {
+    let Some(endpoints) = config.accounting else {
+        return;
+    };
+    match Accounting::start(endpoints) {
+        Ok(accounting) => status.account(accounting),
+        Err(error) => tracing::warn!("nothing is counted: {error:#}"),
+    }
 }
 
 /// What serves NodePorts on loopback, if that is wanted.
@@ -127,6 +139,23 @@ pub(super) fn pages(config: &Config) -> Pages {
         flagz: config.features.component_flagz,
         statusz: config.features.component_statusz,
     }
+}
+
+/// What the admin socket says of this agent.
+pub(super) fn about(config: &Config) -> About {
+    let mut about = About {
+        node: config.node_name.clone(),
+        mode: config.mode.served_by().to_string(),
+        pid: std::process::id(),
+        ..About::default()
+    };
+    match &config.source {
+        Source::Manifests(directory) => about.manifests = Some(directory.clone()),
+        Source::Cluster { kubeconfig, server } => {
+            (about.kubeconfig, about.server) = (kubeconfig.clone(), server.clone());
+        }
+    }
+    about
 }
 
 /// Keeps the pages at the configuration that holds.

@@ -8,13 +8,14 @@ use tracing::{debug, info, warn};
 use super::engine::Committed;
 use super::heal::Repair;
 use super::run::Loop;
+use super::table::Table;
 use crate::backend::nft::monitor::Interference;
 use crate::backend::{Error, Nftables};
-use crate::model::{Changes, IpFamily};
+use crate::model::{Changes, IpFamily, ServiceName};
 use crate::observe::events::{Notice, RULES_CONTESTED};
 use crate::observe::{AdminRequest, HealthCheck, show};
 use crate::plan::nft::{TABLE, text};
-use crate::plan::skeleton;
+use crate::plan::{frontend, skeleton};
 
 impl<K: Nftables> Loop<K> {
     /// Work waits from now on.
@@ -111,6 +112,7 @@ impl<K: Nftables> Loop<K> {
     pub(super) fn tell_changes(&mut self, done: &Committed) {
         self.tell_services(&done.changes);
         self.serve_localhost(&done.changes);
+        self.account(&done.changes);
         self.tell_skipped();
         if done.health_checks {
             self.tell_health_checks();
@@ -189,6 +191,31 @@ impl<K: Nftables> Loop<K> {
         );
     }
 
+    /// Tells an accounting what Services answer on.
+    fn account(&self, changes: &Changes) {
+        let Some(accounting) = self.status.accounting() else {
+            return;
+        };
+        let state = self.engine.state();
+        let families: Vec<IpFamily> = self.engine.families().collect();
+        let tell = |name: &ServiceName| {
+            let mut frontends = Vec::new();
+            if let Some(service) = state.service(name) {
+                for (port, family) in (service.ports.iter())
+                    .flat_map(|port| families.iter().map(move |family| (port, *family)))
+                {
+                    let all = frontend::frontends(state, service, port, family).into_iter();
+                    frontends.extend(all.map(|f| (f.protocol.number(), f.address, f.port)));
+                }
+            }
+            accounting.service(name.clone(), frontends);
+        };
+        match changes.everything {
+            true => state.service_names().for_each(tell),
+            false => changes.services.iter().for_each(tell),
+        }
+    }
+
     fn serve_localhost(&mut self, changes: &Changes) {
         let Some(localhost) = &mut self.localhost else {
             return;
@@ -207,6 +234,10 @@ impl<K: Nftables> Loop<K> {
             AdminRequest::Services { selection, reply } => {
                 // Who asked may be gone by now.
                 let _ = reply.send(show::services(self.engine.state(), &families, &selection));
+            }
+            AdminRequest::Wanted { reply } => {
+                let ledger = |table: &Table| (table.family(), table.ledger().clone());
+                let _ = reply.send(self.engine.tables().iter().map(ledger).collect());
             }
         }
     }

@@ -11,6 +11,7 @@
 //! | [`wire`] | the shape of the objects, as far as they matter |
 //! | [`convert`] | judges an object field by field: what is unusable is skipped, with the reason |
 //! | [`meters`] | counts requests and failed watches, for metrics |
+//! | [`raw`] | asks the API server for one path, for `ferrule debug doctor` |
 //! | [`known`] | what has been announced, to find what vanished while nobody watched |
 
 pub mod addresses;
@@ -21,6 +22,7 @@ pub(crate) mod directories;
 pub mod known;
 pub mod manifests;
 pub mod meters;
+pub mod raw;
 pub mod wire;
 
 pub use client::client;

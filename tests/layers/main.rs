@@ -69,11 +69,13 @@ const RULES: &[Rule] = &[
 
 /// Pure modules inside of others, and the published crates that they may use.
 const PURE: &[(&str, &[&str])] = &[
+    ("debug::doctor::checks", &["ipnet", "nix"]),
     ("ingress::balance", &[]),
     ("ingress::catalog", &["ipnet"]),
     ("ingress::filter", &["hyper"]),
     ("ingress::route", &[]),
     ("ingress::table", &["ipnet"]),
+    ("observe::accounting::book", &["schemars", "serde"]),
 ];
 
 /// What no pure module mentions: paths that begin so, and macros.

@@ -9,6 +9,7 @@
 //! at once, by the end of their socket; others when they send, by a rule that resets what is in the
 //! midst of a connection without an entry.
 
+pub mod flow;
 mod sockets;
 mod stale;
 

@@ -22,7 +22,7 @@ pub(crate) struct Entry(
     pub(crate) SocketAddr,
 );
 
-fn entry(protocol: Protocol, source: &str, destination: &str, target: &str) -> Entry {
+pub(crate) fn entry(protocol: Protocol, source: &str, destination: &str, target: &str) -> Entry {
     let parse = |text: &str| text.parse().unwrap();
     Entry(
         protocol.number(),

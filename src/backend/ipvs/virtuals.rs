@@ -34,33 +34,50 @@ impl Virtuals {
     }
 }
 
-/// All virtual servers that we might have made, with their real ones; none without our link. To be
-/// shown: nothing is changed, and no module is loaded.
+/// All virtual servers, with their real ones; none without the link of IPVS mode. To be shown:
+/// nothing is changed, and no module is loaded.
 ///
 /// # Errors
 /// The kernel's.
 pub fn listing() -> Result<BTreeMap<ServerKey, Arc<VirtualServer>>, Error> {
     let mut all = BTreeMap::new();
-    if !Link::open()?.exists()? {
-        return Ok(all);
-    }
-    let mut ipvs = Ipvs::open()?;
-    for service in ipvs.services()? {
-        let (Some(key), Some(settings)) = (server_key(&service.key), settings(&service)) else {
-            continue;
-        };
-        let destinations = ipvs.destinations(&service.key)?;
-        let weighted = |d: &Destination| {
-            let d = found(d);
-            Some((d.target, d.weight?))
-        };
-        let server = VirtualServer {
-            settings,
-            destinations: destinations.iter().filter_map(weighted).collect(),
-        };
-        all.insert(key, Arc::new(server));
+    if Link::open()?.exists()? {
+        for family in IpFamily::ALL {
+            all.extend(read(family)?);
+        }
     }
     Ok(all)
+}
+
+/// All virtual servers of a family that go by an address, with their real servers of weight and
+/// all. Reads only; makes no link.
+///
+/// # Errors
+/// The kernel's; [`Error::Missing`] if it has no IPVS.
+pub fn read(family: IpFamily) -> Result<BTreeMap<ServerKey, Arc<VirtualServer>>, Error> {
+    let mut ipvs = Ipvs::open()?;
+    let mut servers = BTreeMap::new();
+    for service in ipvs.services()? {
+        let Some(key) = server_key(&service.key).filter(|key| key.family() == family) else {
+            continue;
+        };
+        let foreign = || Settings {
+            scheduler: service.scheduler.name().into(),
+            persistence: None,
+            one_packet: false,
+        };
+        let destinations = ipvs.destinations(&service.key)?;
+        let destinations = destinations.iter().map(|destination| {
+            let weight = u32::try_from(destination.weight).unwrap_or(0);
+            (found(destination).target, weight)
+        });
+        let server = VirtualServer {
+            settings: settings(&service).unwrap_or_else(foreign),
+            destinations: destinations.collect(),
+        };
+        servers.insert(key, Arc::new(server));
+    }
+    Ok(servers)
 }
 
 impl VirtualServers for Virtuals {

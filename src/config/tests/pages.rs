@@ -14,6 +14,14 @@ use crate::config::reload::{Effect, FIELDS};
 /// The flags that stand for no field.
 const OTHERS: &[(&str, &str)] = &[
     (
+        "accounting",
+        "ferrule's own: count connections and bytes of each Service ([accounting](accounting.md))",
+    ),
+    (
+        "accounting-endpoints",
+        "ferrule's own: how many endpoints are counted each for itself",
+    ),
+    (
         "admin-socket",
         "ferrule's own: unix socket that answers `ferrule debug`; empty: none",
     ),

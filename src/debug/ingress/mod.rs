@@ -8,7 +8,8 @@ use comfy_table::{ContentArrangement, Table, presets};
 use hyper::Uri;
 
 use super::client;
-use crate::cli::{IngressArgs, Output, RouteArgs};
+use super::print::print;
+use crate::cli::{IngressArgs, RouteArgs};
 use crate::ingress::explain::{CertificateView, Everything, Explained, RouteView};
 
 const ROUTES: [&str; 6] = ["HOST", "PATH", "TYPE", "INGRESS", "BACKEND", "ENDPOINTS"];
@@ -21,10 +22,10 @@ const ENDPOINTS: usize = 3;
 /// No sidecar, or it does not answer.
 pub fn run(args: &IngressArgs, out: &mut impl Write) -> Result<()> {
     let all: Everything = client::get(&args.admin_socket, "/ingress")?;
-    if args.output == Output::Json {
-        return Ok(writeln!(out, "{}", serde_json::to_string_pretty(&all)?)?);
-    }
-    let wide = args.output == Output::Wide;
+    print(out, args.output, &all, |out, wide| page(&all, wide, out))
+}
+
+fn page(all: &Everything, wide: bool, out: &mut dyn Write) -> std::io::Result<()> {
     writeln!(out, "{}", routes(&all.routes, wide, false))?;
     writeln!(out, "\nall else: {}\n", all.default_backend)?;
     writeln!(out, "{}\n", certificates(&all.certificates))?;
@@ -32,7 +33,7 @@ pub fn run(args: &IngressArgs, out: &mut impl Write) -> Result<()> {
     for ingress in &all.ingresses {
         ingresses.add_row([&ingress.name, &ingress.verdict, &ingress.notes.join("\n")]);
     }
-    Ok(writeln!(out, "{ingresses}")?)
+    writeln!(out, "{ingresses}")
 }
 
 /// Asks the running sidecar which route a request takes, and prints it.
@@ -43,22 +44,34 @@ pub fn route(args: &RouteArgs, out: &mut impl Write) -> Result<()> {
     let (host, path) = request(&args.url, &args.headers)?;
     let query = format!("/route?host={host}&path={path}");
     let found: Explained = client::get(&args.admin_socket, &query)?;
-    if args.output == Output::Json {
-        return Ok(writeln!(out, "{}", serde_json::to_string_pretty(&found)?)?);
-    }
-    let wide = args.output == Output::Wide;
+    let tls = args.url.starts_with("https:");
+    print(out, args.output, &found, |out, wide| {
+        route_page(&found, tls, wide, out)
+    })
+}
+
+fn route_page(
+    found: &Explained,
+    tls: bool,
+    wide: bool,
+    out: &mut dyn Write,
+) -> std::io::Result<()> {
     writeln!(
         out,
         "{}{} is answered by {}",
         found.host, found.path, found.answer
     )?;
-    if let Some(taken) = found.taken {
-        writeln!(out, "\n{}", routes(&[taken], true, false))?;
+    if let Some(taken) = &found.taken {
+        writeln!(
+            out,
+            "\n{}",
+            routes(std::slice::from_ref(taken), true, false)
+        )?;
     }
     if !found.others.is_empty() {
         writeln!(out, "\nnot taken:\n{}", routes(&found.others, wide, true))?;
     }
-    if args.url.starts_with("https:") {
+    if tls {
         let shown = found.certificate.as_slice();
         match shown.is_empty() {
             true => writeln!(out, "\ncertificate: the sidecar's own, which nobody trusts")?,

@@ -8,6 +8,7 @@
 //! an expression of an unknown kind does is not guessed at: it shows as `[ NAME ... ]`.
 
 mod load;
+mod others;
 mod read;
 mod rule;
 mod set;
@@ -19,6 +20,7 @@ use std::io::Write;
 
 use anyhow::{Context, bail};
 
+use super::print::print;
 use crate::backend::Error;
 use crate::backend::ipvs::virtuals;
 use crate::backend::netlink::Socket;
@@ -26,6 +28,7 @@ use crate::cli::{Family, Output, RulesArgs};
 use crate::model::IpFamily;
 use crate::plan::ipvs::{ServerKey, text};
 
+pub(crate) use others::{Other, others};
 pub use view::{Chain, Element, Listing, Rule, Set, Table};
 
 /// What to show.
@@ -39,8 +42,10 @@ pub struct RulesOptions {
     pub set: Option<String>,
     /// How many elements to show of a set or map; they are always counted.
     pub elements: usize,
-    /// JSON in place of text.
-    pub json: bool,
+    /// Named sets and maps without their elements: neither shown nor counted.
+    pub bare: bool,
+    /// Format.
+    pub output: Output,
 }
 
 impl From<&RulesArgs> for RulesOptions {
@@ -49,12 +54,12 @@ impl From<&RulesArgs> for RulesOptions {
             Family::Ip => IpFamily::V4,
             Family::Ip6 => IpFamily::V6,
         });
-        let (set, elements, json) = (args.set.clone(), args.elements, args.output == Output::Json);
+        let (set, elements, output) = (args.set.clone(), args.elements, args.output);
         Self {
             family,
             set,
             elements,
-            json,
+            output,
             ..Self::default()
         }
     }
@@ -68,7 +73,8 @@ impl Default for RulesOptions {
             table,
             set: None,
             elements: 20,
-            json: false,
+            bare: false,
+            output: Output::Table,
         }
     }
 }
@@ -81,34 +87,38 @@ const ATTEMPTS: usize = 20;
 /// # Errors
 /// A missing table or set, by name; missing rights; the kernel's errors; those of `out`.
 pub fn run(options: RulesOptions, out: &mut impl Write) -> anyhow::Result<()> {
-    let mut socket = Socket::netfilter()?;
-    let listing = (1..)
-        .map(|attempt| (attempt, read::listing(&mut socket, &options)))
-        .find(|(attempt, r)| *attempt == ATTEMPTS || !matches!(r, Err(Error::Interrupted)))
-        .map_or(Err(Error::Interrupted), |(_, read)| read);
-    let mut listing = match listing {
-        Err(e) if e.errno() == Some(nix::libc::EPERM) => {
-            return Err(e).context("reading nftables needs CAP_NET_ADMIN (run it as root)");
-        }
-        Err(Error::Interrupted) => {
-            bail!("the rules changed each of the {ATTEMPTS} times they were being read; try again")
-        }
-        other => other?,
-    };
+    let mut listing = listing(&options)?;
     check(&listing, &options)?;
     if options.set.is_none() {
         listing.virtual_servers = virtual_servers(&options)?;
     }
-    if options.json {
-        serde_json::to_writer_pretty(&mut *out, &listing)?;
-        writeln!(out)?;
-    } else {
-        write!(out, "{listing}")?;
-    }
-    Ok(())
+    print(out, options.output, &listing, |out, _| {
+        write!(out, "{listing}")
+    })
 }
 
-/// Those that IPVS mode may have made. None where there is no link of that mode: to ask would load
+/// What the kernel holds; no table is no error.
+///
+/// # Errors
+/// Missing rights; the kernel's errors.
+pub(super) fn listing(options: &RulesOptions) -> anyhow::Result<Listing> {
+    let mut socket = Socket::netfilter()?;
+    let listing = (1..)
+        .map(|attempt| (attempt, read::listing(&mut socket, options)))
+        .find(|(attempt, r)| *attempt == ATTEMPTS || !matches!(r, Err(Error::Interrupted)))
+        .map_or(Err(Error::Interrupted), |(_, read)| read);
+    match listing {
+        Err(e) if e.errno() == Some(nix::libc::EPERM) => {
+            Err(e).context("reading nftables needs CAP_NET_ADMIN (run it as root)")
+        }
+        Err(Error::Interrupted) => {
+            bail!("the rules changed each of the {ATTEMPTS} times they were being read; try again")
+        }
+        other => Ok(other?),
+    }
+}
+
+/// None where there is no link of that mode: to ask would load
 /// the module.
 fn virtual_servers(options: &RulesOptions) -> Result<Vec<String>, Error> {
     let all = virtuals::listing()?;

@@ -22,9 +22,9 @@ const GETGEN: u16 = 0x0a10;
 
 /// A table's family (`NFPROTO_*`) and name.
 #[derive(Debug, Clone, Copy)]
-struct Name<'a> {
-    family: u8,
-    table: &'a str,
+pub(super) struct Name<'a> {
+    pub(super) family: u8,
+    pub(super) table: &'a str,
 }
 
 /// Everything that the options ask for.
@@ -78,7 +78,34 @@ fn families(socket: &mut Socket, options: &RulesOptions) -> Result<Vec<u8>, Erro
     Ok(found)
 }
 
-fn table(socket: &mut Socket, name: Name, options: &RulesOptions) -> Result<view::Table, Error> {
+/// Families and names of all tables.
+pub(super) fn tables(socket: &mut Socket) -> Result<Vec<(u8, String)>, Error> {
+    let mut found = Vec::new();
+    dump(socket, GETTABLE, 0, "tables", &[], |family, attrs| {
+        let name = attrs.get(1).and_then(cstr);
+        found.extend(name.map(|name| (family, name.to_owned())));
+    })?;
+    Ok(found)
+}
+
+/// nft's word for a family.
+pub(super) fn family_word(family: u8) -> &'static str {
+    match family {
+        1 => "inet",
+        2 => "ip",
+        3 => "arp",
+        5 => "netdev",
+        7 => "bridge",
+        10 => "ip6",
+        _ => "unknown",
+    }
+}
+
+pub(super) fn table(
+    socket: &mut Socket,
+    name: Name,
+    options: &RulesOptions,
+) -> Result<view::Table, Error> {
     let order = sets(socket, name, options)?;
     let views = order
         .iter()
@@ -94,15 +121,7 @@ fn table(socket: &mut Socket, name: Name, options: &RulesOptions) -> Result<view
             .collect();
         rules(socket, name, &by_name, &mut chains)?;
     }
-    let family = match name.family {
-        1 => "inet",
-        2 => "ip",
-        3 => "arp",
-        5 => "netdev",
-        7 => "bridge",
-        10 => "ip6",
-        _ => "unknown",
-    };
+    let family = family_word(name.family);
     Ok(view::Table {
         family: family.into(),
         name: name.table.into(),
@@ -131,7 +150,8 @@ fn sets(socket: &mut Socket, name: Name, options: &RulesOptions) -> Result<Vec<S
         },
     )?;
     for set in &mut sets {
-        if set.anonymous() && options.set.is_none() || wanted(&set.name, options) {
+        let named = wanted(&set.name, options) && !options.bare;
+        if set.anonymous() && options.set.is_none() || named {
             let by = [(1, name.table), (2, &set.name.clone())];
             let what = format!("elements of {}", set.name);
             dump(socket, GETSETELEM, name.family, &what, &by, |_, attrs| {
@@ -142,7 +162,7 @@ fn sets(socket: &mut Socket, name: Name, options: &RulesOptions) -> Result<Vec<S
     Ok(sets)
 }
 
-fn chains(socket: &mut Socket, name: Name) -> Result<Vec<view::Chain>, Error> {
+pub(super) fn chains(socket: &mut Socket, name: Name) -> Result<Vec<view::Chain>, Error> {
     let mut chains = Vec::new();
     dump(
         socket,

@@ -342,12 +342,12 @@ fn text_and_json_tell_the_same() {
     with_nft(|| {
         nft(&["-f", "-"], ELEMENTS);
         nft(&["add", "rule", "ip", "ferrule", "c", "drop"], "");
-        let options = |json| RulesOptions {
+        let options = |output| RulesOptions {
             elements: 1,
-            json,
+            output,
             ..RulesOptions::default()
         };
-        let text = shown(options(false)).unwrap();
+        let text = shown(options(Output::Table)).unwrap();
         for part in [
             "table ip ferrule {\n\tset a { # 2 elements\n\t\ttype ipv4_addr\n",
             "\t\telements = {\n\t\t\t10.0.0.9,\n\t\t\t# 1 more\n\t\t}\n",
@@ -356,7 +356,9 @@ fn text_and_json_tell_the_same() {
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }
-        let json: serde_json::Value = serde_json::from_str(&shown(options(true)).unwrap()).unwrap();
+        let json = shown(options(Output::Json)).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        crate::debug::schema::obeys("rules", &json);
         let table = &json["tables"][0];
         assert_eq!(table["sets"][0]["count"], 2);
         assert_eq!(table["sets"][0]["elements"].as_array().unwrap().len(), 1);

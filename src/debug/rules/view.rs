@@ -3,10 +3,11 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Everything that was asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Listing {
     /// The kernel's generation of all tables; each commit makes a new one.
     pub generation: u32,
@@ -18,7 +19,7 @@ pub struct Listing {
 }
 
 /// A table.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Table {
     /// `ip`, `ip6`, `inet`, `arp`, `bridge` or `netdev`.
     pub family: String,
@@ -31,7 +32,7 @@ pub struct Table {
 }
 
 /// A set or map.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Set {
     /// Name.
     pub name: String,
@@ -55,7 +56,7 @@ pub struct Set {
 }
 
 /// An element of a set or map.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Element {
     /// Key, or range of keys.
     pub key: String,
@@ -71,7 +72,7 @@ pub struct Element {
 }
 
 /// A chain.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Chain {
     /// Name.
     pub name: String,
@@ -92,7 +93,7 @@ pub struct Chain {
 }
 
 /// A rule.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Rule {
     /// The kernel's handle.
     pub handle: u64,

@@ -4,10 +4,10 @@
 use std::io::Write;
 
 use anyhow::{Result, bail};
-use comfy_table::{ContentArrangement, Table, presets};
 
-use super::client;
-use crate::cli::{Output, ServicesArgs};
+use super::print::{Grid, print};
+use super::{client, paint};
+use crate::cli::ServicesArgs;
 use crate::observe::Selection;
 use crate::observe::view::{
     EndpointState, EndpointView, FrontendKind, FrontendView, Policy, Protocol, ServiceView, Used,
@@ -26,6 +26,8 @@ const HEAD: [&str; 11] = [
     "USED",
     "REASON",
 ];
+/// Where accounting is on: what the endpoint has used since it began.
+const COUNTED: [&str; 3] = ["CONNECTIONS", "BYTES-IN", "BYTES-OUT"];
 const WIDE: [&str; 3] = ["PORT-NAME", "AFFINITY", "SOURCE-RANGES"];
 
 /// Asks the running agent and prints what it serves.
@@ -41,12 +43,9 @@ pub fn run(args: &ServicesArgs, out: &mut impl Write) -> Result<()> {
             args.filter.as_deref().unwrap_or_default()
         );
     }
-    let text = match args.output {
-        Output::Json => serde_json::to_string_pretty(&views)?,
-        Output::Table => table(&views, false),
-        Output::Wide => table(&views, true),
-    };
-    Ok(writeln!(out, "{text}")?)
+    print(out, args.output, &views, |out, wide| {
+        writeln!(out, "{}", table(&views, wide))
+    })
 }
 
 fn selection(filter: Option<&str>) -> Result<Selection> {
@@ -67,6 +66,7 @@ fn selection(filter: Option<&str>) -> Result<Selection> {
     Ok(Selection {
         namespace: Some(namespace.to_owned()),
         name: name.map(str::to_owned),
+        ..Selection::default()
     })
 }
 
@@ -88,29 +88,33 @@ fn path(selection: &Selection) -> String {
 
 /// One row an endpoint of a frontend, every row complete, so that grep and awk can be used.
 fn table(views: &[ServiceView], wide: bool) -> String {
-    let mut table = Table::new();
-    table
-        .load_style(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Disabled);
     let more: &[&str] = if wide { &WIDE } else { &[] };
-    table.set_header(HEAD.iter().chain(more));
+    let counted: &[&str] = match views.iter().any(|service| service.usage.is_some()) {
+        true => &COUNTED,
+        false => &[],
+    };
+    let mut table = Grid::new(HEAD.iter().chain(counted).chain(more));
     for service in views {
         for frontend in &service.frontends {
             for endpoint in endpoint_cells(frontend) {
+                let used = usage_cells(service, &endpoint[0]);
                 let mut row = vec![service.namespace.clone(), service.name.clone()];
                 row.extend(frontend_cells(frontend));
                 row.extend(endpoint);
+                row.extend(used.into_iter().take(counted.len()));
                 if wide {
                     row.extend(wide_cells(frontend));
                 }
-                table.add_row(row);
+                table.row(row);
             }
         }
     }
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
-    }
-    table.trim_fmt()
+    table.text(|cell| match cell {
+        "ready" => Some(paint::GOOD),
+        "not-ready" | "terminating" | "<none>" => Some(paint::BAD),
+        "serving-terminating" => Some(paint::WARN),
+        _ => None,
+    })
 }
 
 fn frontend_cells(frontend: &FrontendView) -> [String; 3] {
@@ -139,6 +143,17 @@ fn frontend_cells(frontend: &FrontendView) -> [String; 3] {
         format!("{address}/{protocol}"),
         policy.to_owned(),
     ]
+}
+
+/// What the endpoint has used by all frontends of the Service together.
+fn usage_cells(service: &ServiceView, endpoint: &str) -> [String; 3] {
+    let all = service.usage.iter().flat_map(|usage| &usage.endpoints);
+    let found = all
+        .map(|of| (of.endpoint.to_string(), of.total))
+        .find(|(address, _)| address == endpoint);
+    found.map_or([const { String::new() }; 3], |(_, total)| {
+        [total.connections, total.bytes_in, total.bytes_out].map(|n| n.to_string())
+    })
 }
 
 fn endpoint_cells(frontend: &FrontendView) -> Vec<[String; 6]> {

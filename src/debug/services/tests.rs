@@ -4,6 +4,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::cli::Output;
 use crate::config::Listen;
 use crate::model::ServiceName;
 use crate::observe::{AdminRequest, Status, serve};
@@ -48,6 +49,11 @@ fn views() -> Vec<ServiceView> {
         ]},
     ]))
     .unwrap()
+}
+
+/// The table without its colours.
+fn table(views: &[ServiceView], wide: bool) -> String {
+    anstream::adapter::strip_str(&super::table(views, wide)).to_string()
 }
 
 #[test]
@@ -190,6 +196,12 @@ fn a_running_agent_is_asked() {
     let json = ask(None, Output::Json).unwrap();
     assert_eq!(
         serde_json::from_str::<Vec<ServiceView>>(&json).unwrap(),
+        views()
+    );
+    crate::debug::schema::obeys("services", &serde_json::from_str(&json).unwrap());
+    let yaml = ask(None, Output::Yaml).unwrap();
+    assert_eq!(
+        serde_saphyr::from_str::<Vec<ServiceView>>(&yaml).unwrap(),
         views()
     );
     assert_eq!(

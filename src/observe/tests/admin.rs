@@ -47,7 +47,9 @@ async fn admin_socket_asks_the_loop_and_cleans_up() {
         let path = path.clone();
         async move { get_unix(&path, "/services?namespace=ns&name=web").await }
     });
-    let AdminRequest::Services { selection, reply } = served.requests.recv().await.unwrap();
+    let Some(AdminRequest::Services { selection, reply }) = served.requests.recv().await else {
+        panic!("another question");
+    };
     assert!(selection.matches(&ServiceName::new("ns", "web")));
     assert!(!selection.matches(&ServiceName::new("ns", "api")));
     assert!(Selection::default().matches(&ServiceName::new("any", "thing")));

@@ -33,7 +33,7 @@ fn place(key: &ServerKey) -> String {
 }
 
 /// Scheduler and flags, as `-s sh -p 60 -b sh-fallback`.
-fn settings(settings: &Settings) -> String {
+pub(in crate::plan) fn settings(settings: &Settings) -> String {
     let scheduler = &settings.scheduler;
     let mut text = format!("-s {scheduler}");
     if let Some(seconds) = settings.persistence {

@@ -3,10 +3,12 @@
 //!
 //! The same values are encoded for the kernel ([`backend`](crate::backend)), printed as nft text
 //! ([`text`]) and walked by the packet tracer, so none of the three can drift from the others.
+//! [`parse`] makes rules of nft text again, for what the kernel holds.
 
 pub mod element;
 pub mod found;
 pub mod ops;
+pub mod parse;
 pub mod rule;
 pub mod set;
 pub mod text;

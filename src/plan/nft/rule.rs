@@ -195,6 +195,18 @@ impl Hook {
         }
     }
 
+    /// The hook of that word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        let all = [
+            Hook::Prerouting,
+            Hook::Input,
+            Hook::Forward,
+            Hook::Output,
+            Hook::Postrouting,
+        ];
+        all.into_iter().find(|hook| hook.word() == word)
+    }
+
     /// nft's word.
     pub fn word(self) -> &'static str {
         match self {

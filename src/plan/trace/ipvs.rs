@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What IPVS does with a packet.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::{Fate, Packet, Walk};
+use super::{Fate, Fates, Packet, Step, Walk};
 use crate::plan::ipvs::ServerKey;
 use crate::plan::nft::{Key, SetId};
 
@@ -21,7 +20,7 @@ impl Walk<'_> {
 
     /// What becomes of a packet that the table has let pass. IPVS looks at packets for this host,
     /// and at those that it sends.
-    pub(super) fn virtual_server(&self) -> BTreeSet<Fate> {
+    pub(super) fn virtual_server(&self) -> Fates {
         let Packet {
             destination,
             protocol,
@@ -34,19 +33,21 @@ impl Walk<'_> {
             port,
         };
         let comes = self.packet.interface.is_none() || self.is_local(&destination);
-        let Some(server) = self.ruleset.servers.get(&key).filter(|_| comes) else {
-            return BTreeSet::from([Fate::Untouched]);
+        let server = self.ruleset.servers.get(&key).filter(|_| comes);
+        if !self.ruleset.servers.is_empty() {
+            self.note(|| Step::Server(key, server.cloned()));
+        }
+        let Some(server) = server else {
+            return Fates::from([(Fate::Untouched, Vec::new())]);
         };
         let open = server
             .destinations
             .iter()
             .filter(|(_, weight)| **weight > 0);
-        let fates: BTreeSet<Fate> = open
-            .map(|(target, _)| Fate::Endpoint(*target, self.masquerades(*target, true)))
-            .collect();
+        let fates: Fates = open.map(|(target, _)| self.to(*target, true)).collect();
         // `ip_vs_leave`: ICMP port unreachable.
         match fates.is_empty() {
-            true => BTreeSet::from([Fate::Rejected]),
+            true => Fates::from([(Fate::Rejected, Vec::new())]),
             false => fates,
         }
     }

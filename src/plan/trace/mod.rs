@@ -2,15 +2,20 @@
 //! Walks a new connection's first packet through a ruleset, as the kernel would. PURE.
 //!
 //! A random choice is walked in all ways, so the outcome holds every endpoint that may answer.
+//! [`trace`] tells the outcome alone, [`follow`] also each rule and element on the way.
 
 mod ipvs;
+pub mod step;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+pub use self::step::{Found, Outcome, RuleStep, Step, Way};
 use super::nft::{
-    Action, Base, ChainName, ChainSpec, Data, Field, Hook, Key, Match, Rule, SetName, Verdict,
+    Action, Base, ChainName, ChainSpec, Data, Element, Field, Hook, Key, Match, SetId, SetName,
+    Verdict,
 };
 use super::ruleset::Ruleset;
 use crate::model::{Protocol, Target};
@@ -56,29 +61,21 @@ pub enum Fate {
 
 /// Everything that may happen to the packet.
 pub fn trace(ruleset: &Ruleset, world: &World, packet: &Packet) -> BTreeSet<Fate> {
-    let hook = if packet.interface.is_some() {
-        Hook::Prerouting
-    } else {
-        Hook::Output
-    };
-    let mut walk = Walk {
-        ruleset,
-        world,
-        packet,
-        translated: None,
-        by_ipvs: false,
-    };
-    let sent = walk.with_source_of_kernel();
-    walk.packet = sent.as_ref().unwrap_or(packet);
-    let fates = |end| match end {
-        End::Translated(target) => {
-            BTreeSet::from([Fate::Endpoint(target, walk.masquerades(target, false))])
-        }
-        End::Rejected => BTreeSet::from([Fate::Rejected]),
-        End::Dropped => BTreeSet::from([Fate::Dropped]),
-        End::Accepted | End::Masqueraded | End::Returned => walk.virtual_server(),
-    };
-    walk.hook(hook).into_iter().flat_map(fates).collect()
+    Walk::new(ruleset, world, packet, None)
+        .way()
+        .into_keys()
+        .collect()
+}
+
+/// The same, with everything that the packet meets.
+pub fn follow(ruleset: &Ruleset, world: &World, packet: &Packet) -> Way {
+    let log = RefCell::default();
+    let mut fates = Walk::new(ruleset, world, packet, Some(&log)).way();
+    let fates = std::mem::take(&mut fates).into_iter().collect();
+    Way {
+        steps: log.into_inner(),
+        fates,
+    }
 }
 
 /// How the walk through a chain ends.
@@ -102,127 +99,247 @@ struct Walk<'a> {
     translated: Option<Target>,
     /// Whether it was IPVS that did it.
     by_ipvs: bool,
+    hook: Hook,
+    /// Where steps are noted, if they are.
+    log: Option<&'a RefCell<Vec<Step>>>,
 }
 
 type Ends = BTreeSet<End>;
+/// What may become of the packet, each with the steps from then on.
+type Fates = BTreeMap<Fate, Vec<Step>>;
+
+impl<'a> Walk<'a> {
+    fn new(
+        ruleset: &'a Ruleset,
+        world: &'a World,
+        packet: &'a Packet,
+        log: Option<&'a RefCell<Vec<Step>>>,
+    ) -> Self {
+        let hook = match packet.interface {
+            Some(_) => Hook::Prerouting,
+            None => Hook::Output,
+        };
+        Self {
+            ruleset,
+            world,
+            packet,
+            translated: None,
+            by_ipvs: false,
+            hook,
+            log,
+        }
+    }
+
+    fn way(self) -> Fates {
+        let sent = self.with_source_of_kernel();
+        if let Some(sent) = &sent {
+            self.note(|| Step::Source(sent.source));
+        }
+        let walk = Walk {
+            packet: sent.as_ref().unwrap_or(self.packet),
+            ..self
+        };
+        let fates = |end| match end {
+            End::Translated(target) => Fates::from([walk.to(target, false)]),
+            End::Rejected => Fates::from([(Fate::Rejected, Vec::new())]),
+            End::Dropped => Fates::from([(Fate::Dropped, Vec::new())]),
+            End::Accepted | End::Masqueraded | End::Returned => walk.virtual_server(),
+        };
+        walk.hook(walk.hook).into_iter().flat_map(fates).collect()
+    }
+
+    fn note(&self, step: impl FnOnce() -> Step) {
+        if let Some(log) = self.log {
+            log.borrow_mut().push(step());
+        }
+    }
+}
 
 impl Walk<'_> {
     /// All base chains of a hook, lowest priority first. Those after a translation, a reject or a
     /// drop are not asked.
     fn hook(&self, hook: Hook) -> Ends {
+        let walk = Walk { hook, ..*self };
         let of_hook = |c: &&Arc<ChainSpec>| c.base.is_some_and(|b: Base| b.hook == hook);
         let mut chains: Vec<_> = self.ruleset.chains.values().filter(of_hook).collect();
         chains.sort_by_key(|c| c.base.map(|b| b.priority));
         let mut ends = Ends::from([End::Returned]);
         for chain in chains {
             if ends.remove(&End::Returned) | ends.remove(&End::Accepted) {
-                ends.extend(self.chain(&chain.name));
+                ends.extend(walk.rules(chain, 0));
             }
         }
         ends
     }
 
-    fn masquerades(&self, target: Target, by_ipvs: bool) -> bool {
+    /// The fate of a packet that goes to an endpoint.
+    fn to(&self, target: Target, by_ipvs: bool) -> (Fate, Vec<Step>) {
+        let log = RefCell::default();
         let walk = Walk {
             translated: Some(target),
             by_ipvs,
+            log: self.log.is_some().then_some(&log),
             ..*self
         };
-        walk.hook(Hook::Postrouting).contains(&End::Masqueraded)
+        // What comes in for the host itself does not go out.
+        let ends_here =
+            !by_ipvs && self.packet.interface.is_some() && self.is_local(&target.address);
+        let masqueraded = !ends_here && walk.hook(Hook::Postrouting).contains(&End::Masqueraded);
+        (Fate::Endpoint(target, masqueraded), log.into_inner())
     }
 
     fn chain(&self, name: &ChainName) -> Ends {
         match self.ruleset.chains.get(name) {
-            Some(chain) => self.rules(&chain.rules),
+            Some(chain) => self.rules(chain, 0),
             None => Ends::from([End::Returned]),
         }
     }
 
-    /// Walks the rules from the first one on.
-    fn rules(&self, rules: &[Rule]) -> Ends {
-        let Some((rule, rest)) = rules.split_first() else {
+    /// Walks the rules from the one at `index` on.
+    fn rules(&self, chain: &ChainSpec, index: usize) -> Ends {
+        let Some(rule) = chain.rules.get(index) else {
             return Ends::from([End::Returned]);
         };
-        if !rule.matches.iter().all(|m| self.matches(m)) {
-            return self.rules(rest);
+        let mut found = Vec::new();
+        let mut unmet = rule.matches.iter();
+        let unmet = unmet.position(|m| !self.matches(m, &mut found));
+        let onward = || self.rules(chain, index + 1);
+        let note = |found, outcome| self.note_rule(chain, index, found, outcome);
+        if let Some(unmet) = unmet {
+            note(found, Outcome::Unmet(unmet));
+            return onward();
         }
-        let end = |end| Ends::from([end]);
-        match &rule.action {
-            Action::Accept => end(End::Accepted),
-            Action::Drop => end(End::Dropped),
-            Action::Return => end(End::Returned),
-            Action::Reject | Action::Reset => end(End::Rejected),
-            Action::Masquerade => end(End::Masqueraded),
-            Action::Goto(chain) => self.chain(chain),
-            Action::Jump(chain) => self.jump(chain, rest),
-            Action::Update { .. } => self.rules(rest),
-            Action::Dnat(key, map) => self.dnat(key, map, rest),
-            Action::DnatTo { map, port, .. } => match self.client(map, *port) {
-                Some(target) => end(End::Translated(target)),
-                None => self.rules(rest),
+        let end = match &rule.action {
+            Action::Dnat(key, map) => return self.dnat(key, map, found, (chain, index)),
+            Action::DnatTo { map, port, .. } => match self.client(map, *port, &mut found) {
+                Some(target) => Some(End::Translated(target)),
+                None => {
+                    note(found, Outcome::NotInMap);
+                    return onward();
+                }
             },
-            Action::VerdictMap(key, map) => match self.verdict(key, map) {
-                Some(Verdict::Drop) => end(End::Dropped),
-                Some(Verdict::Goto(chain)) => self.chain(&chain),
-                Some(Verdict::Jump(chain)) => self.jump(&chain, rest),
-                None => self.rules(rest),
-            },
+            Action::VerdictMap(key, map) => {
+                let verdict = self.verdict(key, map, &mut found);
+                let outcome = match verdict {
+                    Some(_) => Outcome::Done,
+                    None => Outcome::NotInMap,
+                };
+                note(found, outcome);
+                return match verdict {
+                    Some(Verdict::Drop) => Ends::from([End::Dropped]),
+                    Some(Verdict::Goto(next)) => self.chain(&next),
+                    Some(Verdict::Jump(next)) => self.jump(&next, onward),
+                    None => onward(),
+                };
+            }
+            Action::Accept => Some(End::Accepted),
+            Action::Drop => Some(End::Dropped),
+            Action::Return => Some(End::Returned),
+            Action::Reject | Action::Reset => Some(End::Rejected),
+            Action::Masquerade => Some(End::Masqueraded),
+            Action::Goto(_) | Action::Jump(_) | Action::Update { .. } => None,
+        };
+        note(found, Outcome::Done);
+        match (end, &rule.action) {
+            (Some(end), _) => Ends::from([end]),
+            (None, Action::Goto(next)) => self.chain(next),
+            (None, Action::Jump(next)) => self.jump(next, onward),
+            (None, _) => onward(),
         }
     }
 
-    fn jump(&self, chain: &ChainName, rest: &[Rule]) -> Ends {
+    fn note_rule(&self, chain: &ChainSpec, index: usize, found: Vec<Found>, outcome: Outcome) {
+        self.note(|| {
+            Step::Rule(RuleStep {
+                hook: self.hook,
+                chain: chain.name.clone(),
+                index,
+                rule: chain.rules[index].clone(),
+                found,
+                outcome,
+            })
+        });
+    }
+
+    fn jump(&self, chain: &ChainName, onward: impl FnOnce() -> Ends) -> Ends {
         let mut ends = self.chain(chain);
         if ends.remove(&End::Returned) {
-            ends.extend(self.rules(rest));
+            ends.extend(onward());
         }
         ends
     }
 
-    fn dnat(&self, key: &[Field], map: &SetName, rest: &[Rule]) -> Ends {
-        let mut ends = Ends::new();
-        for target in self.targets(key, map) {
-            match target {
-                Some(target) => ends.extend([End::Translated(target)]),
-                None => ends.extend(self.rules(rest)),
-            }
-        }
-        ends
-    }
-
-    /// What the map holds, for each index that may be drawn.
-    fn targets(&self, key: &[Field], map: &SetName) -> BTreeSet<Option<Target>> {
-        let SetName::Fixed(id) = map else {
-            return BTreeSet::from([None]);
-        };
+    /// Translates to what the map holds, for each index that may be drawn.
+    fn dnat(
+        &self,
+        key: &[Field],
+        map: &SetName,
+        mut found: Vec<Found>,
+        (chain, at): (&ChainSpec, usize),
+    ) -> Ends {
         let indices = match key.last() {
-            Some(Field::Random { modulus, offset }) => *offset..offset + modulus,
+            Some(Field::Random { modulus, offset }) => *offset..offset.saturating_add(*modulus),
             _ => 0..1,
         };
-        let at = |index| match self.ruleset.lookup(*id, &self.key(key, index))? {
-            Data::Target(address, port) => Some(Target {
-                address: *address,
-                port: *port,
-            }),
-            _ => None,
+        let mut ends = Ends::new();
+        let mut missing = false;
+        for index in indices {
+            let element = match map {
+                SetName::Fixed(id) => self.ruleset.find(*id, &self.key(key, index)),
+                SetName::Own(_) => None,
+            };
+            match element.map(|e| &e.data) {
+                Some(Data::Target(address, port)) => {
+                    let (address, port) = (*address, *port);
+                    ends.insert(End::Translated(Target { address, port }));
+                    self.found(&mut found, element);
+                }
+                _ => missing = true,
+            }
+        }
+        let outcome = match ends.is_empty() {
+            true => Outcome::NotInMap,
+            false => Outcome::Done,
         };
-        indices.map(at).collect()
+        self.note_rule(chain, at, found, outcome);
+        if missing {
+            ends.extend(self.rules(chain, at + 1));
+        }
+        ends
+    }
+
+    fn found(&self, found: &mut Vec<Found>, element: Option<&Element>) {
+        if self.log.is_some() {
+            found.extend(element.cloned().map(Found::Element));
+        }
     }
 
     /// The endpoint that an affinity map holds for the source.
-    fn client(&self, map: &SetName, port: u16) -> Option<Target> {
+    fn client(&self, map: &SetName, port: u16, found: &mut Vec<Found>) -> Option<Target> {
         let client = (map.clone(), self.packet.source);
-        self.world.clients.get(&client).map(|address| Target {
-            address: *address,
-            port,
-        })
+        let address = *self.world.clients.get(&client)?;
+        if self.log.is_some() {
+            found.push(Found::Client {
+                map: client.0,
+                client: client.1,
+                endpoint: address,
+            });
+        }
+        Some(Target { address, port })
     }
 
-    fn verdict(&self, key: &[Field], map: &SetName) -> Option<Verdict> {
+    fn verdict(&self, key: &[Field], map: &SetName, found: &mut Vec<Found>) -> Option<Verdict> {
         let SetName::Fixed(id) = map else { return None };
-        match self.ruleset.lookup(*id, &self.key(key, 0))? {
+        match self.look_up(*id, key, found)? {
             Data::Verdict(verdict) => Some(verdict.clone()),
             _ => None,
         }
+    }
+
+    fn look_up(&self, set: SetId, key: &[Field], found: &mut Vec<Found>) -> Option<&Data> {
+        let element = self.ruleset.find(set, &self.key(key, 0));
+        self.found(found, element);
+        element.map(|e| &e.data)
     }
 
     fn key(&self, fields: &[Field], index: u32) -> Key {
@@ -254,11 +371,9 @@ impl Walk<'_> {
         self.translated.unwrap_or(first)
     }
 
-    fn matches(&self, condition: &Match) -> bool {
+    fn matches(&self, condition: &Match, found: &mut Vec<Found>) -> bool {
         match condition {
-            Match::InSet(key, SetName::Fixed(id)) => {
-                self.ruleset.lookup(*id, &self.key(key, 0)).is_some()
-            }
+            Match::InSet(key, SetName::Fixed(id)) => self.look_up(*id, key, found).is_some(),
             Match::InSet(_, SetName::Own(_)) => false,
             Match::Prefix(field, net, negated) => {
                 let address = match field {

@@ -66,6 +66,16 @@ pub enum Nodes {
     All,
 }
 
+impl Nodes {
+    /// Those that a mode needs: IPVS must not bind the address of another node.
+    pub fn needed(ipvs: bool) -> Self {
+        match ipvs {
+            true => Nodes::All,
+            false => Nodes::Own,
+        }
+    }
+}
+
 /// Watches Services, EndpointSlices, the Node `node_name` or all Nodes, and ServiceCIDRs until
 /// nobody receives events any more.
 ///

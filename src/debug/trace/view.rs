@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A traced packet as it is shown.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::debug::explain::reason;
+use crate::debug::explain::tell;
+use crate::debug::explain::view::{ElementView, PacketView, Verdict};
+use crate::debug::paint::{BAD, DIM, GOOD, HEAD, WARN, paint};
+use crate::model::IpFamily;
+use crate::plan::nft::text;
+use crate::plan::trace::{Fate, Outcome, Packet, Step, Way};
+
+/// A packet's way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TraceView {
+    /// The packet.
+    pub packet: PacketView,
+    /// What it meets until its fate is sealed.
+    pub steps: Vec<StepView>,
+    /// What may become of it, each with what it meets from then on.
+    pub ends: Vec<EndView>,
+    /// What else to know.
+    pub notes: Vec<String>,
+}
+
+/// A rule that was tried, or a look-up of IPVS.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StepView {
+    /// `prerouting`, `output`, `postrouting`; `ipvs` for IPVS.
+    pub hook: String,
+    /// The rule's chain; empty for IPVS.
+    pub chain: String,
+    /// The rule as nft writes it; what was looked up, for IPVS.
+    pub rule: String,
+    /// Whether it matches.
+    pub matches: bool,
+    /// What came of it: `match`, `no match`, `not in the map`, or the verdict found in a map.
+    pub outcome: String,
+    /// What it found in sets and maps.
+    pub elements: Vec<ElementView>,
+}
+
+/// What may become of a packet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EndView {
+    /// What.
+    pub verdict: Verdict,
+    /// The endpoint that it goes to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<SocketAddr>,
+    /// Whether its source is masqueraded.
+    pub masqueraded: bool,
+    /// What it meets on the way out.
+    pub steps: Vec<StepView>,
+}
+
+impl TraceView {
+    /// The view of a way.
+    pub(super) fn new(packet: &Packet, from: String, way: &Way, notes: Vec<String>) -> Self {
+        let family = IpFamily::of(packet.destination);
+        let steps = |steps: &[Step]| steps.iter().map(|s| step(s, family)).collect();
+        let end = |(fate, then): &(Fate, Vec<Step>)| {
+            let (verdict, endpoint, masqueraded) = match fate {
+                Fate::Endpoint(target, masqueraded) => {
+                    let at = SocketAddr::new(target.address, target.port);
+                    (Verdict::Forwarded, Some(at), *masqueraded)
+                }
+                Fate::Rejected => (Verdict::Refused, None, false),
+                Fate::Dropped => (Verdict::Dropped, None, false),
+                Fate::Untouched => (Verdict::Untouched, None, false),
+            };
+            EndView {
+                verdict,
+                endpoint,
+                masqueraded,
+                steps: steps(then),
+            }
+        };
+        Self {
+            packet: PacketView {
+                from,
+                source: packet.source,
+                interface: packet.interface.as_deref().map(str::to_owned),
+                destination: packet.destination,
+                port: packet.port,
+                protocol: packet.protocol.into(),
+            },
+            steps: steps(&way.steps),
+            ends: way.fates.iter().map(end).collect(),
+            notes,
+        }
+    }
+}
+
+fn step(step: &Step, family: IpFamily) -> StepView {
+    let ipvs = |rule: String, matches, outcome: String| StepView {
+        hook: "ipvs".to_owned(),
+        chain: String::new(),
+        rule,
+        matches,
+        outcome,
+        elements: Vec::new(),
+    };
+    match step {
+        Step::Source(address) => {
+            let rule = format!("the kernel takes {address} for the source");
+            ipvs(rule, true, "match".to_owned())
+        }
+        Step::Server(key, server) => {
+            let outcome = match server {
+                Some(server) => format!("{} real servers", server.destinations.len()),
+                None => "no virtual server".to_owned(),
+            };
+            ipvs(format!("virtual server {key}"), server.is_some(), outcome)
+        }
+        Step::Rule(rule) => StepView {
+            hook: rule.hook.word().to_owned(),
+            chain: rule.chain.to_string(),
+            rule: text::rule(&rule.rule, family),
+            matches: rule.outcome == Outcome::Done,
+            outcome: reason::outcome(rule),
+            elements: rule.found.iter().map(|f| tell::view(f, family)).collect(),
+        },
+    }
+}
+
+/// Writes it; `wide` with the rules that do not match.
+pub(super) fn page(traced: &TraceView, wide: bool, out: &mut dyn Write) -> io::Result<()> {
+    let packet = &traced.packet;
+    let to = SocketAddr::new(packet.destination, packet.port);
+    let title = format!("{} to {to}", packet.source);
+    writeln!(out, "{}, from {}", paint(title, HEAD), packet.from)?;
+    steps(&traced.steps, wide, out)?;
+    let mut shown: Option<&[StepView]> = None;
+    for end in &traced.ends {
+        if shown != Some(&end.steps[..]) {
+            steps(&end.steps, wide, out)?;
+        }
+        shown = Some(&end.steps);
+        let (text, style) = match (end.verdict, end.endpoint) {
+            (_, Some(at)) if end.masqueraded => (format!("forwarded to {at}, masqueraded"), GOOD),
+            (_, Some(at)) => (format!("forwarded to {at}"), GOOD),
+            (Verdict::Refused, _) => ("refused".to_owned(), BAD),
+            (Verdict::Dropped, _) => ("dropped".to_owned(), BAD),
+            _ => ("left alone".to_owned(), WARN),
+        };
+        writeln!(out, "=> {}", paint(text, style))?;
+    }
+    for note in &traced.notes {
+        writeln!(out, "\n{}: {note}", paint("note", WARN))?;
+    }
+    Ok(())
+}
+
+fn steps(steps: &[StepView], wide: bool, out: &mut dyn Write) -> io::Result<()> {
+    let mut place = ("", "");
+    for step in steps.iter().filter(|step| wide || step.matches) {
+        if place != (step.hook.as_str(), step.chain.as_str()) {
+            place = (&step.hook, &step.chain);
+            match step.chain.is_empty() {
+                true => writeln!(out, "{}", step.hook)?,
+                false => writeln!(out, "{} chain {}", step.hook, step.chain)?,
+            }
+        }
+        let outcome = match step.outcome.as_str() {
+            "match" => String::new(),
+            other => format!("  -> {other}"),
+        };
+        let line = format!("    {}{outcome}", step.rule);
+        match step.matches {
+            true => writeln!(out, "{line}")?,
+            false => writeln!(out, "{}", paint(line, DIM))?,
+        }
+        // Of a draw, a few say enough.
+        for element in step.elements.iter().take(if wide { usize::MAX } else { 4 }) {
+            let text = format!("        {}: {}", element.set, element.element);
+            writeln!(out, "{}", paint(text, DIM))?;
+        }
+        if let Some(more @ 1..) = step.elements.len().checked_sub(4).filter(|_| !wide) {
+            writeln!(out, "{}", paint(format!("        and {more} more"), DIM))?;
+        }
+    }
+    Ok(())
+}
