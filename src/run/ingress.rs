@@ -183,6 +183,7 @@ async fn client(cli: &IngressCli, notices: Inbox, meters: &Meters) -> Result<Opt
     }
     let (kubeconfig, server) = (cli.kubeconfig.as_deref(), cli.master.as_deref());
     let client = watch::client(kubeconfig, server, meters).await?;
+    let notices = notices.reported_by("ferrule-ingress");
     drop(tokio::spawn(events::send(client.clone(), notices)));
     Ok(Some(client))
 }

@@ -2,6 +2,9 @@
 //! The Ingress sidecar's data side, with real sockets: a server in this process, endpoints and
 //! clients on loopback.
 
+mod frames;
+mod grpc;
+mod h2_clients;
 mod hand_on;
 mod hostile_h2;
 mod nginx;
@@ -10,3 +13,4 @@ mod time;
 mod tls;
 mod upgrade;
 mod wall;
+mod websocket;

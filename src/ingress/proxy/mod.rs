@@ -6,13 +6,14 @@ mod exchange;
 mod forward;
 mod headers;
 mod tunnel;
+mod upgrade;
 
 use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::{Arc, LazyLock};
 
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, LOCATION};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderValue, LOCATION};
 use hyper::http::request::Parts;
 use hyper::http::uri::{self, Authority, PathAndQuery, Scheme};
 use hyper::upgrade::OnUpgrade;
@@ -21,6 +22,7 @@ use hyper::{Request, Response, StatusCode, Uri, Version};
 use self::check::Raw;
 use self::forward::Call;
 use self::headers::Onward;
+use self::upgrade::Upgrade;
 use super::balance;
 use super::body::{Body, RequestBody};
 use super::errors::{Refusal, page};
@@ -46,9 +48,7 @@ pub(crate) async fn handle(
     let look = |bytes: Option<&[u8]>| bytes.and_then(|bytes| Raw::look(bytes, &request));
     let (raw, last) = client.state.begin(look);
     let mut exchange = Exchange::begin(worker.clone(), client.clone(), &request);
-    let upgrading = headers::upgrade(request.headers())
-        .filter(|_| !client.h2 && request.version() == Version::HTTP_11)
-        .map(|protocol| (protocol, hyper::upgrade::on(&mut request)));
+    let upgrading = upgrade::wanted(&mut request, client.h2);
     let unread = !request.body().is_end_stream();
     let found = find(&worker, &request, raw, &client);
     let answer = match found {
@@ -71,7 +71,7 @@ pub(crate) async fn handle(
         Ok(Answer::Tunnel(response, found, (ours, theirs))) => {
             let limit = found.route_settings().read_timeout;
             exchange.answered(response.status());
-            tunnel::begin(client.clone(), (ours, theirs), limit, exchange);
+            tunnel::begin((ours, theirs), limit, exchange);
             response.map(|()| Body::page(bytes::Bytes::new(), None))
         }
         Err(End::Redirect(status, location)) => {
@@ -196,7 +196,7 @@ impl Found {
         self,
         client: &Client,
         request: Request<Incoming>,
-        upgrading: Option<(HeaderValue, OnUpgrade)>,
+        upgrading: Option<Upgrade>,
         exchange: &mut Exchange,
     ) -> Result<Answer, End> {
         exchange.goes_to(self.route.as_ref(), &self.upstream);
@@ -216,7 +216,11 @@ impl Found {
             let (body, progress) = RequestBody::new(incoming, limit, self.settings.body_timeout);
             (body, Some(progress))
         };
-        let (protocol, ours) = upgrading.filter(|_| !self.speaks_h2()).unzip();
+        if client.h2 && upgrading.is_some() && self.speaks_h2() {
+            return Err(Refusal::new(StatusCode::NOT_IMPLEMENTED).into());
+        }
+        let upgrading = upgrading.filter(|_| !self.speaks_h2());
+        let (protocol, ours) = upgrading.map(|u| (u.protocol, u.ours)).unzip();
         let parts = self.onward(client, parts, protocol);
         let call = Call {
             worker: &self.worker,
@@ -230,7 +234,11 @@ impl Found {
         let (mut response, lease) = call.forward(request, exchange).await?;
         *response.version_mut() = Version::HTTP_11;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return self.upgraded(response, ours);
+            return self.upgraded(response, ours, client.h2);
+        }
+        if client.h2 && ours.is_some() && response.status().is_success() {
+            // To the client it would mean that there is a WebSocket.
+            return Err(Refusal::new(StatusCode::BAD_GATEWAY).into());
         }
         headers::edit_response(response.headers_mut(), false);
         Ok(Answer::Upstream(response, lease, self))
@@ -311,11 +319,15 @@ impl Found {
         self,
         mut response: Response<Incoming>,
         ours: Option<OnUpgrade>,
+        h2: bool,
     ) -> Result<Answer, End> {
         let ours = ours.ok_or(Refusal::new(StatusCode::BAD_GATEWAY))?;
         let theirs = hyper::upgrade::on(&mut response);
-        let headers: &mut HeaderMap = response.headers_mut();
-        headers::edit_response(headers, true);
-        Ok(Answer::Tunnel(response.map(drop), self, (ours, theirs)))
+        let mut response = response.map(drop);
+        match h2 {
+            true => upgrade::agree_over_h2(&mut response),
+            false => headers::edit_response(response.headers_mut(), true),
+        }
+        Ok(Answer::Tunnel(response, self, (ours, theirs)))
     }
 }
