@@ -9,6 +9,7 @@ mod debug;
 mod flags;
 mod gates;
 mod ingress;
+mod ingress_nginx;
 mod listing;
 mod quantity;
 #[cfg(test)]

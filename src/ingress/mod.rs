@@ -19,6 +19,8 @@
 //! | `proxy` | checks a request, hands it on, edits headers both ways | hold a body in memory |
 //! | `filter` | a route's actions on a request, in a fixed order | I/O, clocks, logging |
 //! | `upstream` | connections to endpoints, kept for the next request | choose an endpoint |
+//! | [`pass`] | TCP and UDP ports that go to a Service byte by byte | look into them |
+//! | `idle` | bytes both ways between two sides | know what they are |
 //! | `stream` | a connection, plain or over TLS, for clients and endpoints alike | count or time anything |
 //! | [`balance`] | chooses an endpoint | I/O, clocks, logging |
 //! | [`tls`] | certificates by name, swapped as a whole | verify endpoints |
@@ -33,8 +35,10 @@ pub mod control;
 mod errors;
 pub mod explain;
 mod filter;
+mod idle;
 mod local;
 pub mod meters;
+pub mod pass;
 mod proxy;
 pub mod resolve;
 pub mod route;

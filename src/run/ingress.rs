@@ -23,7 +23,7 @@ use crate::ingress::catalog::{Catalog, Options};
 use crate::ingress::control::{self, Control, Outputs, Question};
 use crate::ingress::serve::{ServeOptions, Server};
 use crate::ingress::tls::Certificates;
-use crate::ingress::{explain, meters, resolve, status, tls};
+use crate::ingress::{explain, meters, pass, resolve, status, tls};
 use crate::model::{Event, ServiceName};
 use crate::observe::events::{self, Inbox, Recorder};
 use crate::observe::{log, sidecar};
@@ -33,6 +33,10 @@ use crate::watch::{self, Client, Meters, cluster, manifests};
 const EVENTS: usize = 1024;
 /// Questions of `ferrule debug` that may wait for the loop.
 const QUESTIONS: usize = 8;
+/// How long requests may take to end, unless somebody says otherwise.
+const GRACE: Duration = Duration::from_secs(30);
+/// How often it is asked whether connections have ended.
+const PAUSE: Duration = Duration::from_millis(50);
 /// How long the loop may take to answer one.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -67,15 +71,28 @@ async fn sidecar(cli: &IngressCli) -> Result<()> {
     collectors.for_each(|collector| counted.register(collector));
     let (sender, events) = mpsc::channel(EVENTS);
     let (questions, asked) = mpsc::channel::<Question>(QUESTIONS);
+    for line in &cli.foreign.ignored {
+        tracing::info!("{line}");
+    }
     let client = client(cli, notices, &watched).await?;
     let status = status(cli, &node, client.clone(), questions.clone());
     let source = source(cli, &node, &outputs, client, sender.clone(), watched);
     let names = outputs.externals.subscribe();
     let control = Control::new(&node, options(cli), outputs.clone());
     let listen = listen(cli);
+    let open = pass::Open::default();
+    let passed = pass::run(
+        pass_options(cli, &outputs),
+        outputs.streams.subscribe(),
+        open.clone(),
+    );
     let ask = move |place| ask(place, questions.clone());
     tokio::select! {
-        result = serve(cli, &outputs, served, stop) => result,
+        result = serve(cli, &outputs, served, (stop, open)) => result,
+        result = passed => {
+            result.context("ports are not passed on")?;
+            bail!("ports are not passed on any more")
+        }
         result = source => {
             result?;
             bail!("the source of objects has ended")
@@ -93,6 +110,7 @@ fn outputs(events: Recorder) -> Result<Outputs> {
         store: tls::Store::new()?,
         wanted: latest::Sender::new(None),
         externals: latest::Sender::new(Arc::default()),
+        streams: latest::Sender::new(Arc::default()),
         ready: latest::Sender::new(false),
         events,
     })
@@ -104,7 +122,7 @@ async fn serve(
     cli: &IngressCli,
     outputs: &Outputs,
     meters: meters::Meters,
-    stop: impl Future<Output = ()>,
+    (stop, open): (impl Future<Output = ()>, pass::Open),
 ) -> Result<()> {
     tokio::pin!(stop);
     let mut ready = outputs.ready.subscribe();
@@ -135,13 +153,32 @@ async fn serve(
     stop.await;
     outputs.ready.send_replace(false);
     tracing::info!("stopping once requests have ended");
-    let left = server
-        .drain(Duration::from_secs(cli.shutdown_grace_period))
-        .await;
+    let configured = outputs.table.load().settings.shutdown_grace;
+    let chosen = cli.shutdown_grace_period.map(Duration::from_secs);
+    let grace = chosen.or(configured).unwrap_or(GRACE);
+    // No port takes new connections.
+    outputs.streams.send_replace(Arc::default());
+    let passed = async {
+        while open.count() > 0 {
+            tokio::time::sleep(PAUSE).await;
+        }
+    };
+    let (left, _) = tokio::join!(server.drain(grace), tokio::time::timeout(grace, passed));
+    let left = left + open.count();
     if left > 0 {
         tracing::warn!(connections = left, "had to be closed");
     }
     Ok(())
+}
+
+fn pass_options(cli: &IngressCli, outputs: &Outputs) -> pass::Options {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    pass::Options {
+        addresses: cli.listen_addresses.clone(),
+        threads: if cli.threads == 0 { cores } else { cli.threads },
+        connections: cli.connections,
+        table: outputs.table.clone(),
+    }
 }
 
 fn addresses(cli: &IngressCli, port: u16) -> Vec<SocketAddr> {
@@ -159,7 +196,7 @@ fn listen(cli: &IngressCli) -> sidecar::Listen {
 }
 
 fn options(cli: &IngressCli) -> Options {
-    let named = |pair: &(String, String)| ServiceName::new(pair.0.as_str(), pair.1.as_str());
+    let named = service_name;
     Options {
         controllers: cli
             .controller_class
@@ -172,8 +209,16 @@ fn options(cli: &IngressCli) -> Options {
         default_backend: cli.default_backend_service.as_ref().map(named),
         default_certificate: cli.default_ssl_certificate.as_ref().map(named),
         local_first: cli.prefer_local_endpoints,
+        config_map: cli.configmap.as_ref().map(named),
+        tcp_services: cli.tcp_services_configmap.as_ref().map(named),
+        udp_services: cli.udp_services_configmap.as_ref().map(named),
+        reserved_ports: [cli.http_port, cli.https_port, cli.healthz_port].into(),
         ..Options::default()
     }
+}
+
+fn service_name((namespace, name): &(String, String)) -> ServiceName {
+    ServiceName::new(namespace.as_str(), name.as_str())
 }
 
 /// The way to the API server; none if objects are read from files.
@@ -200,9 +245,15 @@ fn source(
     let node = node.to_owned();
     match (client, cli.manifests.clone()) {
         (Some(client), _) => {
+            let named = [
+                &cli.configmap,
+                &cli.tcp_services_configmap,
+                &cli.udp_services_configmap,
+            ];
             let scope = cluster::Scope {
                 node_name: node,
                 namespace: cli.watch_namespace.clone(),
+                config_maps: named.into_iter().flatten().map(service_name).collect(),
             };
             let wanted = outputs.wanted.subscribe();
             let follow = cluster::run_ingress(client, scope, wanted, events, meters);

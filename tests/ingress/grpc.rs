@@ -341,7 +341,7 @@ fn a_deadline_ends_the_call_on_both_sides() {
     });
 }
 
-/// No endpoint: what gRPC makes of a 502 and a 503.
+/// No endpoint, nobody at its address, and no route.
 #[test]
 fn without_a_server_it_is_unavailable() {
     block_on(async {
@@ -353,5 +353,10 @@ fn without_a_server_it_is_unavailable() {
             let status = client.ask(Request::new("x".into())).await.unwrap_err();
             assert_eq!(status.code(), Code::Unavailable, "{status:?}");
         }
+        let rig = Plan::default().start();
+        rig.table.store(Arc::default());
+        let mut client = Client::connect(&rig).await;
+        let status = client.ask(Request::new("x".into())).await.unwrap_err();
+        assert_eq!(status.code(), Code::Unimplemented, "{status:?}");
     });
 }

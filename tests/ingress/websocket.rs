@@ -153,7 +153,9 @@ fn over_http_2_beside_other_requests() {
     block_on(async {
         let rig = Plan::to(&[echo().await]).start();
         let mut client = client(rig.http).await;
-        assert!(client.is_extended_connect_protocol_enabled());
+        while !client.is_extended_connect_protocol_enabled() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         let mut sockets = Vec::new();
         for _ in 0..3 {
             let (response, stream) = open(&mut client).await;

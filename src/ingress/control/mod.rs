@@ -22,7 +22,7 @@ use tracing::{debug, info};
 use self::keys::Keys;
 use self::report::Report;
 use super::catalog::{Catalog, Options, Update};
-use super::table::Table;
+use super::table::{Streams, Table};
 use super::tls;
 use crate::model::{Event, IngressEvent, ServiceName};
 use crate::observe::events::Recorder;
@@ -53,6 +53,8 @@ pub struct Outputs {
     pub wanted: watch::Sender<Wanted>,
     /// The names that have to be resolved.
     pub externals: watch::Sender<Arc<BTreeSet<Arc<str>>>>,
+    /// The ports that are passed on byte by byte.
+    pub streams: watch::Sender<Arc<Streams>>,
     /// Whether a complete table is in place.
     pub ready: watch::Sender<bool>,
     /// Where Kubernetes Events go.
@@ -138,6 +140,8 @@ impl Control {
             externals,
             notes,
             served,
+            streams,
+            remarks,
             work,
             ..
         } = update;
@@ -150,6 +154,12 @@ impl Control {
         }
         if let Some(externals) = externals {
             self.outputs.externals.send_replace(externals);
+        }
+        if let Some(streams) = streams {
+            self.outputs.streams.send_replace(streams);
+        }
+        for (name, reasons) in remarks {
+            self.report.config_map(&name, reasons);
         }
         for (name, served) in served {
             let what = if served { "served" } else { "no longer served" };

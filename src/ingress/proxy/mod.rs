@@ -10,10 +10,12 @@ mod upgrade;
 
 use std::convert::Infallible;
 use std::rc::Rc;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderValue, LOCATION};
+use hyper::header::{
+    CONNECTION, CONTENT_TYPE, HOST, HeaderValue, LOCATION, STRICT_TRANSPORT_SECURITY,
+};
 use hyper::http::request::Parts;
 use hyper::http::uri::{self, Authority, PathAndQuery, Scheme};
 use hyper::upgrade::OnUpgrade;
@@ -25,7 +27,7 @@ use self::headers::Onward;
 use self::upgrade::Upgrade;
 use super::balance;
 use super::body::{Body, RequestBody};
-use super::errors::{Refusal, page};
+use super::errors::{self, Refusal, page};
 use super::filter::{self, Action};
 use super::serve::Client;
 use super::serve::worker::Worker;
@@ -35,9 +37,6 @@ use super::table::{
 use super::upstream::Lease;
 
 pub(crate) use self::exchange::Exchange;
-
-/// How the default backend is spoken to.
-static DEFAULTS: LazyLock<RouteSettings> = LazyLock::new(RouteSettings::default);
 
 /// Answers a request.
 pub(crate) async fn handle(
@@ -50,6 +49,7 @@ pub(crate) async fn handle(
     let mut exchange = Exchange::begin(worker.clone(), client.clone(), &request);
     let upgrading = upgrade::wanted(&mut request, client.h2);
     let unread = !request.body().is_end_stream();
+    let grpc = client.h2 && errors::is_grpc(request.headers());
     let found = find(&worker, &request, raw, &client);
     let answer = match found {
         Ok(found) => {
@@ -79,8 +79,15 @@ pub(crate) async fn handle(
             response.headers_mut().insert(LOCATION, location);
             response
         }
+        Err(End::Refusal(refusal)) if grpc => refuse_grpc(refusal, exchange),
         Err(End::Refusal(refusal)) => refuse(refusal, exchange),
     };
+    if client.tls
+        && let Some(hsts) = worker.table(|table| table.settings.hsts.clone())
+    {
+        let headers = response.headers_mut();
+        headers.insert(STRICT_TRANSPORT_SECURITY, hsts);
+    }
     if last && !client.h2 {
         let headers = response.headers_mut();
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
@@ -121,11 +128,27 @@ fn refuse(refusal: Refusal, mut exchange: Box<Exchange>) -> Response<Body> {
     response
 }
 
+/// The same to a client of gRPC, which reads no pages.
+fn refuse_grpc(refusal: Refusal, mut exchange: Box<Exchange>) -> Response<Body> {
+    exchange.answered(refusal.status);
+    let body = Body::page(bytes::Bytes::new(), Some(exchange));
+    let mut response = Response::new(body);
+    *response.headers_mut() = errors::grpc(refusal.status);
+    response
+}
+
+/// How a request came to where it goes.
+enum Way {
+    Route(Arc<Route>),
+    /// To the default backend, in this way.
+    Default(Arc<RouteSettings>),
+}
+
 /// Where a request goes.
 pub(super) struct Found {
     worker: Rc<Worker>,
     settings: Arc<Settings>,
-    route: Option<Arc<Route>>,
+    way: Way,
     upstream: Arc<Upstream>,
     key: Option<u64>,
 }
@@ -145,7 +168,10 @@ fn find(
         Ok(Found {
             worker: worker.clone(),
             settings: table.settings.clone(),
-            route,
+            way: match route {
+                Some(route) => Way::Route(route),
+                None => Way::Default(table.defaults.clone()),
+            },
             upstream,
             key,
         })
@@ -185,9 +211,16 @@ fn hash_key(balance: &Balance, request: &Request<Incoming>, client: &Client) -> 
 
 impl Found {
     fn route_settings(&self) -> &RouteSettings {
-        match &self.route {
-            Some(route) => &route.settings,
-            None => &DEFAULTS,
+        match &self.way {
+            Way::Route(route) => &route.settings,
+            Way::Default(settings) => settings,
+        }
+    }
+
+    fn route(&self) -> Option<&Arc<Route>> {
+        match &self.way {
+            Way::Route(route) => Some(route),
+            Way::Default(_) => None,
         }
     }
 
@@ -199,7 +232,7 @@ impl Found {
         upgrading: Option<Upgrade>,
         exchange: &mut Exchange,
     ) -> Result<Answer, End> {
-        exchange.goes_to(self.route.as_ref(), &self.upstream);
+        exchange.goes_to(self.route(), &self.upstream);
         let (parts, incoming) = request.into_parts();
         self.act(client, &parts)?;
         let settings = self.route_settings();

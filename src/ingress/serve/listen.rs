@@ -8,11 +8,17 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
+use nix::libc::{sock_filter, sock_fprog};
+use nix::sys::socket::{setsockopt, sockopt};
+use tokio::time::{Instant, sleep_until};
+
 use super::connection;
 use super::worker::Worker;
 
 /// Connections waiting to be accepted; `net.core.somaxconn` may allow less.
 const BACKLOG: i32 = 4096;
+/// How long connections may still come that have begun: a handshake over long ways.
+const ON_THE_WAY: Duration = Duration::from_millis(300);
 /// Pause after a failed accept, say for lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -36,7 +42,8 @@ pub(super) fn listen(address: SocketAddr, threads: usize) -> Result<Vec<TcpListe
     Ok(listeners)
 }
 
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+/// One listener, beside which others may listen on the same address.
+pub(in crate::ingress) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM.nonblocking().cloexec(),
@@ -55,12 +62,50 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Accepts until the worker drains; then what is in the queue already, and no more.
+/// Gives new connections to listeners that were opened after the `own` first ones on the same
+/// address: those of the process that takes over. Without such, the kernel chooses as before
+/// (net/core/sock_reuseport.c).
+fn step_back(listener: &tokio::net::TcpListener, own: usize) -> nix::Result<()> {
+    let own = u32::try_from(own).unwrap_or(u32::MAX);
+    let step = |code, k| sock_filter {
+        code,
+        jt: 0,
+        jf: 0,
+        k,
+    };
+    // Index `own` plus a random number below `own`.
+    let mut program = [
+        // BPF_LD | BPF_W | BPF_ABS: SKF_AD_OFF + SKF_AD_RANDOM
+        step(0x20, 0xffff_f000 + 56),
+        // BPF_ALU | BPF_MOD | BPF_K
+        step(0x94, own),
+        // BPF_ALU | BPF_ADD | BPF_K
+        step(0x04, own),
+        // BPF_RET | BPF_A
+        step(0x16, 0),
+    ];
+    let program = sock_fprog {
+        len: 4,
+        filter: program.as_mut_ptr(),
+    };
+    setsockopt(listener, sockopt::AttachReusePortCbpf, &program)
+}
+
+/// Accepts until the worker drains; then what is in the queue already or on its way, and no more.
 pub(super) async fn accept(worker: Rc<Worker>, listener: tokio::net::TcpListener, tls: bool) {
+    let _counted = worker.listens();
+    let mut last = None;
     loop {
         let accepted = tokio::select! {
             biased;
-            () = worker.drains() => break,
+            () = worker.drains(), if last.is_none() => {
+                if let Err(error) = step_back(&listener, worker.threads()) {
+                    tracing::debug!(%error, "new connections come until the end");
+                }
+                last = Some(Instant::now() + ON_THE_WAY);
+                continue;
+            }
+            () = sleep_until(last.unwrap_or_else(Instant::now)), if last.is_some() => break,
             accepted = listener.accept() => accepted,
         };
         match accepted {

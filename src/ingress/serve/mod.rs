@@ -5,8 +5,8 @@
 mod client;
 mod connection;
 mod io;
-mod listen;
-mod proxy_protocol;
+pub(super) mod listen;
+pub(super) mod proxy_protocol;
 pub(crate) mod state;
 pub(crate) mod worker;
 
@@ -110,6 +110,7 @@ impl Server {
             log: options.access_log,
             tls: tls::server_config(store)?,
             limit: options.connections.div_ceil(count),
+            threads: count,
         };
         let mut listeners: Vec<Vec<Listener>> = (0..count).map(|_| Vec::new()).collect();
         let mut open = |addresses: &[SocketAddr], tls| -> Result<Vec<SocketAddr>, Error> {

@@ -241,6 +241,7 @@ fn resource(kind: &str) -> Option<ApiResource> {
         "Ingress" => ("networking.k8s.io", "ingresses"),
         "IngressClass" => ("networking.k8s.io", "ingressclasses"),
         "Secret" => ("", "secrets"),
+        "ConfigMap" => ("", "configmaps"),
         _ => return None,
     };
     let separator = if group.is_empty() { "" } else { "/" };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 mod certificates;
 mod classes;
+mod configuration;
 mod endpoints;
 mod incremental;
 mod routes;
@@ -11,7 +12,7 @@ use crate::model::fixture;
 use crate::model::ingress::{
     IngressBackend, IngressPath, IngressPathType, IngressRule, IngressTls, PortRef, UpstreamPort,
 };
-use crate::model::{IngressClass, IpFamily, Observed, SliceName, UpstreamService};
+use crate::model::{IngressClass, IpFamily, Observed, Protocol, SliceName, UpstreamService};
 
 fn name(text: &str) -> ServiceName {
     let (namespace, name) = text.split_once('/').unwrap_or(("default", text));
@@ -89,6 +90,7 @@ fn class(name: &str, controller: &str, is_default: bool) -> IngressEvent {
 fn service(text: &str) -> UpstreamService {
     let port = |name: &str, port| UpstreamPort {
         name: name.into(),
+        protocol: Protocol::Tcp,
         port,
         target: None,
         app_protocol: None,

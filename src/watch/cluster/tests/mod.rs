@@ -311,6 +311,7 @@ async fn sidecar(streaming: Streaming) -> (Watching, tokio::sync::watch::Sender<
     let scope = Scope {
         node_name: "n1".into(),
         namespace: None,
+        config_maps: [ServiceName::new("kube-system", "settings")].into(),
     };
     let task = tokio::spawn(run_ingress(
         client,
