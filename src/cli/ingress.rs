@@ -123,6 +123,15 @@ pub struct IngressCli {
     #[arg(long, value_name = "NAMESPACE/NAME", value_parser = namespaced)]
     pub udp_services_configmap: Option<(String, String)>,
 
+    /// Serve metrics by ingress-nginx's names, too
+    #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL", default_value = "false",
+          default_missing_value = "true", value_parser = parse_bool)]
+    pub nginx_metrics: bool,
+    /// Count requests by host there
+    #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL", default_value = "true",
+          default_missing_value = "true", value_parser = parse_bool)]
+    pub metrics_per_host: bool,
+
     /// Format of the log
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,

@@ -26,6 +26,7 @@
 //! | [`tls`] | certificates by name, swapped as a whole | verify endpoints |
 //! | [`access_log`] | one line a request, off the requests' way | let a request wait |
 //! | [`meters`] | what is counted | |
+//! | [`nginx_metrics`] | the same by ingress-nginx's names, on request | take a lock for a request |
 
 pub mod access_log;
 pub mod balance;
@@ -38,6 +39,7 @@ mod filter;
 mod idle;
 mod local;
 pub mod meters;
+pub mod nginx_metrics;
 pub mod pass;
 mod proxy;
 pub mod resolve;

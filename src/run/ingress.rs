@@ -21,6 +21,7 @@ use crate::config;
 use crate::ingress::access_log::{AccessLog, Format};
 use crate::ingress::catalog::{Catalog, Options};
 use crate::ingress::control::{self, Control, Outputs, Question};
+use crate::ingress::nginx_metrics::{self, NginxMetrics};
 use crate::ingress::serve::{ServeOptions, Server};
 use crate::ingress::tls::Certificates;
 use crate::ingress::{explain, meters, pass, resolve, status, tls};
@@ -35,6 +36,8 @@ const EVENTS: usize = 1024;
 const QUESTIONS: usize = 8;
 /// How long requests may take to end, unless somebody says otherwise.
 const GRACE: Duration = Duration::from_secs(30);
+/// How long giving the Lease back may take.
+const LAST_WORD: Duration = Duration::from_secs(2);
 /// How often it is asked whether connections have ended.
 const PAUSE: Duration = Duration::from_millis(50);
 /// How long the loop may take to answer one.
@@ -67,6 +70,10 @@ async fn sidecar(cli: &IngressCli) -> Result<()> {
     let counted = sidecar::Counted::default();
     let watched = Meters::default();
     let served = meters::Meters::default();
+    let nginx = nginx_metrics(cli, &node, &served, &outputs);
+    for metrics in nginx.iter().cloned() {
+        counted.register(Box::new(metrics));
+    }
     let collectors = watched.collectors().into_iter().chain(served.collectors());
     collectors.for_each(|collector| counted.register(collector));
     let (sender, events) = mpsc::channel(EVENTS);
@@ -75,7 +82,8 @@ async fn sidecar(cli: &IngressCli) -> Result<()> {
         tracing::info!("{line}");
     }
     let client = client(cli, notices, &watched).await?;
-    let status = status(cli, &node, client.clone(), questions.clone());
+    let (leave, leaving) = latest::channel(false);
+    let status = status((cli, &node), client.clone(), questions.clone(), leaving);
     let source = source(cli, &node, &outputs, client, sender.clone(), watched);
     let names = outputs.externals.subscribe();
     let control = Control::new(&node, options(cli), outputs.clone());
@@ -88,7 +96,7 @@ async fn sidecar(cli: &IngressCli) -> Result<()> {
     );
     let ask = move |place| ask(place, questions.clone());
     tokio::select! {
-        result = serve(cli, &outputs, served, (stop, open)) => result,
+        result = serve(cli, &outputs, (served, nginx), (stop, open, leave)) => result,
         result = passed => {
             result.context("ports are not passed on")?;
             bail!("ports are not passed on any more")
@@ -99,7 +107,7 @@ async fn sidecar(cli: &IngressCli) -> Result<()> {
         }
         () = control.run(events, asked) => bail!("the loop has ended"),
         never = status => match never {},
-        () = resolve::run(names, sender) => bail!("names are not resolved any more"),
+        () = resolve::run(names, sender, resolve::AGAIN) => bail!("names are not resolved any more"),
         never = sidecar::serve(&listen, outputs.ready.subscribe(), counted, ask) => match never {},
     }
 }
@@ -111,6 +119,7 @@ fn outputs(events: Recorder) -> Result<Outputs> {
         wanted: latest::Sender::new(None),
         externals: latest::Sender::new(Arc::default()),
         streams: latest::Sender::new(Arc::default()),
+        changes: Arc::default(),
         ready: latest::Sender::new(false),
         events,
     })
@@ -121,8 +130,8 @@ fn outputs(events: Recorder) -> Result<Outputs> {
 async fn serve(
     cli: &IngressCli,
     outputs: &Outputs,
-    meters: meters::Meters,
-    (stop, open): (impl Future<Output = ()>, pass::Open),
+    (meters, nginx): (meters::Meters, Option<NginxMetrics>),
+    (stop, open, leave): (impl Future<Output = ()>, pass::Open, latest::Sender<bool>),
 ) -> Result<()> {
     tokio::pin!(stop);
     let mut ready = outputs.ready.subscribe();
@@ -141,6 +150,7 @@ async fn serve(
         threads: cli.threads,
         connections: cli.connections,
         meters,
+        nginx,
         access_log: format
             .map(|format| AccessLog::start(format, stdout()))
             .transpose()?,
@@ -152,6 +162,8 @@ async fn serve(
     tracing::info!(http = ?server.http(), https = ?server.https(), "serving");
     stop.await;
     outputs.ready.send_replace(false);
+    // Another process may write the status from now on.
+    leave.send_replace(true);
     tracing::info!("stopping once requests have ended");
     let configured = outputs.table.load().settings.shutdown_grace;
     let chosen = cli.shutdown_grace_period.map(Duration::from_secs);
@@ -168,7 +180,27 @@ async fn serve(
     if left > 0 {
         tracing::warn!(connections = left, "had to be closed");
     }
+    // What is left of the time is worth more than a Lease.
+    let _ = tokio::time::timeout(LAST_WORD, leave.closed()).await;
     Ok(())
+}
+
+/// Metrics by ingress-nginx's names, if somebody wants them.
+fn nginx_metrics(
+    cli: &IngressCli,
+    node: &str,
+    meters: &meters::Meters,
+    outputs: &Outputs,
+) -> Option<NginxMetrics> {
+    let of_pod = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let names = nginx_metrics::Names {
+        namespace: of_pod("POD_NAMESPACE").unwrap_or_default(),
+        class: cli.controller_class.join(","),
+        pod: of_pod("POD_NAME").unwrap_or_else(|| node.to_owned()),
+        per_host: cli.metrics_per_host,
+    };
+    let metrics = || NginxMetrics::new(names, meters.clone(), outputs.changes.clone());
+    cli.nginx_metrics.then(metrics)
 }
 
 fn pass_options(cli: &IngressCli, outputs: &Outputs) -> pass::Options {
@@ -265,12 +297,13 @@ fn source(
 
 /// Writes the status of Ingresses, where there is somebody to write it to and the user wants it.
 async fn status(
-    cli: &IngressCli,
-    node: &str,
+    (cli, node): (&IngressCli, &str),
     client: Option<Client>,
     questions: mpsc::Sender<Question>,
+    leaving: latest::Receiver<bool>,
 ) -> Infallible {
     let Some(client) = client.filter(|_| cli.update_status) else {
+        drop(leaving);
         return std::future::pending().await;
     };
     let addresses = cli.publish_status_address.iter();
@@ -287,7 +320,7 @@ async fn status(
         identity: format!("{node}_{}", std::process::id()),
         publish,
     };
-    status::run(client, settings, questions).await
+    status::run(client, settings, questions, leaving).await
 }
 
 fn node_name(cli: &IngressCli) -> Result<String> {

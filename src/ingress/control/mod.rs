@@ -11,9 +11,11 @@ mod tests;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use jiff::Timestamp;
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until};
@@ -42,6 +44,19 @@ pub type Wanted = Option<Arc<BTreeSet<ServiceName>>>;
 /// time.
 pub type Question = Box<dyn FnOnce(&Catalog, &tls::Certificates) + Send>;
 
+/// What the loop has done so far, to be counted.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// Tables that were put in place.
+    pub tables: AtomicU64,
+    /// When the last one was, in seconds since 1970.
+    pub last: AtomicU64,
+    /// Certificates that were refused.
+    pub refused: AtomicU64,
+    /// Hosts with a certificate, each with its Secret and when it ends to be valid, since 1970.
+    pub certificates: ArcSwap<Vec<(Arc<str>, ServiceName, i64)>>,
+}
+
 /// What the loop puts in place.
 #[derive(Clone)]
 pub struct Outputs {
@@ -57,6 +72,8 @@ pub struct Outputs {
     pub streams: watch::Sender<Arc<Streams>>,
     /// Whether a complete table is in place.
     pub ready: watch::Sender<bool>,
+    /// What there was so far.
+    pub changes: Arc<Changes>,
     /// Where Kubernetes Events go.
     pub events: Recorder,
 }
@@ -131,7 +148,7 @@ impl Control {
         self.keys.update(
             &update,
             &self.catalog,
-            &self.outputs.store,
+            (&self.outputs.store, &self.outputs.changes),
             &mut self.report,
         );
         let Update {
@@ -148,6 +165,10 @@ impl Control {
         if let Some(table) = table {
             debug!(?work, "a new table");
             self.outputs.table.store(Arc::new(table));
+            let now = Timestamp::now().as_second();
+            let changes = &self.outputs.changes;
+            changes.tables.fetch_add(1, Relaxed);
+            changes.last.store(now.unsigned_abs(), Relaxed);
         }
         if let Some(wanted) = wanted {
             self.outputs.wanted.send_replace(Some(wanted));

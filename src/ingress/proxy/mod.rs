@@ -247,6 +247,7 @@ impl Found {
             (RequestBody::empty(), None)
         } else {
             let (body, progress) = RequestBody::new(incoming, limit, self.settings.body_timeout);
+            exchange.has_body(&progress);
             (body, Some(progress))
         };
         if client.h2 && upgrading.is_some() && self.speaks_h2() {

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
 
 use nix::libc::{sock_filter, sock_fprog};
 use nix::sys::socket::{setsockopt, sockopt};
@@ -18,7 +18,7 @@ use super::worker::Worker;
 /// Connections waiting to be accepted; `net.core.somaxconn` may allow less.
 const BACKLOG: i32 = 4096;
 /// How long connections may still come that have begun: a handshake over long ways.
-const ON_THE_WAY: Duration = Duration::from_millis(300);
+const ON_THE_WAY: Duration = Duration::from_millis(200);
 /// Pause after a failed accept, say for lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -91,21 +91,44 @@ fn step_back(listener: &tokio::net::TcpListener, own: usize) -> nix::Result<()> 
     setsockopt(listener, sockopt::AttachReusePortCbpf, &program)
 }
 
+/// Lets no new connection begin, without an answer: the client asks again after a second, when
+/// another listener has the address. Handshakes under way go on.
+fn fall_silent(listener: &tokio::net::TcpListener) -> io::Result<()> {
+    let program = [
+        // BPF_LD | BPF_B | BPF_ABS: the flags of the TCP header
+        SockFilter::new(0x30, 0, 0, 13),
+        // BPF_JMP | BPF_JSET | BPF_K: SYN
+        SockFilter::new(0x45, 0, 1, 0x02),
+        // BPF_RET | BPF_K: nothing, or all of it
+        SockFilter::new(0x06, 0, 0, 0),
+        SockFilter::new(0x06, 0, 0, u32::MAX),
+    ];
+    SockRef::from(listener).attach_filter(&program)
+}
+
 /// Accepts until the worker drains; then what is in the queue already or on its way, and no more.
 pub(super) async fn accept(worker: Rc<Worker>, listener: tokio::net::TcpListener, tls: bool) {
     let _counted = worker.listens();
-    let mut last = None;
+    // When the next step to the end is due.
+    let (mut due, mut silent) = (None, false);
     loop {
         let accepted = tokio::select! {
             biased;
-            () = worker.drains(), if last.is_none() => {
+            () = worker.drains(), if due.is_none() => {
                 if let Err(error) = step_back(&listener, worker.threads()) {
                     tracing::debug!(%error, "new connections come until the end");
                 }
-                last = Some(Instant::now() + ON_THE_WAY);
+                due = Some(Instant::now() + ON_THE_WAY);
                 continue;
             }
-            () = sleep_until(last.unwrap_or_else(Instant::now)), if last.is_some() => break,
+            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                // Other threads' listeners may have gone, with their places in the kernel's choice.
+                if silent || fall_silent(&listener).is_err() {
+                    break;
+                }
+                (silent, due) = (true, Some(Instant::now() + ON_THE_WAY));
+                continue;
+            }
             accepted = listener.accept() => accepted,
         };
         match accepted {

@@ -23,6 +23,7 @@ use tokio::sync::oneshot;
 use self::worker::{Parts, Worker};
 use super::access_log::AccessLog;
 use super::meters::Meters;
+use super::nginx_metrics::NginxMetrics;
 use super::table::Table;
 use super::tls;
 
@@ -43,6 +44,8 @@ pub struct ServeOptions {
     pub meters: Meters,
     /// Where requests are logged, if anywhere.
     pub access_log: Option<AccessLog>,
+    /// Metrics by ingress-nginx's names, if somebody wants them.
+    pub nginx: Option<NginxMetrics>,
 }
 
 impl Default for ServeOptions {
@@ -54,6 +57,7 @@ impl Default for ServeOptions {
             connections: 16_384,
             meters: Meters::default(),
             access_log: None,
+            nginx: None,
         }
     }
 }
@@ -111,6 +115,7 @@ impl Server {
             tls: tls::server_config(store)?,
             limit: options.connections.div_ceil(count),
             threads: count,
+            nginx: options.nginx,
         };
         let mut listeners: Vec<Vec<Listener>> = (0..count).map(|_| Vec::new()).collect();
         let mut open = |addresses: &[SocketAddr], tls| -> Result<Vec<SocketAddr>, Error> {

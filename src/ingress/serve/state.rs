@@ -285,18 +285,18 @@ mod tests {
 
     #[test]
     fn an_idle_connection_parts() {
-        let state = state(30);
-        sleep(40);
+        let state = state(300);
+        sleep(350);
         assert_eq!(state.verdict(), Verdict::Part);
         state.begin(|_| ());
         assert!(matches!(state.verdict(), Verdict::Wait(_)));
         state.end();
-        sleep(40);
+        sleep(350);
         assert!(
             matches!(state.verdict(), Verdict::Wait(_)),
             "keep-alive is longer"
         );
-        sleep(70);
+        sleep(700);
         assert_eq!(state.verdict(), Verdict::Part);
     }
 

@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use super::state::State;
 use crate::ingress::access_log::AccessLog;
 use crate::ingress::meters::Meters;
+use crate::ingress::nginx_metrics::{Local, NginxMetrics};
 use crate::ingress::table::Table;
 use crate::ingress::upstream::Upstreams;
 
@@ -30,6 +31,7 @@ pub(crate) struct Worker {
     tls: Arc<rustls::ServerConfig>,
     limit: usize,
     threads: usize,
+    nginx: Option<RefCell<Local>>,
     listeners: Cell<usize>,
     connections: RefCell<HashMap<u64, Option<Arc<State>>>>,
     numbers: Cell<u64>,
@@ -49,6 +51,7 @@ pub(super) struct Parts {
     pub(super) limit: usize,
     /// How many threads there are, each with a listener for each address.
     pub(super) threads: usize,
+    pub(super) nginx: Option<NginxMetrics>,
 }
 
 impl Worker {
@@ -61,6 +64,7 @@ impl Worker {
             tls: parts.tls,
             limit: parts.limit,
             threads: parts.threads,
+            nginx: parts.nginx.map(|nginx| RefCell::new(nginx.local())),
             listeners: Cell::new(0),
             connections: RefCell::default(),
             numbers: Cell::new(0),
@@ -84,6 +88,11 @@ impl Worker {
     /// Counters.
     pub(crate) fn meters(&self) -> &Meters {
         &self.meters
+    }
+
+    /// Metrics by ingress-nginx's names, if somebody wants them.
+    pub(crate) fn nginx(&self) -> Option<&RefCell<Local>> {
+        self.nginx.as_ref()
     }
 
     /// The access log, if there is one.
