@@ -549,6 +549,45 @@ mod tests {
         assert!(text.contains("config_last_reload_successful{"), "{text}");
     }
 
+    /// What a scraper is told, in the same words as docs/metrics.md has the names.
+    #[test]
+    fn the_docs_list_what_is_served() {
+        const DOCS: &str = include_str!("../../docs/metrics.md");
+        let changes = Changes::default();
+        let one = (
+            "a.example".into(),
+            crate::model::ServiceName::new("shop", "tls"),
+            7,
+        );
+        changes.certificates.store(Arc::new(vec![one]));
+        let meters = Meters::default();
+        let metrics = NginxMetrics::new(Names::default(), meters.clone(), Arc::new(changes));
+        counted(&mut metrics.local(), "a.example", 200, 1);
+        meters.upstream_failed("connect");
+        let registry = prometheus::Registry::new();
+        registry.register(Box::new(metrics)).unwrap();
+        for collector in meters.collectors() {
+            registry.register(collector).unwrap();
+        }
+        let families = registry.gather();
+        let kind = |family: &MetricFamily| match family.get_field_type() {
+            MetricType::COUNTER => "counter",
+            MetricType::GAUGE => "gauge",
+            _ => "histogram",
+        };
+        let served = families
+            .iter()
+            .map(|f| format!("| {} | `{}` |", kind(f), f.name()));
+        let served: std::collections::BTreeSet<String> = served.collect();
+        let rows = DOCS.lines().filter_map(|line| {
+            let end = line.match_indices(" |").nth(1)?.0 + 2;
+            let row = &line[..end];
+            let ours = row.contains("`ferrule_ingress_") || row.contains("`nginx_ingress_");
+            ours.then(|| row.to_owned())
+        });
+        assert_eq!(rows.collect::<std::collections::BTreeSet<_>>(), served);
+    }
+
     #[test]
     fn rows_are_bounded() {
         let metrics = metrics(true);

@@ -6,8 +6,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::header::HeaderValue;
-
 use super::route::Router;
 use crate::model::{Protocol, ServiceName, Target};
 
@@ -200,7 +198,7 @@ pub struct Settings {
     /// Whether trusted peers begin connections with a PROXY protocol header.
     pub proxy_protocol: bool,
     /// `Strict-Transport-Security` of answers over TLS, in place of the endpoint's.
-    pub hsts: Option<HeaderValue>,
+    pub hsts: Option<Arc<str>>,
     /// Between two reads or writes of a [`Stream`].
     pub stream_timeout: Duration,
     /// How long requests may take to end after SIGTERM, if the command line does not say it.

@@ -17,13 +17,13 @@ use super::rig::{Client, Endpoint, eventually, own_address};
 const GET: &str = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
 
 /// A process that is ended with the test.
-struct Process {
+pub(super) struct Process {
     child: Child,
-    health: SocketAddr,
+    pub(super) health: SocketAddr,
 }
 
 impl Process {
-    fn start(folder: &Path, http: SocketAddr) -> Self {
+    pub(super) fn start(folder: &Path, http: SocketAddr, flags: &[&str]) -> Self {
         let health = Endpoint::nobody();
         let child = Command::new(env!("CARGO_BIN_EXE_ferrule-ingress"))
             .arg(format!("--manifests={}", folder.display()))
@@ -35,6 +35,7 @@ impl Process {
             .args(["--listen-addresses=127.0.0.1", "--healthz-host=127.0.0.1"])
             .arg(format!("--http-port={}", http.port()))
             .arg(format!("--healthz-port={}", health.port()))
+            .args(flags)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -67,7 +68,7 @@ impl Drop for Process {
     }
 }
 
-fn manifests(folder: &Path, endpoint: SocketAddr) {
+pub(super) fn manifests(folder: &Path, endpoint: SocketAddr) {
     let (address, port) = (endpoint.ip(), endpoint.port());
     let text = format!(
         r#"{{"kind": "List", "apiVersion": "v1", "items": [
@@ -115,7 +116,7 @@ fn the_next_process_takes_over_and_no_request_fails() {
     let folder = tempfile::tempdir().unwrap();
     manifests(folder.path(), echo.address);
     let http = Endpoint::nobody();
-    let mut old = Process::start(folder.path(), http);
+    let mut old = Process::start(folder.path(), http, &[]);
     eventually("it serves", || std::net::TcpStream::connect(http).is_ok());
     let done = Arc::new(AtomicBool::new(false));
     let rounds = Arc::new(AtomicUsize::new(0));
@@ -127,7 +128,7 @@ fn the_next_process_takes_over_and_no_request_fails() {
         .collect();
     for _ in 0..3 {
         std::thread::sleep(Duration::from_millis(300));
-        let new = Process::start(folder.path(), http);
+        let new = Process::start(folder.path(), http, &[]);
         // Two processes serve by now.
         std::thread::sleep(Duration::from_millis(200));
         old.terminate();

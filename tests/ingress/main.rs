@@ -10,6 +10,7 @@ mod hand_over;
 mod hostile_h2;
 mod nginx;
 mod pass;
+mod program;
 mod resolver;
 mod rig;
 mod time;

@@ -5,8 +5,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::header::HeaderValue;
-
 use crate::ingress::table::{RouteSettings, Settings};
 
 /// Data of a ConfigMap.
@@ -205,7 +203,7 @@ impl Draft {
             .to_owned(),
             if self.hsts_preload { "; preload" } else { "" }.to_owned(),
         ];
-        let hsts = HeaderValue::try_from(hsts.concat()).ok();
+        let hsts = Some(hsts.concat().into());
         Configured {
             plain: with(all),
             secured: with(all || secured),
@@ -356,14 +354,14 @@ mod tests {
         let hsts = |data| read_all(data).settings.hsts;
         assert_eq!(hsts(&[("hsts-max-age", "5")]), None);
         let long = "max-age=31536000; includeSubDomains";
-        assert_eq!(hsts(&[("hsts", "true")]).unwrap(), long);
+        assert_eq!(hsts(&[("hsts", "true")]).as_deref(), Some(long));
         let short = hsts(&[
             ("hsts", "true"),
             ("hsts-max-age", "5"),
             ("hsts-include-subdomains", "false"),
             ("hsts-preload", "true"),
         ]);
-        assert_eq!(short.unwrap(), "max-age=5; preload");
+        assert_eq!(short.as_deref(), Some("max-age=5; preload"));
     }
 
     #[test]

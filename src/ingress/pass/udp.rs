@@ -131,10 +131,10 @@ async fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<(usize, So
 
 fn address(storage: &SockaddrStorage) -> Option<SocketAddr> {
     if let Some(v4) = storage.as_sockaddr_in() {
-        return Some((Ipv4Addr::from(v4.ip()), v4.port()).into());
+        return Some((v4.ip(), v4.port()).into());
     }
     let v6 = storage.as_sockaddr_in6()?;
-    Some((Ipv6Addr::from(v6.ip()), v6.port()).into())
+    Some((v6.ip(), v6.port()).into())
 }
 
 /// Begins a flow to the endpoint whose turn it is.

@@ -83,7 +83,7 @@ pub(crate) async fn handle(
         Err(End::Refusal(refusal)) => refuse(refusal, exchange),
     };
     if client.tls
-        && let Some(hsts) = worker.table(|table| table.settings.hsts.clone())
+        && let Some(hsts) = worker.table(|table| hsts(&table.settings))
     {
         let headers = response.headers_mut();
         headers.insert(STRICT_TRANSPORT_SECURITY, hsts);
@@ -93,6 +93,10 @@ pub(crate) async fn handle(
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response)
+}
+
+fn hsts(settings: &Settings) -> Option<HeaderValue> {
+    HeaderValue::from_str(settings.hsts.as_deref()?).ok()
 }
 
 /// What comes of a request that is handed on.
