@@ -105,10 +105,8 @@ async fn unary(request: Request<String>, waiting: Waiting) -> Result<Response<St
     }
     let mut response = Response::new(format!("you said {}", request.get_ref()));
     let given = request.metadata();
-    for key in ["x-plain"] {
-        let value = given.get(key).cloned();
-        value.map(|value| response.metadata_mut().insert(key, value));
-    }
+    let plain = given.get("x-plain").cloned();
+    plain.map(|value| response.metadata_mut().insert("x-plain", value));
     let binary = given.get_bin("x-bin").cloned();
     binary.map(|value| response.metadata_mut().insert_bin("x-bin", value));
     Ok(response)

@@ -133,6 +133,7 @@ fn settings() -> Vec<Case> {
     ]
 }
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn others() -> Vec<Case> {
     let get = || frame(HEADERS, WHOLE, 1, &head());
     let with_ping = |bytes: Vec<u8>| [bytes, ping()].concat();
