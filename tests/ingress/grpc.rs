@@ -319,7 +319,7 @@ fn a_deadline_ends_the_call_on_both_sides() {
     block_on(async {
         let (_rig, mut client, waiting) = start().await;
         let mut request = Request::new("wait".to_owned());
-        request.set_timeout(Duration::from_millis(700));
+        request.set_timeout(Duration::from_secs(3));
         let asked = tokio::spawn(async move { (client.ask(request).await, client) });
         while waiting.load(Ordering::SeqCst) == 0 {
             assert!(!asked.is_finished(), "it has not come to the server");

@@ -21,7 +21,7 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
         .enable_all()
         .build();
     runtime.unwrap().block_on(async {
-        let limited = tokio::time::timeout(PATIENCE, future);
+        let limited = tokio::time::timeout(2 * PATIENCE, future);
         limited.await.expect("it hangs")
     })
 }

@@ -409,7 +409,7 @@ pub(crate) fn own_address() -> Option<IpAddr> {
 
 /// Waits until something is so.
 pub(crate) fn eventually(what: &str, mut so: impl FnMut() -> bool) {
-    let deadline = std::time::Instant::now() + PATIENCE;
+    let deadline = std::time::Instant::now() + 2 * PATIENCE;
     while !so() {
         assert!(std::time::Instant::now() < deadline, "never: {what}");
         std::thread::sleep(Duration::from_millis(10));

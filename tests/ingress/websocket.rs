@@ -210,7 +210,7 @@ fn what_an_endpoint_answers_instead() {
 fn a_quiet_stream_ends_alone() {
     block_on(async {
         let mut plan = Plan::to(&[echo().await]);
-        plan.route.read_timeout = Duration::from_millis(1_500);
+        plan.route.read_timeout = Duration::from_secs(3);
         let rig = plan.start();
         let mut client = client(rig.http).await;
         let (_, quiet) = open(&mut client).await;
@@ -225,7 +225,7 @@ fn a_quiet_stream_ends_alone() {
             assert_eq!(busy.next().await.unwrap().unwrap(), Message::text("x"));
             rounds += 1;
         }
-        assert!(rounds > 5, "{rounds}");
+        assert!(rounds > 1, "{rounds}");
         assert!(ended.await.unwrap());
         talk(busy).await;
     });
