@@ -47,7 +47,7 @@ man: ## manual pages of both programs and every command, in target/man
 
 demo: ## three nodes, pods and an outside client on this machine (root)
 	@scripts/setup.sh demo
-	$(BUILD) --bin ferrule-demo
+	$(BUILD) --bin ferrule-ingress --bin ferrule-demo
 	@FERRULE_BIN="$${FERRULE_BIN:-$(abspath $(TARGET_DIR))/release/ferrule}" $(TARGET_DIR)/release/ferrule-demo
 
 bench-sync: ## cold start, changes, memory at 1,000 to 30,000 Services (root); BENCH_ARGS=--help

@@ -54,6 +54,8 @@ note_packages() {
             needs curl curl
             needs openssl openssl
             needs nginx nginx-light
+            needs nghttp nghttp2-client
+            needs h2load nghttp2-client
             ;;
     esac
     [ "$PURPOSE" = test-ipvs ] || return 0

@@ -20,7 +20,7 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
     };
-    let refused = cli.refused();
+    let refused = &cli.foreign.refused;
     if !refused.is_empty() {
         return fail(USAGE, refused.join("\n"));
     }

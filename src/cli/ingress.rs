@@ -8,27 +8,12 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 
+use super::ingress_nginx::{self, Foreign};
 use super::value::{parse_bool, parse_path};
 use super::with_dashes;
 
 /// Where the sidecar listens for `ferrule debug` unless told otherwise.
 pub const INGRESS_SOCKET: &str = "/run/ferrule/ingress.sock";
-
-/// Flags that ingress-nginx has and that would change what is served, with what to do instead.
-const REFUSED: &[(&str, &str)] = &[
-    (
-        "configmap",
-        "settings are not read from a ConfigMap; remove it",
-    ),
-    (
-        "tcp-services-configmap",
-        "TCP ports are served by a Service of type LoadBalancer or NodePort",
-    ),
-    (
-        "udp-services-configmap",
-        "UDP ports are served by a Service of type LoadBalancer or NodePort",
-    ),
-];
 
 /// Everything that a command line of `ferrule-ingress` can say.
 #[derive(Debug, Clone, PartialEq, Parser)]
@@ -73,9 +58,10 @@ pub struct IngressCli {
     /// Connections at a time
     #[arg(long, value_name = "N", default_value_t = 16_384)]
     pub connections: usize,
-    /// How long requests may take to end after SIGTERM, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
-    pub shutdown_grace_period: u64,
+    /// How long requests may take to end after SIGTERM, in seconds [default: what the ConfigMap
+    /// says, or 30]
+    #[arg(long, value_name = "SECONDS")]
+    pub shutdown_grace_period: Option<u64>,
     /// Port for /healthz, /readyz and /metrics; 0: none
     #[arg(long, value_name = "PORT", default_value_t = 10_254)]
     pub healthz_port: u16,
@@ -127,15 +113,24 @@ pub struct IngressCli {
     #[arg(long, value_name = "NAME", default_value = "ferrule-ingress-leader")]
     pub election_id: String,
 
-    /// Refused
-    #[arg(long, hide = true)]
-    pub configmap: Option<String>,
-    /// Refused
-    #[arg(long, hide = true)]
-    pub tcp_services_configmap: Option<String>,
-    /// Refused
-    #[arg(long, hide = true)]
-    pub udp_services_configmap: Option<String>,
+    /// ConfigMap with settings, by ingress-nginx's names
+    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = namespaced)]
+    pub configmap: Option<(String, String)>,
+    /// ConfigMap with TCP ports that are passed on: PORT: namespace/name:port[:PROXY[:PROXY]]
+    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = namespaced)]
+    pub tcp_services_configmap: Option<(String, String)>,
+    /// The same for UDP
+    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = namespaced)]
+    pub udp_services_configmap: Option<(String, String)>,
+
+    /// Serve metrics by ingress-nginx's names, too
+    #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL", default_value = "false",
+          default_missing_value = "true", value_parser = parse_bool)]
+    pub nginx_metrics: bool,
+    /// Count requests by host there
+    #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL", default_value = "true",
+          default_missing_value = "true", value_parser = parse_bool)]
+    pub metrics_per_host: bool,
 
     /// Format of the log
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
@@ -143,6 +138,9 @@ pub struct IngressCli {
     /// Log each request on standard output in this format; off: not
     #[arg(long, value_enum, default_value_t = AccessLogFormat::Off)]
     pub access_log: AccessLogFormat,
+    /// What was said in other flags of ingress-nginx.
+    #[arg(skip)]
+    pub foreign: Foreign,
     /// Verbosity of the log: 4 and more adds debugging, 6 and more tracing
     #[arg(short = 'v', long = "v", value_name = "LEVEL", default_value_t = 0)]
     pub verbosity: u32,
@@ -176,23 +174,10 @@ impl IngressCli {
     pub fn parse_from_args<T: Into<OsString>>(
         argv: impl IntoIterator<Item = T>,
     ) -> Result<Self, clap::Error> {
-        Self::try_parse_from(argv.into_iter().map(|arg| with_dashes(arg.into())))
-    }
-
-    /// The flags that are given and cannot be served, one line each.
-    pub fn refused(&self) -> Vec<String> {
-        let given = [
-            &self.configmap,
-            &self.tcp_services_configmap,
-            &self.udp_services_configmap,
-        ];
-        let refused = REFUSED
-            .iter()
-            .zip(given)
-            .filter(|(_, given)| given.is_some());
-        refused
-            .map(|((name, instead), _)| format!("--{name} is not served: {instead}"))
-            .collect()
+        let argv = argv.into_iter().map(|arg| with_dashes(arg.into()));
+        let (argv, foreign) = ingress_nginx::take(argv);
+        let cli = Self::try_parse_from(argv)?;
+        Ok(Self { foreign, ..cli })
     }
 }
 
@@ -235,7 +220,7 @@ mod tests {
         let pair = |a: &str, b: &str| Some((a.to_owned(), b.to_owned()));
         assert_eq!(cli.default_backend_service, pair("infra", "echo"));
         assert_eq!(cli.default_ssl_certificate, pair("infra", "tls"));
-        assert!(cli.refused().is_empty());
+        assert_eq!(cli.foreign, Foreign::default());
     }
 
     #[test]
@@ -254,11 +239,12 @@ mod tests {
 
     #[test]
     fn what_cannot_be_served_is_refused_in_one_line() {
-        let cli = parse(&["--configmap=a/b", "--tcp-services-configmap=a/c"]).expect("flags");
-        let refused = cli.refused();
-        assert_eq!(refused.len(), 2);
-        assert!(refused[0].starts_with("--configmap is not served: "));
-        assert!(refused[1].starts_with("--tcp-services-configmap is not served: "));
+        let cli = parse(&["--configmap=a/b", "--enable_ssl_passthrough"]).expect("flags");
+        assert_eq!(cli.configmap, Some(("a".to_owned(), "b".to_owned())));
+        let [refused] = &cli.foreign.refused[..] else {
+            panic!("{:?}", cli.foreign)
+        };
+        assert!(refused.starts_with("--enable-ssl-passthrough is not served: "));
         let wrong = parse(&["--default-ssl-certificate=tls"]).expect_err("no namespace");
         assert!(wrong.contains("NAMESPACE/NAME"), "{wrong}");
         assert!(parse(&["--controller-class=example.com/other"]).is_err());

@@ -10,6 +10,7 @@ mod debug;
 mod flags;
 mod gates;
 mod ingress;
+mod ingress_nginx;
 mod listing;
 mod packet;
 mod quantity;

@@ -58,6 +58,8 @@ pub(crate) struct Progress {
     pub(crate) started: Cell<bool>,
     /// It was sent.
     pub(crate) done: Cell<bool>,
+    /// How much of it has come, in bytes.
+    pub(crate) bytes: Cell<u64>,
     /// It ended early.
     pub(crate) broken: Cell<Option<Broken>>,
     /// When some of it was sent last.
@@ -135,6 +137,7 @@ impl ClientBody {
 
     fn count(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, Broken> {
         let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+        self.progress.bytes.set(self.progress.bytes.get() + length);
         self.left = self.left.checked_sub(length).ok_or(Broken::TooLarge)?;
         Ok(frame)
     }

@@ -3,6 +3,10 @@
 
 use bytes::Bytes;
 use hyper::StatusCode;
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
 /// Why a request is not handed on, or what came of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +86,33 @@ fn text(status: StatusCode) -> String {
         "<html>\r\n<head><title>{status}</title></head>\r\n<body>\r\n<center><h1>{status}</h1>\
          </center>\r\n</body>\r\n</html>\r\n"
     )
+}
+
+/// Whether a request is one of gRPC.
+pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+}
+
+/// The head of an answer of our own to gRPC, as gRPC's "HTTP to gRPC status code mapping" has it.
+pub(crate) fn grpc(status: StatusCode) -> HeaderMap {
+    let code = match status.as_u16() {
+        400 | 431 => 13,
+        401 => 16,
+        403 => 7,
+        404 => 12,
+        429 | 502..=504 => 14,
+        // ResourceExhausted, as gRPC's own servers answer what is too large for them.
+        413 => 8,
+        _ => 2,
+    };
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert(GRPC_STATUS, code.into());
+    if let Ok(text) = HeaderValue::from_str(status.as_str()) {
+        headers.insert(GRPC_MESSAGE, text);
+    }
+    headers
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use super::catalog::{Catalog, Verdict};
 use super::route::PathRoute;
 use super::table::{Backend, Route, Upstream};
 use super::tls::Certificates;
+use crate::model::Protocol;
 
 /// One route.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -91,6 +92,34 @@ pub struct Everything {
     pub default_backend: String,
     /// All certificates, by host.
     pub certificates: Vec<CertificateView>,
+    /// All ports that are passed on byte by byte.
+    #[serde(default)]
+    pub ports: Vec<PortView>,
+    /// What is not served of ConfigMaps.
+    #[serde(default)]
+    pub config_maps: Vec<ConfigMapView>,
+}
+
+/// A port that is passed on byte by byte.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PortView {
+    /// `TCP 5432`.
+    pub port: String,
+    /// The Service and its port.
+    pub backend: String,
+    /// Addresses and ports.
+    pub endpoints: Vec<String>,
+}
+
+/// One ConfigMap.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConfigMapView {
+    /// Namespace and name.
+    pub name: String,
+    /// What of it is not served, and why.
+    pub notes: Vec<String>,
 }
 
 /// Which route a request for a host and a path takes.
@@ -171,12 +200,31 @@ pub fn everything(catalog: &Catalog, certificates: &Certificates) -> Everything 
     let by_host = certificates.by_host.iter();
     let by_host = by_host.map(|(host, key)| certificate(host, key));
     let default = certificates.default.iter().map(|key| certificate("*", key));
+    let config_maps = catalog.config_maps().map(|(name, notes)| ConfigMapView {
+        name: name.to_string(),
+        notes,
+    });
     Everything {
         ingresses: ingresses.collect(),
         routes: routes.into_values().flatten().collect(),
         default_backend: default_backend(catalog),
         certificates: by_host.chain(default).collect(),
+        ports: ports(catalog),
+        config_maps: config_maps.collect(),
     }
+}
+
+fn ports(catalog: &Catalog) -> Vec<PortView> {
+    let each = catalog.streams().iter();
+    let each = each.map(|((protocol, port), stream)| PortView {
+        port: match protocol {
+            Protocol::Udp => format!("UDP {port}"),
+            _ => format!("TCP {port}"),
+        },
+        backend: stream.service.to_string(),
+        endpoints: stream.endpoints.iter().map(ToString::to_string).collect(),
+    });
+    each.collect()
 }
 
 fn default_backend(catalog: &Catalog) -> String {

@@ -33,6 +33,19 @@ struct Inner {
     log_dropped: IntCounter,
 }
 
+/// Some of them, as numbers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seen {
+    /// Client connections that are open.
+    pub(crate) connections: i64,
+    /// All that were accepted.
+    pub(crate) accepted: u64,
+    /// Those of them that were reset at once.
+    pub(crate) refused: u64,
+    /// Requests that are over.
+    pub(crate) requests: u64,
+}
+
 impl Default for Meters {
     fn default() -> Self {
         let counter = |name, help: &str| made(IntCounter::new(name, help));
@@ -113,6 +126,17 @@ impl Meters {
             Box::new(all.tunnels.clone()),
             Box::new(all.log_dropped.clone()),
         ]
+    }
+
+    /// What there was so far.
+    pub(crate) fn seen(&self) -> Seen {
+        let of = |counter: &IntCounter| counter.get();
+        Seen {
+            connections: self.0.connections.get(),
+            accepted: of(&self.0.accepted) + of(&self.0.refused),
+            refused: of(&self.0.refused),
+            requests: self.0.by_class.iter().map(of).sum(),
+        }
     }
 
     pub(crate) fn answered(&self, status: Option<StatusCode>, took: Duration) {

@@ -19,11 +19,14 @@
 //! | `proxy` | checks a request, hands it on, edits headers both ways | hold a body in memory |
 //! | `filter` | a route's actions on a request, in a fixed order | I/O, clocks, logging |
 //! | `upstream` | connections to endpoints, kept for the next request | choose an endpoint |
+//! | [`pass`] | TCP and UDP ports that go to a Service byte by byte | look into them |
+//! | `idle` | bytes both ways between two sides | know what they are |
 //! | `stream` | a connection, plain or over TLS, for clients and endpoints alike | count or time anything |
 //! | [`balance`] | chooses an endpoint | I/O, clocks, logging |
 //! | [`tls`] | certificates by name, swapped as a whole | verify endpoints |
 //! | [`access_log`] | one line a request, off the requests' way | let a request wait |
 //! | [`meters`] | what is counted | |
+//! | [`nginx_metrics`] | the same by ingress-nginx's names, on request | take a lock for a request |
 
 pub mod access_log;
 pub mod balance;
@@ -33,8 +36,11 @@ pub mod control;
 mod errors;
 pub mod explain;
 mod filter;
+mod idle;
 mod local;
 pub mod meters;
+pub mod nginx_metrics;
+pub mod pass;
 mod proxy;
 pub mod resolve;
 pub mod route;

@@ -14,15 +14,20 @@ use tracing::debug;
 use crate::model::{Event, IngressEvent};
 
 /// How often a name is asked for: the resolver of the system tells no time to live.
-const AGAIN: Duration = Duration::from_secs(30);
+pub const AGAIN: Duration = Duration::from_secs(30);
 /// How long one answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Sends [`IngressEvent::Resolved`] for each name, and again when its addresses change, until
-/// nobody receives events any more. A name that no longer resolves keeps its addresses.
-pub async fn run(mut names: Receiver<Arc<BTreeSet<Arc<str>>>>, events: Sender<Event>) {
+/// nobody receives events any more; all names are asked for every `again`. A name that no longer
+/// resolves keeps its addresses.
+pub async fn run(
+    mut names: Receiver<Arc<BTreeSet<Arc<str>>>>,
+    events: Sender<Event>,
+    again: Duration,
+) {
     let mut known: BTreeMap<Arc<str>, Vec<IpAddr>> = BTreeMap::new();
-    let mut again = interval(AGAIN);
+    let mut again = interval(again);
     loop {
         let all = tokio::select! {
             _ = again.tick() => true,

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What serving threads know. Built whole, swapped whole, never changed. PURE.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::route::Router;
-use crate::model::{ServiceName, Target};
+use crate::model::{Protocol, ServiceName, Target};
 
 /// Everything that serving a request needs to know.
 #[derive(Debug, Clone, Default)]
@@ -15,6 +16,8 @@ pub struct Table {
     pub router: Router,
     /// What answers where no route fits; none answers 404.
     pub default_backend: Option<Arc<Upstream>>,
+    /// How requests go to the default backend.
+    pub defaults: Arc<RouteSettings>,
     /// What holds for all routes.
     pub settings: Arc<Settings>,
 }
@@ -114,6 +117,22 @@ pub enum HashKey {
     Header(Arc<str>),
 }
 
+/// A port that is passed on to a Service byte by byte.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stream {
+    /// The Service and its port, as `default/db:5432`.
+    pub service: Arc<str>,
+    /// In no particular order.
+    pub endpoints: Arc<[Target]>,
+    /// Whether connections begin with a PROXY protocol header.
+    pub takes_proxy: bool,
+    /// Whether endpoints are sent one, of version 1.
+    pub sends_proxy: bool,
+}
+
+/// All of them, by protocol (TCP or UDP) and port.
+pub type Streams = BTreeMap<(Protocol, u16), Arc<Stream>>;
+
 /// How requests of a route are handed on. Defaults are ingress-nginx's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouteSettings {
@@ -178,6 +197,12 @@ pub struct Settings {
     pub trusted: Vec<ipnet::IpNet>,
     /// Whether trusted peers begin connections with a PROXY protocol header.
     pub proxy_protocol: bool,
+    /// `Strict-Transport-Security` of answers over TLS, in place of the endpoint's.
+    pub hsts: Option<Arc<str>>,
+    /// Between two reads or writes of a [`Stream`].
+    pub stream_timeout: Duration,
+    /// How long requests may take to end after SIGTERM, if the command line does not say it.
+    pub shutdown_grace: Option<Duration>,
 }
 
 impl Default for Settings {
@@ -195,6 +220,9 @@ impl Default for Settings {
             full_forwarded_for: false,
             trusted: Vec::new(),
             proxy_protocol: false,
+            hsts: None,
+            stream_timeout: Duration::from_secs(600),
+            shutdown_grace: None,
         }
     }
 }

@@ -78,8 +78,8 @@ impl<T> Observed<T> {
 /// Names an object in reports.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectRef {
-    /// `Service`, `EndpointSlice`, `Endpoints`, `Node`, `ServiceCIDR`, `Ingress`, `IngressClass` or
-    /// `Secret`.
+    /// `Service`, `EndpointSlice`, `Endpoints`, `Node`, `ServiceCIDR`, `Ingress`, `IngressClass`,
+    /// `Secret` or `ConfigMap`.
     pub kind: &'static str,
     /// Namespace, empty for cluster-wide kinds.
     pub namespace: Arc<str>,

@@ -6,7 +6,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{IpFamily, ObjectRef, Observed, ServiceName};
+use super::{IpFamily, ObjectRef, Observed, Protocol, ServiceName};
 
 /// The newest state of one object that only the sidecar reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub enum IngressEvent {
     Service(ServiceName, Observed<UpstreamService>),
     /// A Secret, by namespace and name, appeared, changed or vanished.
     Secret(ServiceName, Observed<Secret>),
+    /// A ConfigMap, by namespace and name, appeared, changed or vanished.
+    ConfigMap(ServiceName, Observed<ConfigMap>),
     /// All Secrets that were wanted have been looked for.
     SecretsListed,
     /// The addresses of an ExternalName, all of them; none if it does not resolve.
@@ -34,6 +36,7 @@ impl IngressEvent {
             IngressEvent::Class(n, _) => ("IngressClass", "".into(), n.clone()),
             IngressEvent::Service(n, _) => namespaced("Service", n),
             IngressEvent::Secret(n, _) => namespaced("Secret", n),
+            IngressEvent::ConfigMap(n, _) => namespaced("ConfigMap", n),
             IngressEvent::SecretsListed | IngressEvent::Resolved(..) => return None,
         };
         Some(ObjectRef {
@@ -50,6 +53,7 @@ impl IngressEvent {
             IngressEvent::Class(_, o) => &o.skipped,
             IngressEvent::Service(_, o) => &o.skipped,
             IngressEvent::Secret(_, o) => &o.skipped,
+            IngressEvent::ConfigMap(_, o) => &o.skipped,
             IngressEvent::SecretsListed | IngressEvent::Resolved(..) => &[],
         }
     }
@@ -174,15 +178,17 @@ pub struct UpstreamService {
     pub external: Option<Arc<str>>,
     /// The family that its first ClusterIP, or `spec.ipFamilies`, has.
     pub family: IpFamily,
-    /// Its TCP ports.
+    /// Its TCP and UDP ports.
     pub ports: Vec<UpstreamPort>,
 }
 
-/// A TCP port of an [`UpstreamService`].
+/// A TCP or UDP port of an [`UpstreamService`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpstreamPort {
     /// `name`, possibly empty.
     pub name: Arc<str>,
+    /// `protocol`.
+    pub protocol: Protocol,
     /// `port`, 1 to 65,535.
     pub port: u16,
     /// `targetPort` if it is a number: what an ExternalName is asked at.
@@ -213,4 +219,13 @@ impl fmt::Debug for Secret {
             .field("name", &self.name)
             .finish_non_exhaustive()
     }
+}
+
+/// A ConfigMap.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigMap {
+    /// Namespace and name.
+    pub name: ServiceName,
+    /// `data`.
+    pub data: BTreeMap<Arc<str>, Arc<str>>,
 }

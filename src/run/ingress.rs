@@ -21,9 +21,10 @@ use crate::config;
 use crate::ingress::access_log::{AccessLog, Format};
 use crate::ingress::catalog::{Catalog, Options};
 use crate::ingress::control::{self, Control, Outputs, Question};
+use crate::ingress::nginx_metrics::{self, NginxMetrics};
 use crate::ingress::serve::{ServeOptions, Server};
 use crate::ingress::tls::Certificates;
-use crate::ingress::{explain, meters, resolve, status, tls};
+use crate::ingress::{explain, meters, pass, resolve, status, tls};
 use crate::model::{Event, ServiceName};
 use crate::observe::events::{self, Inbox, Recorder};
 use crate::observe::{log, sidecar};
@@ -33,6 +34,12 @@ use crate::watch::{self, Client, Meters, cluster, manifests};
 const EVENTS: usize = 1024;
 /// Questions of `ferrule debug` that may wait for the loop.
 const QUESTIONS: usize = 8;
+/// How long requests may take to end, unless somebody says otherwise.
+const GRACE: Duration = Duration::from_secs(30);
+/// How long giving the Lease back may take.
+const LAST_WORD: Duration = Duration::from_secs(2);
+/// How often it is asked whether connections have ended.
+const PAUSE: Duration = Duration::from_millis(50);
 /// How long the loop may take to answer one.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -63,26 +70,44 @@ async fn sidecar(cli: &IngressCli) -> Result<()> {
     let counted = sidecar::Counted::default();
     let watched = Meters::default();
     let served = meters::Meters::default();
+    let nginx = nginx_metrics(cli, &node, &served, &outputs);
+    for metrics in nginx.iter().cloned() {
+        counted.register(Box::new(metrics));
+    }
     let collectors = watched.collectors().into_iter().chain(served.collectors());
     collectors.for_each(|collector| counted.register(collector));
     let (sender, events) = mpsc::channel(EVENTS);
     let (questions, asked) = mpsc::channel::<Question>(QUESTIONS);
+    for line in &cli.foreign.ignored {
+        tracing::info!("{line}");
+    }
     let client = client(cli, notices, &watched).await?;
-    let status = status(cli, &node, client.clone(), questions.clone());
+    let (leave, leaving) = latest::channel(false);
+    let status = status((cli, &node), client.clone(), questions.clone(), leaving);
     let source = source(cli, &node, &outputs, client, sender.clone(), watched);
     let names = outputs.externals.subscribe();
     let control = Control::new(&node, options(cli), outputs.clone());
     let listen = listen(cli);
+    let open = pass::Open::default();
+    let passed = pass::run(
+        pass_options(cli, &outputs),
+        outputs.streams.subscribe(),
+        open.clone(),
+    );
     let ask = move |place| ask(place, questions.clone());
     tokio::select! {
-        result = serve(cli, &outputs, served, stop) => result,
+        result = serve(cli, &outputs, (served, nginx), (stop, open, leave)) => result,
+        result = passed => {
+            result.context("ports are not passed on")?;
+            bail!("ports are not passed on any more")
+        }
         result = source => {
             result?;
             bail!("the source of objects has ended")
         }
         () = control.run(events, asked) => bail!("the loop has ended"),
         never = status => match never {},
-        () = resolve::run(names, sender) => bail!("names are not resolved any more"),
+        () = resolve::run(names, sender, resolve::AGAIN) => bail!("names are not resolved any more"),
         never = sidecar::serve(&listen, outputs.ready.subscribe(), counted, ask) => match never {},
     }
 }
@@ -93,6 +118,8 @@ fn outputs(events: Recorder) -> Result<Outputs> {
         store: tls::Store::new()?,
         wanted: latest::Sender::new(None),
         externals: latest::Sender::new(Arc::default()),
+        streams: latest::Sender::new(Arc::default()),
+        changes: Arc::default(),
         ready: latest::Sender::new(false),
         events,
     })
@@ -103,8 +130,8 @@ fn outputs(events: Recorder) -> Result<Outputs> {
 async fn serve(
     cli: &IngressCli,
     outputs: &Outputs,
-    meters: meters::Meters,
-    stop: impl Future<Output = ()>,
+    (meters, nginx): (meters::Meters, Option<NginxMetrics>),
+    (stop, open, leave): (impl Future<Output = ()>, pass::Open, latest::Sender<bool>),
 ) -> Result<()> {
     tokio::pin!(stop);
     let mut ready = outputs.ready.subscribe();
@@ -123,6 +150,7 @@ async fn serve(
         threads: cli.threads,
         connections: cli.connections,
         meters,
+        nginx,
         access_log: format
             .map(|format| AccessLog::start(format, stdout()))
             .transpose()?,
@@ -134,14 +162,55 @@ async fn serve(
     tracing::info!(http = ?server.http(), https = ?server.https(), "serving");
     stop.await;
     outputs.ready.send_replace(false);
+    // Another process may write the status from now on.
+    leave.send_replace(true);
     tracing::info!("stopping once requests have ended");
-    let left = server
-        .drain(Duration::from_secs(cli.shutdown_grace_period))
-        .await;
+    let configured = outputs.table.load().settings.shutdown_grace;
+    let chosen = cli.shutdown_grace_period.map(Duration::from_secs);
+    let grace = chosen.or(configured).unwrap_or(GRACE);
+    // No port takes new connections.
+    outputs.streams.send_replace(Arc::default());
+    let passed = async {
+        while open.count() > 0 {
+            tokio::time::sleep(PAUSE).await;
+        }
+    };
+    let (left, _) = tokio::join!(server.drain(grace), tokio::time::timeout(grace, passed));
+    let left = left + open.count();
     if left > 0 {
         tracing::warn!(connections = left, "had to be closed");
     }
+    // What is left of the time is worth more than a Lease.
+    let _ = tokio::time::timeout(LAST_WORD, leave.closed()).await;
     Ok(())
+}
+
+/// Metrics by ingress-nginx's names, if somebody wants them.
+fn nginx_metrics(
+    cli: &IngressCli,
+    node: &str,
+    meters: &meters::Meters,
+    outputs: &Outputs,
+) -> Option<NginxMetrics> {
+    let of_pod = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let names = nginx_metrics::Names {
+        namespace: of_pod("POD_NAMESPACE").unwrap_or_default(),
+        class: cli.controller_class.join(","),
+        pod: of_pod("POD_NAME").unwrap_or_else(|| node.to_owned()),
+        per_host: cli.metrics_per_host,
+    };
+    let metrics = || NginxMetrics::new(names, meters.clone(), outputs.changes.clone());
+    cli.nginx_metrics.then(metrics)
+}
+
+fn pass_options(cli: &IngressCli, outputs: &Outputs) -> pass::Options {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    pass::Options {
+        addresses: cli.listen_addresses.clone(),
+        threads: if cli.threads == 0 { cores } else { cli.threads },
+        connections: cli.connections,
+        table: outputs.table.clone(),
+    }
 }
 
 fn addresses(cli: &IngressCli, port: u16) -> Vec<SocketAddr> {
@@ -159,7 +228,7 @@ fn listen(cli: &IngressCli) -> sidecar::Listen {
 }
 
 fn options(cli: &IngressCli) -> Options {
-    let named = |pair: &(String, String)| ServiceName::new(pair.0.as_str(), pair.1.as_str());
+    let named = service_name;
     Options {
         controllers: cli
             .controller_class
@@ -172,8 +241,16 @@ fn options(cli: &IngressCli) -> Options {
         default_backend: cli.default_backend_service.as_ref().map(named),
         default_certificate: cli.default_ssl_certificate.as_ref().map(named),
         local_first: cli.prefer_local_endpoints,
+        config_map: cli.configmap.as_ref().map(named),
+        tcp_services: cli.tcp_services_configmap.as_ref().map(named),
+        udp_services: cli.udp_services_configmap.as_ref().map(named),
+        reserved_ports: [cli.http_port, cli.https_port, cli.healthz_port].into(),
         ..Options::default()
     }
+}
+
+fn service_name((namespace, name): &(String, String)) -> ServiceName {
+    ServiceName::new(namespace.as_str(), name.as_str())
 }
 
 /// The way to the API server; none if objects are read from files.
@@ -183,6 +260,7 @@ async fn client(cli: &IngressCli, notices: Inbox, meters: &Meters) -> Result<Opt
     }
     let (kubeconfig, server) = (cli.kubeconfig.as_deref(), cli.master.as_deref());
     let client = watch::client(kubeconfig, server, meters).await?;
+    let notices = notices.reported_by("ferrule-ingress");
     drop(tokio::spawn(events::send(client.clone(), notices)));
     Ok(Some(client))
 }
@@ -199,9 +277,15 @@ fn source(
     let node = node.to_owned();
     match (client, cli.manifests.clone()) {
         (Some(client), _) => {
+            let named = [
+                &cli.configmap,
+                &cli.tcp_services_configmap,
+                &cli.udp_services_configmap,
+            ];
             let scope = cluster::Scope {
                 node_name: node,
                 namespace: cli.watch_namespace.clone(),
+                config_maps: named.into_iter().flatten().map(service_name).collect(),
             };
             let wanted = outputs.wanted.subscribe();
             let follow = cluster::run_ingress(client, scope, wanted, events, meters);
@@ -213,12 +297,13 @@ fn source(
 
 /// Writes the status of Ingresses, where there is somebody to write it to and the user wants it.
 async fn status(
-    cli: &IngressCli,
-    node: &str,
+    (cli, node): (&IngressCli, &str),
     client: Option<Client>,
     questions: mpsc::Sender<Question>,
+    leaving: latest::Receiver<bool>,
 ) -> Infallible {
     let Some(client) = client.filter(|_| cli.update_status) else {
+        drop(leaving);
         return std::future::pending().await;
     };
     let addresses = cli.publish_status_address.iter();
@@ -235,7 +320,7 @@ async fn status(
         identity: format!("{node}_{}", std::process::id()),
         publish,
     };
-    status::run(client, settings, questions).await
+    status::run(client, settings, questions, leaving).await
 }
 
 fn node_name(cli: &IngressCli) -> Result<String> {

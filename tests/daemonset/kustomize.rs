@@ -107,7 +107,7 @@ fn the_ingress_component_is_whole() {
     assert_eq!(account, Some("ferrule-ingress"));
     let command = pod.containers[0].command.clone().unwrap();
     let cli = ferrule::cli::IngressCli::parse_from_args(command).unwrap();
-    let grace = i64::try_from(cli.shutdown_grace_period).unwrap();
+    let grace = i64::try_from(cli.shutdown_grace_period.unwrap_or(30)).unwrap();
     assert!(pod.termination_grace_period_seconds.unwrap() > grace);
     let probe = pod.containers[0].readiness_probe.clone().unwrap();
     let port = probe.http_get.unwrap().port;

@@ -10,21 +10,23 @@ use ferrule::ingress::table::UpstreamProtocol;
 use h2::client::SendRequest;
 use hyper::http::{HeaderMap, Request, Response};
 
-use super::rig::{Client, Endpoint, PATIENCE, Plan, Rig, eventually};
+use super::frames::wire::{
+    CONTINUATION, END_HEADERS, END_STREAM, HEADERS, PING, RST_STREAM, WINDOW_UPDATE, begin, frame,
+    head,
+};
+use super::rig::{Endpoint, PATIENCE, Plan, Rig, eventually};
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();
     runtime.unwrap().block_on(async {
-        let limited = tokio::time::timeout(PATIENCE, future);
+        let limited = tokio::time::timeout(2 * PATIENCE, future);
         limited.await.expect("it hangs")
     })
 }
 
-async fn client(address: SocketAddr) -> SendRequest<Bytes> {
+pub(crate) async fn client(address: SocketAddr) -> SendRequest<Bytes> {
     let stream = tokio::net::TcpStream::connect(address).await.unwrap();
     let (client, connection) = h2::client::handshake(stream).await.unwrap();
     tokio::spawn(connection);
@@ -165,40 +167,6 @@ fn grpc_works_with_streams_and_trailers() {
         let response = response.await.unwrap();
         assert_eq!(response.headers()["grpc-status"], "5");
     });
-}
-
-/// One frame.
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    let mut frame = length[1..].to_vec();
-    frame.extend([kind, flags]);
-    frame.extend(stream.to_be_bytes());
-    frame.extend(payload);
-    frame
-}
-
-/// `GET / a.example` in HPACK, without tables.
-fn head() -> Vec<u8> {
-    let mut head = vec![0x82, 0x86, 0x84, 0x01, 9];
-    head.extend(b"a.example");
-    head
-}
-
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const WINDOW_UPDATE: u8 = 8;
-const CONTINUATION: u8 = 9;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-
-/// A connection that has begun.
-fn begin(rig: &Rig, settings: &[u8]) -> Client {
-    let mut client = rig.connect();
-    client.send(PREFACE);
-    client.send(frame(SETTINGS, 0, 0, settings));
-    client
 }
 
 /// Floods a connection until it is closed; `frames` gives what is sent for the nth stream.

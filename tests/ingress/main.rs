@@ -2,11 +2,19 @@
 //! The Ingress sidecar's data side, with real sockets: a server in this process, endpoints and
 //! clients on loopback.
 
+mod frames;
+mod grpc;
+mod h2_clients;
 mod hand_on;
+mod hand_over;
 mod hostile_h2;
 mod nginx;
+mod pass;
+mod program;
+mod resolver;
 mod rig;
 mod time;
 mod tls;
 mod upgrade;
 mod wall;
+mod websocket;

@@ -2,7 +2,7 @@
 //! A server in this process, endpoints to hand requests on to, and a client of raw bytes.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -256,6 +256,11 @@ impl Client {
         }
     }
 
+    /// Whether the connection ended in order, before a byte of the last answer had come.
+    pub(crate) fn ended_early(&mut self) -> bool {
+        self.rest.is_empty() && matches!(self.stream.read(&mut [0]), Ok(0))
+    }
+
     /// Whether the server has closed, or does within the time.
     pub(crate) fn closes_within(&mut self, time: Duration) -> bool {
         self.stream.set_read_timeout(Some(time)).unwrap();
@@ -329,9 +334,22 @@ impl Endpoint {
         })
     }
 
+    /// The same at another address of this host.
+    pub(crate) fn echo_at(address: IpAddr) -> Self {
+        Self::serving_at(address, |mut served, _| {
+            while let Some(request) = served.request() {
+                served.answer(&request);
+            }
+        })
+    }
+
     /// Answers as the function does, which is told the number of the connection.
     pub(crate) fn serving(serve: impl Fn(Served, usize) + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::serving_at(Ipv4Addr::LOCALHOST.into(), serve)
+    }
+
+    fn serving_at(address: IpAddr, serve: impl Fn(Served, usize) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind((address, 0)).unwrap();
         let endpoint = Self {
             address: listener.local_addr().unwrap(),
             connections: Arc::default(),
@@ -374,9 +392,24 @@ impl Endpoint {
     }
 }
 
+/// An address of this host that endpoints may have, which those of loopback may not. What is sent to
+/// it stays on this host.
+pub(crate) fn own_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    // Nothing is sent: it only asks for a route.
+    let route = socket.connect("192.0.2.1:9");
+    let own = route.and_then(|()| socket.local_addr());
+    let must = std::env::var_os("REQUIRE_ROOT").is_some_and(|value| value == "1");
+    assert!(own.is_ok() || !must, "this host has no address: {own:?}");
+    if own.is_err() {
+        println!("SKIP: this host has no address");
+    }
+    own.ok().map(|own| own.ip())
+}
+
 /// Waits until something is so.
 pub(crate) fn eventually(what: &str, mut so: impl FnMut() -> bool) {
-    let deadline = std::time::Instant::now() + PATIENCE;
+    let deadline = std::time::Instant::now() + 2 * PATIENCE;
     while !so() {
         assert!(std::time::Instant::now() < deadline, "never: {what}");
         std::thread::sleep(Duration::from_millis(10));

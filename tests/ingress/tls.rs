@@ -109,6 +109,30 @@ fn sessions_are_resumed() {
 }
 
 #[test]
+fn hsts_is_told_over_tls_only() {
+    if !has("curl") {
+        return;
+    }
+    let mut plan = Plan::to(&[Endpoint::echo().address]);
+    plan.settings.hsts = Some("max-age=5".into());
+    let rig = plan.start();
+    for (scheme, address, host) in [
+        ("https", rig.https, "a.example"),
+        ("https", rig.https, "nobody.example"),
+        ("http", rig.http, "a.example"),
+    ] {
+        let output = Command::new("curl")
+            .args(["-ski", "-H", &format!("Host: {host}")])
+            .arg(format!("{scheme}://{address}/"))
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).to_lowercase();
+        let told = text.contains("strict-transport-security: max-age=5\r\n");
+        assert_eq!(told, scheme == "https", "{text}");
+    }
+}
+
+#[test]
 fn curl_speaks_every_version() {
     if !has("curl") {
         return;

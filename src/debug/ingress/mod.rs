@@ -29,6 +29,20 @@ fn page(all: &Everything, wide: bool, out: &mut dyn Write) -> std::io::Result<()
     writeln!(out, "{}", routes(&all.routes, wide, false))?;
     writeln!(out, "\nall else: {}\n", all.default_backend)?;
     writeln!(out, "{}\n", certificates(&all.certificates))?;
+    if !all.ports.is_empty() {
+        let mut ports = table(&["PORT", "SERVICE", "ENDPOINTS"]);
+        for port in &all.ports {
+            ports.add_row([&port.port, &port.backend, &port.endpoints.join(",")]);
+        }
+        writeln!(out, "{ports}\n")?;
+    }
+    if !all.config_maps.is_empty() {
+        let mut maps = table(&["CONFIGMAP", "NOT SERVED"]);
+        for map in &all.config_maps {
+            maps.add_row([&map.name, &map.notes.join("\n")]);
+        }
+        writeln!(out, "{maps}\n")?;
+    }
     let mut ingresses = table(&["INGRESS", "STATE", "NOT SERVED"]);
     for ingress in &all.ingresses {
         ingresses.add_row([&ingress.name, &ingress.verdict, &ingress.notes.join("\n")]);

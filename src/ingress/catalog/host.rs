@@ -84,7 +84,7 @@ impl Catalog {
             host: host.clone(),
             path: path.clone(),
             backend,
-            settings: self.options.route.clone(),
+            settings: self.route_settings(ingress, host),
         })
     }
 

@@ -12,12 +12,17 @@
 //! | `index` | finds Ingresses by host, Service and Secret |
 //! | `upstream` | the endpoints of a Service's port |
 //! | `host` | the routes of one host |
+//! | `settings` | what a ConfigMap sets |
+//! | `streams` | ports that are passed on byte by byte |
 //! | `certificate` | which Secret serves which host |
 
 mod certificate;
 mod class;
+mod configure;
 mod host;
 mod index;
+mod settings;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod upstream;
@@ -29,9 +34,10 @@ pub use self::certificate::Wishes;
 use self::class::Classes;
 pub use self::class::{CONTROLLER, NGINX_CONTROLLER, Verdict};
 use self::index::Index;
+use self::streams::Aims;
 use self::upstream::Upstreams;
-use super::table::{RouteSettings, Settings, Table};
-use crate::model::{Event, Ingress, IngressEvent, Secret, ServiceName, State};
+use super::table::{RouteSettings, Settings, Streams, Table};
+use crate::model::{ConfigMap, Event, Ingress, IngressEvent, Secret, ServiceName, State};
 
 /// What the user chose.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,6 +60,14 @@ pub struct Options {
     pub settings: Arc<Settings>,
     /// How requests are handed on.
     pub route: Arc<RouteSettings>,
+    /// The ConfigMap that has more of both.
+    pub config_map: Option<ServiceName>,
+    /// The ConfigMap of TCP ports that are passed on byte by byte.
+    pub tcp_services: Option<ServiceName>,
+    /// The same for UDP.
+    pub udp_services: Option<ServiceName>,
+    /// TCP ports that they cannot have.
+    pub reserved_ports: BTreeSet<u16>,
 }
 
 impl Default for Options {
@@ -68,6 +82,10 @@ impl Default for Options {
             local_first: false,
             settings: Arc::default(),
             route: Arc::default(),
+            config_map: None,
+            tcp_services: None,
+            udp_services: None,
+            reserved_ports: BTreeSet::new(),
         }
     }
 }
@@ -102,6 +120,10 @@ pub struct Update {
     pub notes: BTreeMap<ServiceName, Vec<String>>,
     /// Ingresses that became ours (true) or no longer are (false).
     pub served: BTreeMap<ServiceName, bool>,
+    /// All ports that are passed on byte by byte.
+    pub streams: Option<Arc<Streams>>,
+    /// Of each ConfigMap, what is not served of it: none if all is.
+    pub remarks: BTreeMap<ServiceName, Vec<String>>,
     /// What it took.
     pub work: Work,
 }
@@ -124,6 +146,14 @@ pub struct Catalog {
     notes: BTreeMap<ServiceName, BTreeMap<Part, Vec<String>>>,
     /// What conversion skipped, of Ingresses of all classes.
     skipped: BTreeMap<ServiceName, Vec<String>>,
+    config_maps: BTreeMap<ServiceName, Arc<ConfigMap>>,
+    /// For hosts without and with a certificate.
+    routes: (Arc<RouteSettings>, Arc<RouteSettings>),
+    aims: Aims,
+    streams: Arc<Streams>,
+    /// What is not served of ConfigMaps, and of the ports that they name.
+    remarks: BTreeMap<ServiceName, Vec<String>>,
+    stream_remarks: BTreeMap<ServiceName, Vec<String>>,
     dirty: Dirty,
 }
 
@@ -148,6 +178,11 @@ struct Dirty {
     tls: bool,
     wanted: bool,
     first: bool,
+    /// ConfigMaps that have changed.
+    config_maps: BTreeSet<ServiceName>,
+    /// ConfigMaps of which something else may not be served.
+    remarked: BTreeSet<ServiceName>,
+    streams: bool,
 }
 
 impl Catalog {
@@ -157,11 +192,15 @@ impl Catalog {
             state: State::new(node_name),
             table: Table {
                 settings: options.settings.clone(),
+                defaults: options.route.clone(),
                 ..Table::default()
             },
+            routes: (options.route.clone(), options.route.clone()),
             options,
             ..Self::default()
         };
+        let named = catalog.config_map_names().cloned().collect();
+        catalog.dirty.config_maps = named;
         let dirty = &mut catalog.dirty;
         (dirty.first, dirty.default, dirty.tls, dirty.wanted) = (true, true, true, true);
         if let Some(service) = &catalog.options.default_backend {
@@ -225,6 +264,16 @@ impl Catalog {
                 };
                 self.dirty.secrets.insert(name);
             }
+            IngressEvent::ConfigMap(name, observed) => {
+                if !self.config_map_names().any(|named| *named == name) {
+                    return;
+                }
+                match observed.object {
+                    Some(map) => self.config_maps.insert(name.clone(), Arc::new(map)),
+                    None => self.config_maps.remove(&name),
+                };
+                self.dirty.config_maps.insert(name);
+            }
             IngressEvent::Resolved(name, addresses) => {
                 let users = self.upstreams.resolved(&name, addresses);
                 self.dirty.services.extend(users);
@@ -244,8 +293,10 @@ impl Catalog {
         for name in dirty.ingresses {
             self.take_over(&name, &mut open, &mut update);
         }
+        let configured = self.configure(&mut open);
         self.choose_endpoints(&mut open, &mut update);
-        let changed = open.first || open.default || !open.hosts.is_empty();
+        self.build_streams(&open, &mut update);
+        let changed = open.first || open.default || !open.hosts.is_empty() || configured;
         self.build_hosts(&mut open, &mut update);
         if open.default {
             self.build_default(&mut open);
@@ -302,6 +353,7 @@ impl Catalog {
             let options = (&self.state, self.options.local_first);
             let (work, changed) = self.upstreams.choose(&service, options);
             update.work.upstreams += work;
+            dirty.streams |= self.upstreams.has_streams(&service);
             if !changed {
                 continue;
             }

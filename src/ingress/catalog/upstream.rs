@@ -20,6 +20,12 @@ pub(super) struct Answer {
     pub(super) reason: Option<String>,
 }
 
+/// A port that is passed on byte by byte.
+type StreamPort = (Protocol, PortRef);
+
+/// Its endpoints, and what is wrong with it.
+pub(super) type Targets = (Arc<[Target]>, Option<String>);
+
 /// A Service that is used.
 #[derive(Debug, Default)]
 struct Used {
@@ -28,6 +34,8 @@ struct Used {
     /// As `--default-backend-service`.
     first: bool,
     answers: BTreeMap<Port, Answer>,
+    /// Its ports that are passed on byte by byte, with their endpoints.
+    streams: BTreeMap<StreamPort, Targets>,
     /// What its ExternalName was when its endpoints were chosen.
     external: Option<Arc<str>>,
 }
@@ -103,11 +111,58 @@ impl Upstreams {
             return;
         };
         used.users.remove(user);
-        if used.users.is_empty() && !used.first {
-            let external = used.external.take();
+        self.forget_unused(service);
+    }
+
+    fn forget_unused(&mut self, service: &ServiceName) {
+        let unused = |used: &mut Used| {
+            let unused = used.users.is_empty() && !used.first && used.streams.is_empty();
+            unused.then(|| used.external.take())
+        };
+        if let Some(external) = self.used.get_mut(service).and_then(unused) {
             self.used.remove(service);
             self.resolve(service, external, None);
         }
+    }
+
+    /// Replaces all ports that are passed on byte by byte. The Services that had or have some.
+    pub(super) fn want_streams(
+        &mut self,
+        wanted: BTreeMap<ServiceName, BTreeSet<StreamPort>>,
+    ) -> BTreeSet<ServiceName> {
+        let had = self
+            .used
+            .iter_mut()
+            .filter(|(_, used)| !used.streams.is_empty());
+        let mut touched: BTreeSet<ServiceName> = had
+            .map(|(name, used)| {
+                used.streams.clear();
+                name.clone()
+            })
+            .collect();
+        for (service, ports) in wanted {
+            let used = self.used.entry(service.clone()).or_default();
+            used.streams = ports
+                .into_iter()
+                .map(|port| (port, Targets::default()))
+                .collect();
+            touched.insert(service);
+        }
+        touched
+            .iter()
+            .for_each(|service| self.forget_unused(service));
+        touched
+    }
+
+    /// Whether some port of a Service is passed on byte by byte.
+    pub(super) fn has_streams(&self, service: &ServiceName) -> bool {
+        let used = self.used.get(service);
+        used.is_some_and(|used| !used.streams.is_empty())
+    }
+
+    /// The endpoints of such a port.
+    pub(super) fn stream(&self, service: &ServiceName, port: &StreamPort) -> Option<&Targets> {
+        self.used.get(service)?.streams.get(port)
     }
 
     /// Replaces the name that has to be resolved for a Service.
@@ -169,6 +224,10 @@ impl Upstreams {
         let changed = used.answers.iter().any(differs);
         let work = answers.len();
         used.answers = answers;
+        for ((protocol, port), targets) in &mut used.streams {
+            let place = (*protocol, Some(port.clone()));
+            *targets = self.endpoints(name, service.as_deref(), &place, how).0;
+        }
         self.used.insert(name.clone(), used);
         (work, changed)
     }
@@ -180,28 +239,8 @@ impl Upstreams {
         port: &Port,
         how: (&State, bool),
     ) -> Answer {
-        let found = service.map(|service| (service, find(service, port)));
-        let (targets, app_protocol, reason) = match found {
-            None => (
-                Vec::new(),
-                None,
-                Some(format!("Service {name} is not there")),
-            ),
-            Some((_, None)) => {
-                let port = port
-                    .as_ref()
-                    .map_or_else(|| "port".into(), |p| format!("TCP port {p}"));
-                (
-                    Vec::new(),
-                    None,
-                    Some(format!("Service {name} has no {port}")),
-                )
-            }
-            Some((service, Some(port))) => {
-                let targets = self.targets(service, &port, how);
-                (targets, port.app_protocol.clone(), None)
-            }
-        };
+        let place = (Protocol::Tcp, port.clone());
+        let ((endpoints, reason), app_protocol) = self.endpoints(name, service, &place, how);
         let protocol = match app_protocol.as_deref() {
             Some("kubernetes.io/h2c") => UpstreamProtocol::H2c,
             _ => UpstreamProtocol::Http1,
@@ -214,11 +253,38 @@ impl Upstreams {
         };
         let upstream = Arc::new(Upstream {
             id,
-            endpoints: targets.into(),
+            endpoints,
             protocol,
             balance: crate::ingress::table::Balance::default(),
         });
         Answer { upstream, reason }
+    }
+
+    /// The endpoints of a port, with what is wrong with it and its appProtocol.
+    fn endpoints(
+        &self,
+        name: &ServiceName,
+        service: Option<&UpstreamService>,
+        (protocol, port): &(Protocol, Port),
+        how: (&State, bool),
+    ) -> (Targets, Option<Arc<str>>) {
+        let Some(service) = service else {
+            let reason = format!("Service {name} is not there");
+            return ((Arc::default(), Some(reason)), None);
+        };
+        let Some(found) = find(service, *protocol, port) else {
+            let kind = if *protocol == Protocol::Udp {
+                "UDP"
+            } else {
+                "TCP"
+            };
+            let port = port.as_ref();
+            let port = port.map_or_else(|| "port".into(), |p| format!("{kind} port {p}"));
+            let reason = format!("Service {name} has no {port}");
+            return ((Arc::default(), Some(reason)), None);
+        };
+        let targets = self.targets(service, &found, how);
+        ((targets.into(), None), found.app_protocol)
     }
 
     /// As the L4 agent chooses for policy Cluster, of the family that the Service prefers: a pod of
@@ -245,7 +311,7 @@ impl Upstreams {
         };
         let choose = |family| {
             let (node, slices) = (state.node(), state.slices(&service.name));
-            let all = candidates(slices, &port.name, Protocol::Tcp, family, node);
+            let all = candidates(slices, &port.name, port.protocol, family, node);
             let choice = choose(&all, local_first, node);
             match choice.local.is_empty() {
                 true => choice.cluster,
@@ -261,8 +327,8 @@ impl Upstreams {
 }
 
 /// The port that is asked for. An ExternalName need not list its ports.
-fn find(service: &UpstreamService, port: &Port) -> Option<UpstreamPort> {
-    let mut ports = service.ports.iter();
+fn find(service: &UpstreamService, protocol: Protocol, port: &Port) -> Option<UpstreamPort> {
+    let mut ports = service.ports.iter().filter(|p| p.protocol == protocol);
     let found = match port {
         None => ports.next(),
         Some(PortRef::Number(number)) => ports.find(|p| p.port == *number),
@@ -271,6 +337,7 @@ fn find(service: &UpstreamService, port: &Port) -> Option<UpstreamPort> {
     match (found, port, &service.external) {
         (None, Some(PortRef::Number(number)), Some(_)) => Some(UpstreamPort {
             name: "".into(),
+            protocol,
             port: *number,
             target: None,
             app_protocol: None,

@@ -3,9 +3,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use jiff::Timestamp;
 
+use super::Changes;
 use super::report::Report;
 use crate::ingress::catalog::{Catalog, Update, Wishes};
 use crate::ingress::tls::{self, Certificates, CertifiedKey};
@@ -31,7 +33,7 @@ impl Keys {
         &mut self,
         update: &Update,
         catalog: &Catalog,
-        store: &tls::Store,
+        (store, changes): (&tls::Store, &Changes),
         report: &mut Report,
     ) {
         if let Some(wishes) = &update.wishes {
@@ -39,7 +41,7 @@ impl Keys {
         }
         let mut changed = update.wishes.is_some();
         for name in &update.secrets {
-            changed |= self.parse(name, catalog.secret(name), report);
+            changed |= self.parse(name, catalog.secret(name), (report, changes));
         }
         if !changed {
             return;
@@ -53,6 +55,11 @@ impl Keys {
                 .collect(),
             default: default.as_ref().and_then(key),
         };
+        let expiry = by_host.iter().filter_map(|(host, name)| {
+            let not_after = certificates.by_host.get(host)?.not_after();
+            Some((host.clone(), name.clone(), not_after))
+        });
+        changes.certificates.store(Arc::new(expiry.collect()));
         store.replace(certificates);
         self.look(report);
     }
@@ -62,7 +69,7 @@ impl Keys {
         &mut self,
         name: &ServiceName,
         secret: Option<&Arc<Secret>>,
-        report: &mut Report,
+        (report, changes): (&mut Report, &Changes),
     ) -> bool {
         let Some(secret) = secret else {
             report.secret(name, None);
@@ -78,6 +85,7 @@ impl Keys {
         let (key, reason) = match parsed {
             Ok(key) => (Some(Arc::new(key)), None),
             Err(error) => {
+                changes.refused.fetch_add(1, Relaxed);
                 let goes_on = match last {
                     Some(_) => "the one before goes on",
                     None => "the default certificate is shown",

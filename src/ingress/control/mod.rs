@@ -11,9 +11,11 @@ mod tests;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use jiff::Timestamp;
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until};
@@ -22,7 +24,7 @@ use tracing::{debug, info};
 use self::keys::Keys;
 use self::report::Report;
 use super::catalog::{Catalog, Options, Update};
-use super::table::Table;
+use super::table::{Streams, Table};
 use super::tls;
 use crate::model::{Event, IngressEvent, ServiceName};
 use crate::observe::events::Recorder;
@@ -42,6 +44,19 @@ pub type Wanted = Option<Arc<BTreeSet<ServiceName>>>;
 /// time.
 pub type Question = Box<dyn FnOnce(&Catalog, &tls::Certificates) + Send>;
 
+/// What the loop has done so far, to be counted.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// Tables that were put in place.
+    pub tables: AtomicU64,
+    /// When the last one was, in seconds since 1970.
+    pub last: AtomicU64,
+    /// Certificates that were refused.
+    pub refused: AtomicU64,
+    /// Hosts with a certificate, each with its Secret and when it ends to be valid, since 1970.
+    pub certificates: ArcSwap<Vec<(Arc<str>, ServiceName, i64)>>,
+}
+
 /// What the loop puts in place.
 #[derive(Clone)]
 pub struct Outputs {
@@ -53,8 +68,12 @@ pub struct Outputs {
     pub wanted: watch::Sender<Wanted>,
     /// The names that have to be resolved.
     pub externals: watch::Sender<Arc<BTreeSet<Arc<str>>>>,
+    /// The ports that are passed on byte by byte.
+    pub streams: watch::Sender<Arc<Streams>>,
     /// Whether a complete table is in place.
     pub ready: watch::Sender<bool>,
+    /// What there was so far.
+    pub changes: Arc<Changes>,
     /// Where Kubernetes Events go.
     pub events: Recorder,
 }
@@ -129,7 +148,7 @@ impl Control {
         self.keys.update(
             &update,
             &self.catalog,
-            &self.outputs.store,
+            (&self.outputs.store, &self.outputs.changes),
             &mut self.report,
         );
         let Update {
@@ -138,18 +157,30 @@ impl Control {
             externals,
             notes,
             served,
+            streams,
+            remarks,
             work,
             ..
         } = update;
         if let Some(table) = table {
             debug!(?work, "a new table");
             self.outputs.table.store(Arc::new(table));
+            let now = Timestamp::now().as_second();
+            let changes = &self.outputs.changes;
+            changes.tables.fetch_add(1, Relaxed);
+            changes.last.store(now.unsigned_abs(), Relaxed);
         }
         if let Some(wanted) = wanted {
             self.outputs.wanted.send_replace(Some(wanted));
         }
         if let Some(externals) = externals {
             self.outputs.externals.send_replace(externals);
+        }
+        if let Some(streams) = streams {
+            self.outputs.streams.send_replace(streams);
+        }
+        for (name, reasons) in remarks {
+            self.report.config_map(&name, reasons);
         }
         for (name, served) in served {
             let what = if served { "served" } else { "no longer served" };

@@ -8,7 +8,7 @@ use tracing::{info, warn};
 use crate::model::{Event, ObjectRef, ServiceName};
 use crate::observe::events::{FIELDS_SKIPPED, Notice, Recorder};
 
-/// Reason: something of an Ingress cannot be served.
+/// Reason: something of an Ingress or ConfigMap cannot be served.
 const NOT_SERVED: &str = "NotServed";
 /// Reason: a Secret holds no certificate that can be used.
 const CERTIFICATE_REFUSED: &str = "CertificateRefused";
@@ -17,6 +17,7 @@ const CERTIFICATE_INVALID: &str = "CertificateInvalid";
 /// What was being done.
 const CONVERT: &str = "Convert";
 const ROUTE: &str = "Route";
+const CONFIGURE: &str = "Configure";
 const CERTIFY: &str = "LoadCertificate";
 
 /// What has been said.
@@ -62,6 +63,11 @@ impl Report {
     /// What of an Ingress cannot be served.
     pub(super) fn ingress(&mut self, name: &ServiceName, reasons: Vec<String>) {
         self.say(object("Ingress", name), NOT_SERVED, ROUTE, reasons);
+    }
+
+    /// What of a ConfigMap is not served.
+    pub(super) fn config_map(&mut self, name: &ServiceName, reasons: Vec<String>) {
+        self.say(object("ConfigMap", name), NOT_SERVED, CONFIGURE, reasons);
     }
 
     /// Why a Secret holds no certificate.

@@ -122,6 +122,8 @@ async fn start(files: &[(&str, &str)]) -> Running {
         .for_each(|(name, text)| write(dir.path(), name, text));
     let (recorder, notices) = events::channel("n1");
     let outputs = Outputs {
+        streams: watch::Sender::new(Arc::default()),
+        changes: Arc::default(),
         table: Arc::default(),
         store: tls::Store::new().expect("a store"),
         wanted: watch::Sender::new(None),

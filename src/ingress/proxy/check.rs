@@ -7,6 +7,7 @@ use hyper::header::{HOST, HeaderMap, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, StatusCode, Uri, Version};
 
+use super::upgrade;
 use crate::ingress::errors::Refusal;
 
 /// The most headers, of HTTP/2 too.
@@ -39,8 +40,10 @@ pub(super) fn subject<B>(request: &Request<B>, raw: Option<Raw>) -> Result<Subje
     if !encoding_is_plain(head.headers) {
         return Err(BAD);
     }
-    if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
-        return Err(Refusal::last(StatusCode::METHOD_NOT_ALLOWED));
+    match *request.method() {
+        Method::TRACE => return Err(Refusal::last(StatusCode::METHOD_NOT_ALLOWED)),
+        Method::CONNECT => return Err(upgrade::refused(request)),
+        _ => {}
     }
     head.subject()
 }

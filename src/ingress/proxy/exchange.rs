@@ -4,16 +4,17 @@
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyper::body::{Frame, Incoming};
 use hyper::header::{HOST, HeaderMap, REFERER, USER_AGENT};
-use hyper::{Request, StatusCode};
+use hyper::{Method, Request, StatusCode};
 
 use super::headers::X_REQUEST_ID;
 use crate::ingress::access_log::{Attempt, Entry};
-use crate::ingress::body::Broken;
+use crate::ingress::body::{Broken, Progress};
+use crate::ingress::nginx_metrics;
 use crate::ingress::serve::Client;
 use crate::ingress::serve::worker::Worker;
 use crate::ingress::table::{Route, Upstream};
@@ -29,6 +30,35 @@ pub(crate) struct Exchange {
     status: Option<StatusCode>,
     bytes: u64,
     entry: Option<Box<Entry>>,
+    counted: Option<Box<Counted>>,
+}
+
+/// What metrics by ingress-nginx's names want to know.
+#[derive(Debug)]
+struct Counted {
+    method: Method,
+    head: u64,
+    way: Option<(Arc<Route>, Arc<Upstream>)>,
+    progress: Option<Rc<Progress>>,
+}
+
+impl Counted {
+    fn new(request: &Request<Incoming>) -> Box<Self> {
+        let fields = request.headers().iter();
+        let fields = fields.map(|(name, value)| name.as_str().len() + value.len() + 4);
+        let uri = request
+            .uri()
+            .path_and_query()
+            .map_or(0, |uri| uri.as_str().len());
+        // `GET /path HTTP/1.1`, an empty line, and line ends.
+        let head = request.method().as_str().len() + uri + 14 + fields.sum::<usize>();
+        Box::new(Self {
+            method: request.method().clone(),
+            head: head as u64,
+            way: None,
+            progress: None,
+        })
+    }
 }
 
 impl Exchange {
@@ -52,7 +82,9 @@ impl Exchange {
                 ..Entry::default()
             })
         });
+        let counted = worker.nginx().map(|_| Counted::new(request));
         Box::new(Self {
+            counted,
             begun: Instant::now(),
             number: worker.number(),
             status: None,
@@ -69,10 +101,42 @@ impl Exchange {
 
     /// Where it goes.
     pub(super) fn goes_to(&mut self, route: Option<&Arc<Route>>, upstream: &Arc<Upstream>) {
+        if let Some(counted) = &mut self.counted {
+            counted.way = route.cloned().map(|route| (route, upstream.clone()));
+        }
         if let Some(entry) = &mut self.entry {
             entry.route = route.cloned();
             entry.upstream = Some(upstream.clone());
         }
+    }
+
+    /// Its body, of which bytes are counted.
+    pub(super) fn has_body(&mut self, progress: &Rc<Progress>) {
+        if let Some(counted) = &mut self.counted {
+            counted.progress = Some(progress.clone());
+        }
+    }
+
+    fn count(&mut self, took: Duration) {
+        let (Some(counted), Some(nginx)) = (self.counted.take(), self.worker.nginx()) else {
+            return;
+        };
+        let (Some((route, upstream)), Some(status)) = (&counted.way, self.status) else {
+            return;
+        };
+        let body = counted
+            .progress
+            .as_ref()
+            .map_or(0, |progress| progress.bytes.get());
+        nginx.borrow_mut().count(&nginx_metrics::Request {
+            route,
+            upstream,
+            method: &counted.method,
+            status,
+            took,
+            received: counted.head + body,
+            sent: self.bytes,
+        });
     }
 
     /// What the endpoint is sent.
@@ -148,6 +212,8 @@ impl Drop for Exchange {
         let took = self.begun.elapsed();
         let meters = self.worker.meters();
         meters.answered(self.status, took);
+        self.count(took);
+        let meters = self.worker.meters();
         if let (Some(mut entry), Some(log)) = (self.entry.take(), self.worker.log()) {
             entry.status = self.status;
             entry.bytes = self.bytes;

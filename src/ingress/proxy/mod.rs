@@ -6,13 +6,16 @@ mod exchange;
 mod forward;
 mod headers;
 mod tunnel;
+mod upgrade;
 
 use std::convert::Infallible;
 use std::rc::Rc;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, LOCATION};
+use hyper::header::{
+    CONNECTION, CONTENT_TYPE, HOST, HeaderValue, LOCATION, STRICT_TRANSPORT_SECURITY,
+};
 use hyper::http::request::Parts;
 use hyper::http::uri::{self, Authority, PathAndQuery, Scheme};
 use hyper::upgrade::OnUpgrade;
@@ -21,9 +24,10 @@ use hyper::{Request, Response, StatusCode, Uri, Version};
 use self::check::Raw;
 use self::forward::Call;
 use self::headers::Onward;
+use self::upgrade::Upgrade;
 use super::balance;
 use super::body::{Body, RequestBody};
-use super::errors::{Refusal, page};
+use super::errors::{self, Refusal, page};
 use super::filter::{self, Action};
 use super::serve::Client;
 use super::serve::worker::Worker;
@@ -34,9 +38,6 @@ use super::upstream::Lease;
 
 pub(crate) use self::exchange::Exchange;
 
-/// How the default backend is spoken to.
-static DEFAULTS: LazyLock<RouteSettings> = LazyLock::new(RouteSettings::default);
-
 /// Answers a request.
 pub(crate) async fn handle(
     worker: Rc<Worker>,
@@ -46,10 +47,9 @@ pub(crate) async fn handle(
     let look = |bytes: Option<&[u8]>| bytes.and_then(|bytes| Raw::look(bytes, &request));
     let (raw, last) = client.state.begin(look);
     let mut exchange = Exchange::begin(worker.clone(), client.clone(), &request);
-    let upgrading = headers::upgrade(request.headers())
-        .filter(|_| !client.h2 && request.version() == Version::HTTP_11)
-        .map(|protocol| (protocol, hyper::upgrade::on(&mut request)));
+    let upgrading = upgrade::wanted(&mut request, client.h2);
     let unread = !request.body().is_end_stream();
+    let grpc = client.h2 && errors::is_grpc(request.headers());
     let found = find(&worker, &request, raw, &client);
     let answer = match found {
         Ok(found) => {
@@ -71,7 +71,7 @@ pub(crate) async fn handle(
         Ok(Answer::Tunnel(response, found, (ours, theirs))) => {
             let limit = found.route_settings().read_timeout;
             exchange.answered(response.status());
-            tunnel::begin(client.clone(), (ours, theirs), limit, exchange);
+            tunnel::begin((ours, theirs), limit, exchange);
             response.map(|()| Body::page(bytes::Bytes::new(), None))
         }
         Err(End::Redirect(status, location)) => {
@@ -79,13 +79,24 @@ pub(crate) async fn handle(
             response.headers_mut().insert(LOCATION, location);
             response
         }
+        Err(End::Refusal(refusal)) if grpc => refuse_grpc(refusal, exchange),
         Err(End::Refusal(refusal)) => refuse(refusal, exchange),
     };
+    if client.tls
+        && let Some(hsts) = worker.table(|table| hsts(&table.settings))
+    {
+        let headers = response.headers_mut();
+        headers.insert(STRICT_TRANSPORT_SECURITY, hsts);
+    }
     if last && !client.h2 {
         let headers = response.headers_mut();
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response)
+}
+
+fn hsts(settings: &Settings) -> Option<HeaderValue> {
+    HeaderValue::from_str(settings.hsts.as_deref()?).ok()
 }
 
 /// What comes of a request that is handed on.
@@ -121,11 +132,27 @@ fn refuse(refusal: Refusal, mut exchange: Box<Exchange>) -> Response<Body> {
     response
 }
 
+/// The same to a client of gRPC, which reads no pages.
+fn refuse_grpc(refusal: Refusal, mut exchange: Box<Exchange>) -> Response<Body> {
+    exchange.answered(refusal.status);
+    let body = Body::page(bytes::Bytes::new(), Some(exchange));
+    let mut response = Response::new(body);
+    *response.headers_mut() = errors::grpc(refusal.status);
+    response
+}
+
+/// How a request came to where it goes.
+enum Way {
+    Route(Arc<Route>),
+    /// To the default backend, in this way.
+    Default(Arc<RouteSettings>),
+}
+
 /// Where a request goes.
 pub(super) struct Found {
     worker: Rc<Worker>,
     settings: Arc<Settings>,
-    route: Option<Arc<Route>>,
+    way: Way,
     upstream: Arc<Upstream>,
     key: Option<u64>,
 }
@@ -145,7 +172,10 @@ fn find(
         Ok(Found {
             worker: worker.clone(),
             settings: table.settings.clone(),
-            route,
+            way: match route {
+                Some(route) => Way::Route(route),
+                None => Way::Default(table.defaults.clone()),
+            },
             upstream,
             key,
         })
@@ -185,9 +215,16 @@ fn hash_key(balance: &Balance, request: &Request<Incoming>, client: &Client) -> 
 
 impl Found {
     fn route_settings(&self) -> &RouteSettings {
-        match &self.route {
-            Some(route) => &route.settings,
-            None => &DEFAULTS,
+        match &self.way {
+            Way::Route(route) => &route.settings,
+            Way::Default(settings) => settings,
+        }
+    }
+
+    fn route(&self) -> Option<&Arc<Route>> {
+        match &self.way {
+            Way::Route(route) => Some(route),
+            Way::Default(_) => None,
         }
     }
 
@@ -196,10 +233,10 @@ impl Found {
         self,
         client: &Client,
         request: Request<Incoming>,
-        upgrading: Option<(HeaderValue, OnUpgrade)>,
+        upgrading: Option<Upgrade>,
         exchange: &mut Exchange,
     ) -> Result<Answer, End> {
-        exchange.goes_to(self.route.as_ref(), &self.upstream);
+        exchange.goes_to(self.route(), &self.upstream);
         let (parts, incoming) = request.into_parts();
         self.act(client, &parts)?;
         let settings = self.route_settings();
@@ -214,9 +251,14 @@ impl Found {
             (RequestBody::empty(), None)
         } else {
             let (body, progress) = RequestBody::new(incoming, limit, self.settings.body_timeout);
+            exchange.has_body(&progress);
             (body, Some(progress))
         };
-        let (protocol, ours) = upgrading.filter(|_| !self.speaks_h2()).unzip();
+        if client.h2 && upgrading.is_some() && self.speaks_h2() {
+            return Err(Refusal::new(StatusCode::NOT_IMPLEMENTED).into());
+        }
+        let upgrading = upgrading.filter(|_| !self.speaks_h2());
+        let (protocol, ours) = upgrading.map(|u| (u.protocol, u.ours)).unzip();
         let parts = self.onward(client, parts, protocol);
         let call = Call {
             worker: &self.worker,
@@ -230,7 +272,11 @@ impl Found {
         let (mut response, lease) = call.forward(request, exchange).await?;
         *response.version_mut() = Version::HTTP_11;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return self.upgraded(response, ours);
+            return self.upgraded(response, ours, client.h2);
+        }
+        if client.h2 && ours.is_some() && response.status().is_success() {
+            // To the client it would mean that there is a WebSocket.
+            return Err(Refusal::new(StatusCode::BAD_GATEWAY).into());
         }
         headers::edit_response(response.headers_mut(), false);
         Ok(Answer::Upstream(response, lease, self))
@@ -311,11 +357,15 @@ impl Found {
         self,
         mut response: Response<Incoming>,
         ours: Option<OnUpgrade>,
+        h2: bool,
     ) -> Result<Answer, End> {
         let ours = ours.ok_or(Refusal::new(StatusCode::BAD_GATEWAY))?;
         let theirs = hyper::upgrade::on(&mut response);
-        let headers: &mut HeaderMap = response.headers_mut();
-        headers::edit_response(headers, true);
-        Ok(Answer::Tunnel(response.map(drop), self, (ours, theirs)))
+        let mut response = response.map(drop);
+        match h2 {
+            true => upgrade::agree_over_h2(&mut response),
+            false => headers::edit_response(response.headers_mut(), true),
+        }
+        Ok(Answer::Tunnel(response, self, (ours, theirs)))
     }
 }

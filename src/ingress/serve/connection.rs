@@ -144,6 +144,8 @@ fn h2(settings: &Settings) -> http2::Builder<LocalExecutor> {
         .initial_stream_window_size(256 * 1024)
         .initial_connection_window_size(1024 * 1024)
         .max_send_buf_size(BUFFER)
+        // WebSockets (RFC 8441).
+        .enable_connect_protocol()
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(20));
     builder

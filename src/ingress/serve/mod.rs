@@ -5,8 +5,8 @@
 mod client;
 mod connection;
 mod io;
-mod listen;
-mod proxy_protocol;
+pub(super) mod listen;
+pub(super) mod proxy_protocol;
 pub(crate) mod state;
 pub(crate) mod worker;
 
@@ -23,6 +23,7 @@ use tokio::sync::oneshot;
 use self::worker::{Parts, Worker};
 use super::access_log::AccessLog;
 use super::meters::Meters;
+use super::nginx_metrics::NginxMetrics;
 use super::table::Table;
 use super::tls;
 
@@ -43,6 +44,8 @@ pub struct ServeOptions {
     pub meters: Meters,
     /// Where requests are logged, if anywhere.
     pub access_log: Option<AccessLog>,
+    /// Metrics by ingress-nginx's names, if somebody wants them.
+    pub nginx: Option<NginxMetrics>,
 }
 
 impl Default for ServeOptions {
@@ -54,6 +57,7 @@ impl Default for ServeOptions {
             connections: 16_384,
             meters: Meters::default(),
             access_log: None,
+            nginx: None,
         }
     }
 }
@@ -110,6 +114,8 @@ impl Server {
             log: options.access_log,
             tls: tls::server_config(store)?,
             limit: options.connections.div_ceil(count),
+            threads: count,
+            nginx: options.nginx,
         };
         let mut listeners: Vec<Vec<Listener>> = (0..count).map(|_| Vec::new()).collect();
         let mut open = |addresses: &[SocketAddr], tls| -> Result<Vec<SocketAddr>, Error> {

@@ -11,11 +11,11 @@ const V1_LENGTH: usize = 107;
 const V2_LENGTH: usize = 4096;
 
 /// The most bytes of a header.
-pub(super) const LENGTH: usize = V2_LENGTH;
+pub(in crate::ingress) const LENGTH: usize = V2_LENGTH;
 
 /// What the bytes so far are.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Header {
+pub(in crate::ingress) enum Header {
     /// The beginning of a header.
     Partial,
     /// A header of so many bytes, with the client's address; none for a check by the load
@@ -25,8 +25,20 @@ pub(super) enum Header {
     Wrong,
 }
 
+/// A header of version 1 that says where a connection comes from and where it was made to.
+pub(in crate::ingress) fn write(from: SocketAddr, to: SocketAddr) -> String {
+    let (source, target) = (from.ip().to_canonical(), to.ip().to_canonical());
+    let family = match (source, target) {
+        (IpAddr::V4(_), IpAddr::V4(_)) => "TCP4",
+        (IpAddr::V6(_), IpAddr::V6(_)) => "TCP6",
+        _ => return "PROXY UNKNOWN\r\n".to_owned(),
+    };
+    let (from, to) = (from.port(), to.port());
+    format!("PROXY {family} {source} {target} {from} {to}\r\n")
+}
+
 /// Reads a header at the beginning of a connection.
-pub(super) fn parse(bytes: &[u8]) -> Header {
+pub(in crate::ingress) fn parse(bytes: &[u8]) -> Header {
     if bytes.len() < V2.len() && V2.starts_with(bytes) {
         return Header::Partial;
     }

@@ -56,7 +56,6 @@ pub(crate) struct State {
     head: AtomicU64,
     blocked: AtomicU64,
     parting: AtomicU64,
-    last: AtomicU64,
     linger: AtomicBool,
     bytes: Option<Mutex<Vec<u8>>>,
     stalled: Mutex<Vec<(u64, u64)>>,
@@ -76,7 +75,6 @@ impl State {
             head: AtomicU64::new(NEVER),
             blocked: AtomicU64::new(NEVER),
             parting: AtomicU64::new(NEVER),
-            last: AtomicU64::new(1),
             linger: AtomicBool::new(false),
             bytes: heads.then(Mutex::default),
             stalled: Mutex::default(),
@@ -90,14 +88,12 @@ impl State {
 
     /// Bytes have come.
     pub(crate) fn read(&self, bytes: &[u8]) {
-        let now = self.now();
-        self.last.store(now, Relaxed);
         if self.requests.load(Relaxed) > 0 {
             return;
         }
         let Some(kept) = &self.bytes else { return };
         if self.head.load(Relaxed) == NEVER {
-            self.head.store(now, Relaxed);
+            self.head.store(self.now(), Relaxed);
         }
         if let Ok(mut kept) = kept.lock() {
             let room = HEAD_LIMIT.saturating_sub(kept.len()).min(bytes.len());
@@ -109,7 +105,6 @@ impl State {
     pub(crate) fn wrote(&self, through: bool) {
         if through {
             self.blocked.store(NEVER, Relaxed);
-            self.last.store(self.now(), Relaxed);
         } else if self.blocked.load(Relaxed) == NEVER {
             self.blocked.store(self.now(), Relaxed);
         }
@@ -181,11 +176,6 @@ impl State {
         if let Ok(mut stalled) = self.stalled.lock() {
             stalled.retain(|(other, _)| *other != stream);
         }
-    }
-
-    /// How long nothing was read or written.
-    pub(crate) fn quiet(&self) -> Duration {
-        Duration::from_millis(self.now().saturating_sub(self.last.load(Relaxed)))
     }
 
     /// What to do with the connection now.
@@ -295,18 +285,18 @@ mod tests {
 
     #[test]
     fn an_idle_connection_parts() {
-        let state = state(30);
-        sleep(40);
+        let state = state(300);
+        sleep(350);
         assert_eq!(state.verdict(), Verdict::Part);
         state.begin(|_| ());
         assert!(matches!(state.verdict(), Verdict::Wait(_)));
         state.end();
-        sleep(40);
+        sleep(350);
         assert!(
             matches!(state.verdict(), Verdict::Wait(_)),
             "keep-alive is longer"
         );
-        sleep(70);
+        sleep(700);
         assert_eq!(state.verdict(), Verdict::Part);
     }
 

@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use super::state::State;
 use crate::ingress::access_log::AccessLog;
 use crate::ingress::meters::Meters;
+use crate::ingress::nginx_metrics::{Local, NginxMetrics};
 use crate::ingress::table::Table;
 use crate::ingress::upstream::Upstreams;
 
@@ -29,6 +30,9 @@ pub(crate) struct Worker {
     log: Option<AccessLog>,
     tls: Arc<rustls::ServerConfig>,
     limit: usize,
+    threads: usize,
+    nginx: Option<RefCell<Local>>,
+    listeners: Cell<usize>,
     connections: RefCell<HashMap<u64, Option<Arc<State>>>>,
     numbers: Cell<u64>,
     start: Instant,
@@ -45,6 +49,9 @@ pub(super) struct Parts {
     pub(super) log: Option<AccessLog>,
     pub(super) tls: Arc<rustls::ServerConfig>,
     pub(super) limit: usize,
+    /// How many threads there are, each with a listener for each address.
+    pub(super) threads: usize,
+    pub(super) nginx: Option<NginxMetrics>,
 }
 
 impl Worker {
@@ -56,6 +63,9 @@ impl Worker {
             log: parts.log,
             tls: parts.tls,
             limit: parts.limit,
+            threads: parts.threads,
+            nginx: parts.nginx.map(|nginx| RefCell::new(nginx.local())),
+            listeners: Cell::new(0),
             connections: RefCell::default(),
             numbers: Cell::new(0),
             start: Instant::now(),
@@ -78,6 +88,11 @@ impl Worker {
     /// Counters.
     pub(crate) fn meters(&self) -> &Meters {
         &self.meters
+    }
+
+    /// Metrics by ingress-nginx's names, if somebody wants them.
+    pub(crate) fn nginx(&self) -> Option<&RefCell<Local>> {
+        self.nginx.as_ref()
     }
 
     /// The access log, if there is one.
@@ -114,6 +129,17 @@ impl Worker {
         })
     }
 
+    /// How many threads there are.
+    pub(super) fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// A listener is served for as long as what is returned is kept.
+    pub(super) fn listens(self: &Rc<Self>) -> Listening {
+        self.listeners.set(self.listeners.get() + 1);
+        Listening(self.clone())
+    }
+
     /// Ends connections as soon as they have no request under way, and waits until all have ended
     /// or the deadline has passed. Gives how many are left.
     pub(super) async fn drain(&self, deadline: Instant) -> usize {
@@ -123,7 +149,7 @@ impl Worker {
             state.part();
         }
         let empty = async {
-            while !self.connections.borrow().is_empty() {
+            while !self.connections.borrow().is_empty() || self.listeners.get() > 0 {
                 self.changed.notified().await;
             }
         };
@@ -152,6 +178,16 @@ impl Worker {
 impl fmt::Debug for Worker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Worker").finish_non_exhaustive()
+    }
+}
+
+/// Counts as a listener for as long as it is kept.
+pub(super) struct Listening(Rc<Worker>);
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.0.listeners.set(self.0.listeners.get() - 1);
+        self.0.changed.notify_waiters();
     }
 }
 

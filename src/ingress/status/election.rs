@@ -54,6 +54,27 @@ impl Election {
         result
     }
 
+    /// Gives the Lease back, so that another process may have it at once. As client-go does it, it
+    /// stays, without a holder.
+    pub(super) async fn leave(&mut self) -> Result<(), kube::Error> {
+        if !std::mem::take(&mut self.elected) {
+            return Ok(());
+        }
+        let Some(mut lease) = self.leases.get_opt(&self.name).await? else {
+            return Ok(());
+        };
+        let spec = lease.spec.get_or_insert_default();
+        if spec.holder_identity.as_deref() != Some(&self.identity) {
+            return Ok(());
+        }
+        spec.holder_identity = Some(String::new());
+        spec.renew_time = Some(MicroTime(Timestamp::now()));
+        let how = PostParams::default();
+        won(self.leases.replace(&self.name, &how, &lease).await)?;
+        info!(lease = self.name, "given back");
+        Ok(())
+    }
+
     async fn try_elect(&mut self) -> Result<bool, kube::Error> {
         let Some(mut lease) = self.leases.get_opt(&self.name).await? else {
             let lease = Lease {

@@ -5,19 +5,23 @@
 //! only as long as it is elected: another controller may publish the same addresses.
 
 mod election;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Node, Service};
+use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use k8s_openapi::api::networking::v1::Ingress;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::Sender;
+use tokio::sync::watch::Receiver;
 use tokio::time::{Instant, sleep};
 use tracing::{debug, info, warn};
 
@@ -37,7 +41,8 @@ pub enum Publish {
     Addresses(Vec<Arc<str>>),
     /// Those of a Service of type LoadBalancer, or its ClusterIPs.
     Service(ServiceName),
-    /// Those of all nodes that are ready: each one's external addresses, or else internal ones.
+    /// Those of all nodes that are ready and run a sidecar that is: each one's external addresses,
+    /// or else internal ones.
     Nodes,
 }
 
@@ -57,18 +62,38 @@ pub struct Settings {
 /// Where Ingresses are served, by name.
 type Served = BTreeMap<ServiceName, Vec<Arc<str>>>;
 
-/// Keeps the status of all Ingresses that are ours, whenever this process is elected.
-pub async fn run(client: Client, settings: Settings, questions: Sender<Question>) -> Infallible {
+/// What pods of sidecars are found by.
+const PODS: &str = "app.kubernetes.io/name=ferrule-ingress";
+/// How long giving the Lease back may take.
+const LAST: Duration = Duration::from_secs(2);
+
+/// Keeps the status of all Ingresses that are ours, whenever this process is elected, until
+/// `leaving` says true. Then it drops `leaving` as soon as another process may be elected.
+pub async fn run(
+    client: Client,
+    settings: Settings,
+    questions: Sender<Question>,
+    mut leaving: Receiver<bool>,
+) -> Infallible {
     let mut election = Election::new(client.clone(), &settings);
     let mut writer = Writer {
         client,
         publish: settings.publish,
         written: BTreeSet::new(),
         addresses: Vec::new(),
+        namespace: settings.namespace,
         read: None,
         said: String::new(),
     };
-    loop {
+    let mut left = pin!(async move {
+        // Nobody can say it any more: the program ends in another way.
+        let said = leaving.wait_for(|leaving| *leaving).await.is_ok();
+        if !said {
+            std::future::pending::<()>().await;
+        }
+        leaving
+    });
+    let leaving = loop {
         let result = match election.elected().await {
             Ok(true) => writer.round(&questions).await,
             Ok(false) => {
@@ -78,8 +103,18 @@ pub async fn run(client: Client, settings: Settings, questions: Sender<Question>
             Err(error) => Err(error),
         };
         writer.say(result.err());
-        sleep(PERIOD).await;
+        tokio::select! {
+            leaving = &mut left => break leaving,
+            () = sleep(PERIOD) => {}
+        }
+    };
+    match tokio::time::timeout(LAST, election.leave()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => debug!(%error, "the Lease is not given back"),
+        Err(_) => debug!("the Lease is not given back in time"),
     }
+    drop(leaving);
+    std::future::pending().await
 }
 
 struct Writer {
@@ -88,6 +123,8 @@ struct Writer {
     /// Ingresses that have our addresses.
     written: BTreeSet<ServiceName>,
     addresses: Vec<Arc<str>>,
+    /// Where the pods of sidecars are.
+    namespace: String,
     /// When the addresses of the nodes were read.
     read: Option<Instant>,
     said: String,
@@ -145,12 +182,34 @@ impl Writer {
             Publish::Nodes => {
                 let nodes: Api<Node> = Api::all(self.client.clone());
                 let nodes = nodes.list(&ListParams::default()).await?;
-                let addresses: BTreeSet<Arc<str>> = nodes.iter().flat_map(of_node).collect();
+                let serving = self.serving().await?;
+                let nodes = nodes.iter().filter(|node| {
+                    let name = node.metadata.name.as_deref().unwrap_or_default();
+                    serving
+                        .as_ref()
+                        .is_none_or(|serving| serving.contains(name))
+                });
+                let addresses: BTreeSet<Arc<str>> = nodes.flat_map(of_node).collect();
                 self.addresses = addresses.into_iter().collect();
                 self.read = Some(Instant::now());
             }
         }
         Ok(())
+    }
+
+    /// The nodes that run a sidecar that is ready; none if nobody tells, or it runs in no pod.
+    async fn serving(&self) -> Result<Option<BTreeSet<String>>, kube::Error> {
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &self.namespace);
+        let pods = match pods.list(&ListParams::default().labels(PODS)).await {
+            Err(kube::Error::Api(status)) if status.code == 403 => {
+                debug!("pods may not be listed: the addresses of all ready nodes are written");
+                return Ok(None);
+            }
+            pods => pods?,
+        };
+        let serving = pods.items.iter().filter(|pod| is_ready(pod));
+        let nodes = serving.filter_map(|pod| pod.spec.as_ref()?.node_name.clone());
+        Ok((!pods.items.is_empty()).then(|| nodes.collect()))
     }
 
     async fn write(&self, name: &ServiceName, addresses: &[Arc<str>]) -> Result<(), kube::Error> {
@@ -207,6 +266,15 @@ fn of_service(service: &Service) -> Vec<Arc<str>> {
         .collect()
 }
 
+fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod
+        .status
+        .iter()
+        .flat_map(|s| s.conditions.iter().flatten());
+    let mut ready = conditions.filter(|c| c.type_ == "Ready");
+    ready.any(|condition| condition.status == "True") && pod.metadata.deletion_timestamp.is_none()
+}
+
 fn of_node(node: &Node) -> Vec<Arc<str>> {
     let Some(status) = &node.status else {
         return Vec::new();
@@ -225,57 +293,5 @@ fn of_node(node: &Node) -> Vec<Arc<str>> {
     match external.is_empty() {
         true => of("InternalIP"),
         false => external,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_differs_is_written_and_what_is_no_longer_ours_withdrawn() {
-        let name = |name: &str| ServiceName::new("default", name);
-        let ours: Vec<Arc<str>> = vec!["192.0.2.1".into()];
-        let served = Served::from([
-            (name("fresh"), Vec::new()),
-            (name("done"), ours.clone()),
-            (name("old"), vec!["192.0.2.9".into()]),
-        ]);
-        let written = BTreeSet::from([name("done"), name("left")]);
-        let found = changes(&served, &written, &ours);
-        let expected = [
-            (name("fresh"), ours.clone()),
-            (name("old"), ours.clone()),
-            (name("left"), Vec::new()),
-        ];
-        assert_eq!(found, expected);
-        assert_eq!(point("192.0.2.1"), json!({ "ip": "192.0.2.1" }));
-        assert_eq!(point("lb.example"), json!({ "hostname": "lb.example" }));
-    }
-
-    #[test]
-    fn addresses_of_nodes_and_services() {
-        let node = |addresses: Value, ready: &str| -> Node {
-            let status = json!({ "conditions": [{ "type": "Ready", "status": ready }],
-                "addresses": addresses });
-            serde_json::from_value(json!({ "metadata": {}, "status": status })).expect("a Node")
-        };
-        let internal = json!({ "type": "InternalIP", "address": "10.0.0.1" });
-        let external = json!({ "type": "ExternalIP", "address": "192.0.2.1" });
-        let both = json!([internal, external]);
-        assert_eq!(of_node(&node(both.clone(), "True")), ["192.0.2.1".into()]);
-        assert_eq!(of_node(&node(both, "Unknown")), []);
-        assert_eq!(
-            of_node(&node(json!([internal]), "True")),
-            ["10.0.0.1".into()]
-        );
-        let service = |status: Value| -> Service {
-            let spec = json!({ "clusterIPs": ["10.96.0.7"] });
-            let service = json!({ "metadata": {}, "spec": spec, "status": status });
-            serde_json::from_value(service).expect("a Service")
-        };
-        assert_eq!(of_service(&service(Value::Null)), ["10.96.0.7".into()]);
-        let balancer = json!({ "loadBalancer": { "ingress": [{ "hostname": "lb.example" }] } });
-        assert_eq!(of_service(&service(balancer)), ["lb.example".into()]);
     }
 }

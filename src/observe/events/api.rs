@@ -16,8 +16,6 @@ use serde_json::json;
 use super::{Kind, Notice};
 use crate::model::ObjectRef;
 
-/// `reportingController`, kube-proxy's own.
-const CONTROLLER: &str = "kube-proxy";
 /// Events on cluster-wide objects live here (client-go: `makeEvent`).
 const DEFAULT_NAMESPACE: &str = "default";
 /// Limits of the API server (pkg/apis/core/validation/events.go), in bytes.
@@ -45,16 +43,19 @@ pub(super) enum Failure {
 #[derive(Clone)]
 pub(super) struct Server {
     client: Client,
+    /// `reportingController`.
+    controller: &'static str,
     /// `reportingInstance`, as client-go makes it.
     instance: String,
 }
 
 impl Server {
-    pub(super) fn new(client: Client) -> Self {
+    pub(super) fn new(client: Client, controller: &'static str) -> Self {
         let host = nix::unistd::gethostname().unwrap_or_default();
-        let instance = format!("{CONTROLLER}-{}", host.to_string_lossy());
+        let instance = format!("{controller}-{}", host.to_string_lossy());
         Self {
             client,
+            controller,
             instance: cut(&instance, INSTANCE_LIMIT).to_owned(),
         }
     }
@@ -74,12 +75,12 @@ impl Server {
         };
         Event {
             metadata: ObjectMeta {
-                name: Some(event_name(notice, uid.as_deref(), now)),
+                name: Some(self.event_name(notice, uid.as_deref(), now)),
                 namespace: text(own),
                 ..ObjectMeta::default()
             },
             event_time: Some(MicroTime(now)),
-            reporting_controller: text(CONTROLLER),
+            reporting_controller: text(self.controller),
             reporting_instance: text(&self.instance),
             action: text(notice.action),
             reason: text(notice.reason),
@@ -161,6 +162,26 @@ impl Server {
         Ok(event)
     }
 
+    /// client-go takes the time. What all nodes find has the same name for all of them, so that the
+    /// first one writes it; another release may hash differently, and then there are two.
+    fn event_name(&self, notice: &Notice, uid: Option<&str>, now: Timestamp) -> String {
+        let object = &notice.regarding.name;
+        let last = if notice.shared {
+            let mut hasher = DefaultHasher::new();
+            (uid, notice.reason, &notice.note).hash(&mut hasher);
+            hasher.finish()
+        } else {
+            now.as_nanosecond() as u64
+        };
+        let name = format!("{object}.{last:x}");
+        if name.len() > NAME_LIMIT {
+            let mut hasher = DefaultHasher::new();
+            object.hash(&mut hasher);
+            return format!("{}.{:x}.{last:x}", self.controller, hasher.finish());
+        }
+        name
+    }
+
     fn api(&self, event: &Event) -> Api<Event> {
         let namespace = event.metadata.namespace.as_deref();
         Api::namespaced(self.client.clone(), namespace.unwrap_or(DEFAULT_NAMESPACE))
@@ -176,26 +197,6 @@ fn repeated(event: &Event, count: i32, now: Timestamp) -> Event {
         }),
         ..event.clone()
     }
-}
-
-/// client-go takes the time. What all nodes find has the same name for all of them, so that the
-/// first one writes it; another release may hash differently, and then there are two.
-fn event_name(notice: &Notice, uid: Option<&str>, now: Timestamp) -> String {
-    let object = &notice.regarding.name;
-    let last = if notice.shared {
-        let mut hasher = DefaultHasher::new();
-        (uid, notice.reason, &notice.note).hash(&mut hasher);
-        hasher.finish()
-    } else {
-        now.as_nanosecond() as u64
-    };
-    let name = format!("{object}.{last:x}");
-    if name.len() > NAME_LIMIT {
-        let mut hasher = DefaultHasher::new();
-        object.hash(&mut hasher);
-        return format!("{CONTROLLER}.{:x}.{last:x}", hasher.finish());
-    }
-    name
 }
 
 async fn patiently<T>(request: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
@@ -240,6 +241,7 @@ fn resource(kind: &str) -> Option<ApiResource> {
         "Ingress" => ("networking.k8s.io", "ingresses"),
         "IngressClass" => ("networking.k8s.io", "ingressclasses"),
         "Secret" => ("", "secrets"),
+        "ConfigMap" => ("", "configmaps"),
         _ => return None,
     };
     let separator = if group.is_empty() { "" } else { "/" };

@@ -29,6 +29,9 @@ use crate::model::{ObjectRef, ServiceName};
 /// Notices that may wait while a request is under way; more are dropped.
 const WAITING: usize = 256;
 
+/// `reportingController` of the agent, kube-proxy's own.
+const PROXY: &str = "kube-proxy";
+
 /// kube-proxy's action for everything that it does at the start.
 pub const START: &str = "StartKubeProxy";
 
@@ -147,6 +150,7 @@ struct Outbox {
 
 /// What [`send`] reads from. Dropping it makes its recorders lead nowhere.
 pub struct Inbox {
+    controller: &'static str,
     messages: mpsc::Receiver<Message>,
     counters: Arc<Counters>,
 }
@@ -160,8 +164,21 @@ pub fn channel(node: impl Into<Arc<str>>) -> (Recorder, Inbox) {
         messages: sender,
         counters: counters.clone(),
     };
-    let inbox = Inbox { messages, counters };
+    let inbox = Inbox {
+        controller: PROXY,
+        messages,
+        counters,
+    };
     (Recorder(Some(Arc::new(outbox))), inbox)
+}
+
+impl Inbox {
+    /// The same, with Events that are reported by another program than the agent. At most 60
+    /// characters.
+    #[must_use]
+    pub fn reported_by(self, controller: &'static str) -> Self {
+        Self { controller, ..self }
+    }
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ const FORBIDDEN_PAUSE: Duration = Duration::from_secs(600);
 /// reaches. If it forbids Events, that is said once, and they are off for ten minutes at a time.
 pub async fn send(client: Client, mut inbox: Inbox) {
     let mut task = Task {
-        server: Server::new(client),
+        server: Server::new(client, inbox.controller),
         book: Book::new(Instant::now()),
         off_until: None,
         forbidden: false,

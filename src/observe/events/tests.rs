@@ -94,6 +94,10 @@ struct Running {
 }
 
 async fn start(answers: &[Answer]) -> Running {
+    start_as(answers, PROXY).await
+}
+
+async fn start_as(answers: &[Answer], controller: &'static str) -> Running {
     let server = Server::default();
     server.seen().answers = answers.iter().cloned().collect();
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a socket");
@@ -111,6 +115,7 @@ async fn start(answers: &[Answer]) -> Running {
     });
     let client = crate::watch::client(None, Some(&url), &crate::watch::Meters::default()).await;
     let (recorder, inbox) = channel("n1");
+    let inbox = inbox.reported_by(controller);
     let task = tokio::spawn(send(client.expect("a client"), inbox));
     Running {
         server,
@@ -221,6 +226,16 @@ async fn what_all_nodes_find_has_one_name() {
     }
     assert_eq!(names[0], names[1]);
     assert_ne!(names[0][0], names[0][1]);
+}
+
+#[tokio::test]
+async fn another_program_reports_by_its_own_name() {
+    let running = start_as(&[], "ferrule-ingress").await;
+    running.recorder.record(on_service("web", "x"));
+    let bodies = running.bodies().await;
+    assert_eq!(bodies[0]["reportingController"], "ferrule-ingress");
+    let instance = bodies[0]["reportingInstance"].as_str().expect("a name");
+    assert!(instance.starts_with("ferrule-ingress-"), "{instance}");
 }
 
 #[tokio::test]

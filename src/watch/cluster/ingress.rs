@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The kinds that the Ingress sidecar watches.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use kube::Client;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::watch::Receiver;
@@ -14,7 +16,7 @@ use super::secrets::{self, Wanted};
 use super::{Clients, Closed, Shared, strategy};
 use crate::model::{Event, IngressEvent, Observed, ServiceName, SliceName};
 use crate::watch::wire::Node;
-use crate::watch::wire::ingress::{AnySlice, Ingress, IngressClass, Secret, Upstream};
+use crate::watch::wire::ingress::{AnySlice, ConfigMap, Ingress, IngressClass, Secret, Upstream};
 use crate::watch::{Meters, convert};
 
 /// What of a cluster the sidecar watches.
@@ -24,10 +26,12 @@ pub struct Scope {
     pub node_name: String,
     /// Only Ingresses, Services, EndpointSlices and Secrets of this namespace; none: of all.
     pub namespace: Option<String>,
+    /// ConfigMaps of any namespace.
+    pub config_maps: BTreeSet<ServiceName>,
 }
 
-/// Watches Ingresses, IngressClasses, Services as upstreams, EndpointSlices, the own Node and the
-/// Secrets that are `wanted`, until nobody receives events any more.
+/// Watches Ingresses, IngressClasses, Services as upstreams, EndpointSlices, the own Node, some
+/// ConfigMaps and the Secrets that are `wanted`, until nobody receives events any more.
 ///
 /// [`Event::Synced`] is sent once, after the first complete list of each kind but Secrets. These
 /// are looked for as soon as some are wanted, which may be an empty set; then
@@ -44,7 +48,7 @@ pub async fn run_ingress(
     debug!(?strategy, "watching the API server");
     let shared = &Shared {
         events: events.clone(),
-        unlisted: AtomicUsize::new(5),
+        unlisted: AtomicUsize::new(5 + scope.config_maps.len()),
         meters: meters.clone(),
     };
     let api = Clients(client);
@@ -57,6 +61,14 @@ pub async fn run_ingress(
         events,
         meters,
     };
+    let config_maps = scope.config_maps.iter().map(|name| {
+        let (api, field) = (
+            api.within(Some(&name.namespace)),
+            format!("metadata.name={}", name.name),
+        );
+        async move { follow::<ConfigMap>(api, "", &field, strategy, shared).await }
+    });
+    let mut config_maps: FuturesUnordered<_> = config_maps.collect();
     tokio::select! {
         Closed = follow::<Ingress>(api.within(namespace), "", "", strategy, shared) => {}
         Closed = follow::<IngressClass>(api.all(), "", "", strategy, shared) => {}
@@ -64,6 +76,7 @@ pub async fn run_ingress(
         Closed = follow::<AnySlice>(api.within(namespace), "", "", strategy, shared) => {}
         Closed = follow::<Node>(api.all(), "", &own, strategy, shared) => {}
         Closed = secrets.run(wanted) => {}
+        Some(Closed) = config_maps.next() => {}
         () = shared.events.closed() => {}
     }
 }
@@ -154,6 +167,28 @@ impl Follow for AnySlice {
     }
     fn gone(name: SliceName) -> Event {
         Event::Slice(name, Observed::gone())
+    }
+}
+
+impl Follow for ConfigMap {
+    type Name = ServiceName;
+    const KIND: &'static str = "ConfigMap";
+    const GROUP: &'static str = "";
+    const PLURAL: &'static str = "configmaps";
+    const HOLDS_UP: bool = false;
+
+    fn resource_version(&mut self) -> Option<String> {
+        self.metadata.resource_version.take()
+    }
+    fn name(&self) -> Option<ServiceName> {
+        convert::service_name(&self.metadata)
+    }
+    fn found(&self, name: ServiceName) -> Event {
+        let observed = convert::config_map(&name, self);
+        event(IngressEvent::ConfigMap(name, observed))
+    }
+    fn gone(name: ServiceName) -> Event {
+        event(IngressEvent::ConfigMap(name, Observed::gone()))
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::model::ingress::{IngressBackend, IngressPathType, PortRef};
-use crate::model::{Ingress, IpFamily};
+use crate::model::{Ingress, IpFamily, Protocol};
 use crate::watch::wire::ingress as wire;
 
 fn observe(spec: Value) -> Observed<Ingress> {
@@ -193,9 +193,10 @@ fn services_of_all_types_are_upstreams() {
     );
     let service = plain.object.expect("a Service");
     assert_eq!(service.family, IpFamily::V6);
-    assert_eq!(service.ports.len(), 2);
+    assert_eq!(service.ports.len(), 3);
     assert_eq!(service.ports[0].target, None);
-    assert_eq!(service.ports[1].target, Some(443));
+    assert_eq!(service.ports[1].protocol, Protocol::Udp);
+    assert_eq!(service.ports[2].target, Some(443));
     let headless = convert(json!({"clusterIP": "None", "ipFamilies": ["IPv6"]}));
     assert_eq!(headless.object.expect("a Service").family, IpFamily::V6);
     let named = |name: &str| convert(json!({"type": "ExternalName", "externalName": name}));

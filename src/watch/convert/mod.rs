@@ -23,7 +23,7 @@ pub use ingress::{ingress, ingress_class};
 pub use node::{node, other_node, service_cidr};
 pub use service::service;
 pub use slice::{any_slice, slice};
-pub use upstream::{secret, upstream};
+pub use upstream::{config_map, secret, upstream};
 
 use std::fmt::Display;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Service as an upstream, and Secret.
+//! Service as an upstream, Secret and ConfigMap.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::{Skipped, field};
 use crate::model::ingress::UpstreamPort;
-use crate::model::{IpFamily, Observed, Protocol, Secret, ServiceName, UpstreamService};
+use crate::model::{ConfigMap, IpFamily, Observed, Protocol, Secret, ServiceName, UpstreamService};
 use crate::watch::wire::Number;
 use crate::watch::wire::ingress as wire;
 
@@ -63,11 +63,13 @@ fn ports(objects: &[wire::UpstreamPort], skipped: &mut Skipped) -> Vec<UpstreamP
         let protocol = skipped.keep(format_args!("{path}.protocol"), protocol);
         let port = field::port(object.port.as_ref());
         let port = skipped.keep(format_args!("{path}.port"), port);
-        let (Some(Protocol::Tcp), Some(port)) = (protocol, port) else {
+        let usable = protocol.filter(|protocol| *protocol != Protocol::Sctp);
+        let (Some(protocol), Some(port)) = (usable, port) else {
             continue;
         };
         ports.push(UpstreamPort {
             name: object.name.as_deref().unwrap_or_default().into(),
+            protocol,
             port,
             target: match &object.target_port {
                 Some(Number::Whole(number)) => u16::try_from(*number).ok().filter(|n| *n > 0),
@@ -77,6 +79,17 @@ fn ports(objects: &[wire::UpstreamPort], skipped: &mut Skipped) -> Vec<UpstreamP
         });
     }
     ports
+}
+
+/// Converts a ConfigMap.
+pub fn config_map(name: &ServiceName, object: &wire::ConfigMap) -> Observed<ConfigMap> {
+    let data = object.data.iter();
+    Observed::new(ConfigMap {
+        name: name.clone(),
+        data: data
+            .map(|(k, v)| (k.as_str().into(), v.as_str().into()))
+            .collect(),
+    })
 }
 
 /// Converts a Secret of any type: the parts that an Ingress may need.

@@ -49,7 +49,7 @@ pub async fn run(dir: PathBuf, node_name: String, events: Sender<Event>) -> Resu
 }
 
 /// Reads what the Ingress sidecar needs in the same way: Ingresses, IngressClasses, Secrets,
-/// Services as upstreams, EndpointSlices, Endpoints and the Node `node_name`. Unlike those of a
+/// ConfigMaps, Services as upstreams, EndpointSlices, Endpoints and the Node `node_name`. Unlike those of a
 /// cluster, all Secrets are told, as they stand in files anyway; [`IngressEvent::SecretsListed`]
 /// comes with [`Event::Synced`].
 ///

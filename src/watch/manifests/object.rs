@@ -22,6 +22,7 @@ pub(super) enum Kind {
     Ingress,
     IngressClass,
     Secret,
+    ConfigMap,
 }
 
 /// Who reads.
@@ -47,7 +48,9 @@ impl Reading<'_> {
         match kind {
             Kind::Service | Kind::EndpointSlice | Kind::Endpoints | Kind::Node => true,
             Kind::ServiceCidr => self.audience == Audience::Services,
-            Kind::Ingress | Kind::IngressClass | Kind::Secret => self.audience == Audience::Ingress,
+            Kind::Ingress | Kind::IngressClass | Kind::Secret | Kind::ConfigMap => {
+                self.audience == Audience::Ingress
+            }
         }
     }
 }
@@ -77,6 +80,7 @@ impl Kind {
             ("networking.k8s.io/v1" | "", "Ingress") => Kind::Ingress,
             ("networking.k8s.io/v1" | "", "IngressClass") => Kind::IngressClass,
             ("v1" | "", "Secret") => Kind::Secret,
+            ("v1" | "", "ConfigMap") => Kind::ConfigMap,
             _ => return None,
         })
     }
@@ -111,6 +115,7 @@ pub(super) enum Key {
     Ingress(ServiceName),
     IngressClass(Arc<str>),
     Secret(ServiceName),
+    ConfigMap(ServiceName),
 }
 
 impl Key {
@@ -126,6 +131,7 @@ impl Key {
             Key::Ingress(n) => ("Ingress", n.namespace.clone(), n.name.clone()),
             Key::IngressClass(n) => ("IngressClass", none, n.clone()),
             Key::Secret(n) => ("Secret", n.namespace.clone(), n.name.clone()),
+            Key::ConfigMap(n) => ("ConfigMap", n.namespace.clone(), n.name.clone()),
         };
         ObjectRef {
             kind,
@@ -205,6 +211,7 @@ pub(super) fn gone(key: &Key, audience: Audience) -> Option<Event> {
         Key::Ingress(name) => ingress(IngressEvent::Ingress(name.clone(), Observed::gone())),
         Key::IngressClass(name) => ingress(IngressEvent::Class(name.clone(), Observed::gone())),
         Key::Secret(name) => ingress(IngressEvent::Secret(name.clone(), Observed::gone())),
+        Key::ConfigMap(name) => ingress(IngressEvent::ConfigMap(name.clone(), Observed::gone())),
         Key::Service(name) => Event::Service(name.clone(), Observed::gone()),
         Key::Slice(name) => Event::Slice(name.clone(), Observed::gone()),
         Key::Node => Event::Node(Observed::gone()),
@@ -309,4 +316,11 @@ pub(super) fn secret(object: &wire::ingress::Secret) -> Result<Fresh, Unusable> 
     let event = IngressEvent::Secret(name.clone(), convert::secret(&name, object));
     let converted = Converted::Ingress(Box::new(event));
     Ok(fresh(Key::Secret(name), object, converted))
+}
+
+pub(super) fn config_map(object: &wire::ingress::ConfigMap) -> Result<Fresh, Unusable> {
+    let name = convert::service_name(&object.metadata).ok_or(Unusable::Nameless)?;
+    let event = IngressEvent::ConfigMap(name.clone(), convert::config_map(&name, object));
+    let converted = Converted::Ingress(Box::new(event));
+    Ok(fresh(Key::ConfigMap(name), object, converted))
 }

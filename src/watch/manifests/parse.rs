@@ -216,5 +216,6 @@ pub(super) fn read<S: Source>(
         Kind::Ingress => object::ingress(&source.object()?),
         Kind::IngressClass => object::ingress_class(&source.object()?),
         Kind::Secret => object::secret(&source.object()?),
+        Kind::ConfigMap => object::config_map(&source.object()?),
     })
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What only the Ingress sidecar reads: Ingress and IngressClass (networking.k8s.io/v1), Secret (v1)
-//! and another side of Service (v1).
+//! What only the Ingress sidecar reads: Ingress and IngressClass (networking.k8s.io/v1), Secret and
+//! ConfigMap (v1), and another side of Service (v1).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -271,4 +271,16 @@ impl fmt::Debug for SecretData {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SecretData").finish_non_exhaustive()
     }
+}
+
+/// A ConfigMap (v1).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ConfigMap {
+    /// `metadata`.
+    #[serde(deserialize_with = "nullable")]
+    pub metadata: Meta,
+    /// `data`.
+    #[serde(deserialize_with = "nullable")]
+    pub data: Texts,
 }

@@ -2,6 +2,7 @@
 //! Shows ferrule's main job on this machine: three nodes, pods and a client outside as network
 //! namespaces, real servers, one ferrule per node, and real connections.
 
+mod ingress;
 mod manifest;
 mod scale;
 mod table;
@@ -38,6 +39,8 @@ fn demo() -> Result<()> {
     start(&mut cluster)?;
     table::show(&cluster)?;
     scale::show(&cluster)?;
+    println!();
+    ingress::show(&cluster)?;
     let begun = Instant::now();
     drop(cluster);
     println!("\nCleaned up in {} ms.", begun.elapsed().as_millis());

@@ -345,6 +345,11 @@ async fn sidecar(streaming: Streaming) -> (Watching, tokio::sync::watch::Sender<
         "secrets",
         secrets.map(|(name, kind)| secret(name, kind)).into(),
     );
+    let map = |name: &str| {
+        json!({"kind": "ConfigMap", "metadata": {"name": name, "namespace": "kube-system",
+            "resourceVersion": "7"}, "data": {"keep-alive": "5"}})
+    };
+    server.set("configmaps", vec![map("settings"), map("other")]);
     let url = format!("http://{}", server.address).parse().expect("a URL");
     let client = Client::try_from(kube::Config::new(url)).expect("a client");
     let (sender, events) = channel(64);
@@ -352,6 +357,7 @@ async fn sidecar(streaming: Streaming) -> (Watching, tokio::sync::watch::Sender<
     let scope = Scope {
         node_name: "n1".into(),
         namespace: None,
+        config_maps: [ServiceName::new("kube-system", "settings")].into(),
     };
     let task = tokio::spawn(run_ingress(
         client,
@@ -378,6 +384,7 @@ async fn the_sidecar_gets_its_kinds_and_the_secrets_that_are_wanted() {
     for streaming in [Streaming::Refuse, Streaming::Serve] {
         let (mut watching, wanted) = sidecar(streaming).await;
         let kinds = [
+            "ConfigMap kube-system/settings",
             "Ingress default/i",
             "IngressClass c",
             "Service default/a",

@@ -180,7 +180,7 @@ fn line(kind: &str, object: &Value) -> Bytes {
     format!("{}\n", json!({"type": kind, "object": object})).into()
 }
 
-/// Of field selectors, those of Secrets are honoured.
+/// Of field selectors, those of Secrets and ConfigMaps are honoured.
 fn selected(object: &Value, query: &str) -> bool {
     let Some((_, selector)) = query.split_once("fieldSelector=") else {
         return true;
@@ -188,8 +188,9 @@ fn selected(object: &Value, query: &str) -> bool {
     let selector = selector.split('&').next().unwrap_or_default();
     match (object["kind"].as_str(), selector.split_once("%3D")) {
         (Some("Secret"), Some(("type", _))) => object["type"] == "kubernetes.io/tls",
-        (Some("Secret"), Some(("metadata.name", name))) => object["metadata"]["name"] == name,
-        (Some("Node"), Some(("metadata.name", name))) => object["metadata"]["name"] == name,
+        (Some("Secret" | "ConfigMap" | "Node"), Some(("metadata.name", name))) => {
+            object["metadata"]["name"] == name
+        }
         (Some("Node"), Some(("metadata.name%21", name))) => object["metadata"]["name"] != name,
         _ => true,
     }

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Takes in ConfigMaps.
+
+use std::sync::Arc;
+
+use super::{Catalog, Dirty, Update, index, settings};
+use crate::ingress::table::{RouteSettings, Streams};
+use crate::model::{Ingress, Protocol, ServiceName};
+
+impl Catalog {
+    /// The ConfigMaps that are used.
+    pub(super) fn config_map_names(&self) -> impl Iterator<Item = &ServiceName> {
+        let options = &self.options;
+        let named = [
+            &options.config_map,
+            &options.tcp_services,
+            &options.udp_services,
+        ];
+        named.into_iter().flatten()
+    }
+
+    /// Takes in those that have changed. Whether a setting has, for all routes.
+    pub(super) fn configure(&mut self, dirty: &mut Dirty) -> bool {
+        let changed = std::mem::take(&mut dirty.config_maps);
+        let mut configured = false;
+        for name in &changed {
+            self.remarks.remove(name);
+        }
+        if let Some(name) = self
+            .options
+            .config_map
+            .clone()
+            .filter(|n| changed.contains(n))
+        {
+            configured = self.set(&name, dirty);
+        }
+        let streams = [
+            (Protocol::Tcp, self.options.tcp_services.clone()),
+            (Protocol::Udp, self.options.udp_services.clone()),
+        ];
+        for (protocol, name) in streams {
+            let Some(name) = name.filter(|name| changed.contains(name)) else {
+                continue;
+            };
+            let map = self.config_maps.get(&name).cloned();
+            let data = map.map(|map| map.data.clone()).unwrap_or_default();
+            self.aims
+                .replace(protocol, &data, &self.options.reserved_ports);
+            dirty.streams = true;
+        }
+        if dirty.streams {
+            let touched = self.upstreams.want_streams(self.aims.wanted());
+            dirty.services.extend(touched);
+        }
+        for name in changed {
+            if !self.config_maps.contains_key(&name) {
+                let missing = "is not there".to_owned();
+                self.remarks.entry(name.clone()).or_default().push(missing);
+            }
+            dirty.remarked.insert(name);
+        }
+        configured
+    }
+
+    fn set(&mut self, name: &ServiceName, dirty: &mut Dirty) -> bool {
+        let map = self.config_maps.get(name).cloned();
+        let data = map.map(|map| map.data.clone()).unwrap_or_default();
+        let options = &self.options;
+        let read = settings::read(&options.settings, &options.route, &data);
+        let remarks = self.remarks.entry(name.clone()).or_default();
+        remarks.extend(read.notes);
+        let mut changed = *self.table.settings != read.settings;
+        if *self.routes.0 != read.plain || *self.routes.1 != read.secured {
+            changed = true;
+            self.routes = (Arc::new(read.plain), Arc::new(read.secured));
+            let all = self.served.values();
+            dirty
+                .hosts
+                .extend(all.flat_map(|ingress| index::hosts(ingress)));
+        }
+        self.table.defaults = self.routes.0.clone();
+        if changed {
+            self.table.settings = Arc::new(read.settings);
+        }
+        changed
+    }
+
+    /// How requests of an Ingress for a host are handed on.
+    pub(super) fn route_settings(&self, ingress: &Ingress, host: &str) -> Arc<RouteSettings> {
+        let (plain, secured) = &self.routes;
+        if Arc::ptr_eq(plain, secured) {
+            return plain.clone();
+        }
+        let covers = |tls: &str| {
+            let wildcard = tls.strip_prefix('*').zip(host.find('.'));
+            tls == host || wildcard.is_some_and(|(rest, dot)| host[dot..] == *rest)
+        };
+        let tls = ingress.tls.iter();
+        // Without hosts it holds for those of the rules.
+        let has = tls.map(|tls| tls.hosts.is_empty() || tls.hosts.iter().any(|h| covers(h)));
+        match has.into_iter().any(|has| has) {
+            true => secured.clone(),
+            false => plain.clone(),
+        }
+    }
+
+    pub(super) fn build_streams(&mut self, dirty: &Dirty, update: &mut Update) {
+        if dirty.streams {
+            let (streams, wrong) = self.aims.build(&self.upstreams);
+            let names = [
+                (Protocol::Tcp, &self.options.tcp_services),
+                (Protocol::Udp, &self.options.udp_services),
+            ];
+            for (protocol, name) in names {
+                let Some(name) = name else { continue };
+                let reasons = wrong.get(&protocol).cloned().unwrap_or_default();
+                self.stream_remarks.insert(name.clone(), reasons);
+                update.remarks.insert(name.clone(), self.remarks(name));
+            }
+            if *self.streams != streams {
+                self.streams = Arc::new(streams);
+                update.streams = Some(self.streams.clone());
+            }
+        }
+        for name in &dirty.remarked {
+            update.remarks.insert(name.clone(), self.remarks(name));
+        }
+    }
+
+    /// What of a ConfigMap is not served, and why.
+    pub fn remarks(&self, name: &ServiceName) -> Vec<String> {
+        let of = |all: &std::collections::BTreeMap<ServiceName, Vec<String>>| {
+            all.get(name).cloned().unwrap_or_default()
+        };
+        [of(&self.remarks), of(&self.stream_remarks)].concat()
+    }
+
+    /// All ports that are passed on byte by byte.
+    pub fn streams(&self) -> &Arc<Streams> {
+        &self.streams
+    }
+
+    /// The ConfigMaps that are used, each with what of it is not served.
+    pub fn config_maps(&self) -> impl Iterator<Item = (&ServiceName, Vec<String>)> {
+        self.config_map_names()
+            .map(|name| (name, self.remarks(name)))
+    }
+}
