@@ -101,7 +101,7 @@ pub struct Everything {
 }
 
 /// A port that is passed on byte by byte.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PortView {
     /// `TCP 5432`.
@@ -113,7 +113,7 @@ pub struct PortView {
 }
 
 /// One ConfigMap.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ConfigMapView {
     /// Namespace and name.
