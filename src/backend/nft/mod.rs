@@ -11,6 +11,7 @@
 //! | `read` | answers as our own types |
 //! | `foreign` | chains of others: which there are, and their removal |
 //! | [`forward`] | chains of others that forwarded packets pass |
+//! | [`marking`] | has packets traced, by a table of its own |
 //! | [`probe`] | names what a kernel lacks, before anything is written |
 //!
 //! Nothing here is copied from nft; what it sends was watched (`nft --debug=netlink,mnl`), and the
@@ -20,6 +21,7 @@ mod batch;
 mod encode;
 pub(super) mod foreign;
 pub mod forward;
+pub mod marking;
 pub mod probe;
 mod read;
 mod sets;

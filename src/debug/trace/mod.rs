@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `ferrule debug trace`: the rules that a packet meets, by the pure tracer on what the kernel
 //! holds; with `--probe` what the kernel itself does with a real packet.
+//!
+//! `probe` sends one and listens, `send` is how it gets in, [`view`] is what comes out.
 
+mod probe;
+mod send;
 mod view;
 
 use std::io::Write;
@@ -15,7 +19,7 @@ use crate::cli::TraceArgs;
 use crate::model::IpFamily;
 use crate::plan::trace::follow;
 
-pub use view::{EndView, StepView, TraceView};
+pub use view::{EndView, KernelStep, KernelView, StepView, TraceView};
 
 /// Reads the kernel, traces, and prints.
 ///
@@ -36,7 +40,12 @@ pub fn run(args: &TraceArgs, out: &mut impl Write) -> Result<()> {
     let family = IpFamily::of(packet.destination);
     let held = snapshot.families.get(&family).cloned().unwrap_or_default();
     let way = follow(&held.ruleset, &snapshot.world(family), &packet);
-    let traced = TraceView::new(&packet, who, &way, notes);
+    let mut traced = TraceView::new(&packet, who, &way, notes);
+    if args.probe {
+        let told = probe::probe(&packet)?;
+        traced.agrees = view::agrees(&way, &told);
+        traced.kernel = Some(told);
+    }
     print(out, args.output, &traced, |out, wide| {
         view::page(&traced, wide, out)
     })
