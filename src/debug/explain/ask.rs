@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Result, anyhow, bail};
 
-use crate::debug::kernel::{Held, Snapshot};
+use crate::debug::kernel::{self, Held, Snapshot};
 use crate::model::{IpFamily, Protocol};
 use crate::observe::view::ServiceView;
 use crate::plan::nft::element::address_from;
@@ -237,6 +237,10 @@ impl Sender<'_> {
         let local = &self.snapshot.local;
         if self.to.is_loopback() || local.contains(&self.to) {
             return Ok((self.to, None, who, Vec::new()));
+        }
+        let routed = kernel::source_to(self.to).filter(|address| local.contains(address));
+        if let Some(source) = routed {
+            return Ok((source, None, who, Vec::new()));
         }
         let served = self.held.ruleset.elements_of(SetId::NodeAddresses);
         let mut served = served.filter_map(|e| address_from(e.key.as_bytes()));

@@ -122,7 +122,7 @@ pub(super) fn masquerade(steps: &[Step], masqueraded: bool, held: &Held) -> Stri
     let text = if in_set(&[SetId::Hairpin]) {
         "the endpoint talks to itself, and would not take its own address for the answer's"
     } else if in_set(&[SetId::MasqueradeServices, SetId::MasqueradeNodeports]) {
-        "external traffic policy Cluster: the answer has to come back by this node"
+        "with external traffic policy Cluster the answer has to come back by this node"
     } else if in_set(&[SetId::LocalServices, SetId::LocalNodeports]) {
         "this host talks to a Service of policy Local, whose endpoint may be elsewhere"
     } else if in_set(&[SetId::ServiceAddresses]) {

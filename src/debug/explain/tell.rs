@@ -2,6 +2,7 @@
 //! From a packet's way through the kernel's rules to words. Pure: what the kernel holds and what
 //! the agent answers are arguments.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::reason;
@@ -296,29 +297,27 @@ impl Teller<'_> {
         elements
     }
 
-    /// Where the kernel sends to others than the agent would.
+    /// Where the kernel does something else than the agent would. Told only where every source has
+    /// the same endpoints: with policy Cluster, and no source ranges.
     fn disagreement(&self, told: &Explanation) -> Option<String> {
         let (_, frontend) = self.known?;
-        if told.verdict != Verdict::Forwarded || told.affinity.is_some() {
+        let limited = frontend.policy != Policy::Cluster || !frontend.source_ranges.is_empty();
+        // In IPVS mode the scheduler's weights decide, too.
+        if limited || told.affinity.is_some() || self.held.ipvs() {
             return None;
         }
         let used = |e: &&EndpointView| e.used == Some(Used::Cluster);
-        if frontend.policy != Policy::Cluster {
-            return None;
-        }
-        let wanted: Vec<(IpAddr, u16)> = {
+        let wanted: BTreeSet<_> = {
             let all = frontend.endpoints.iter().filter(used);
-            let mut all: Vec<_> = all.map(|e| (e.address, e.port)).collect();
-            all.sort_unstable();
-            all
+            all.map(|e| (e.address, e.port)).collect()
         };
-        let mut held: Vec<_> = told.endpoints.iter().map(|e| (e.address, e.port)).collect();
-        held.sort_unstable();
-        // In IPVS mode real servers of weight 0 get nothing, which the agent's answer leaves out.
-        (wanted != held && !self.held.ipvs()).then(|| {
-            "the kernel and the agent disagree on the endpoints: see `ferrule debug diff`"
-                .to_owned()
-        })
+        let held: BTreeSet<_> = told.endpoints.iter().map(|e| (e.address, e.port)).collect();
+        let what = match held.is_empty() {
+            true => "the agent would forward this, the kernel does not",
+            false => "they have different endpoints",
+        };
+        let differ = || format!("the kernel and the agent disagree, {what}: `ferrule debug diff`");
+        (wanted != held).then(differ)
     }
 }
 

@@ -163,7 +163,7 @@ fn sources_are_masqueraded_for_a_reason() {
             "outside",
             "192.0.2.10:30443",
             true,
-            "external traffic policy Cluster",
+            "policy Cluster the answer",
         ),
         ("outside", "192.0.2.10:30080", false, "nothing asks"),
         ("node", "203.0.113.20:80", true, "policy Local"),
@@ -280,6 +280,24 @@ fn without_an_agent_the_kernel_tells_what_it_can() {
     .0;
     let told = tell::explain(&empty, Err("no agent"), &packet);
     assert!(told.notes[0].contains("no table"), "{:?}", told.notes);
+}
+
+#[test]
+fn a_kernel_that_lacks_a_frontend_is_told() {
+    let mut node = Node::new(&options());
+    let held = node.snapshot.families.get_mut(&IpFamily::V4).unwrap();
+    held.ruleset
+        .elements
+        .retain(|(set, _), _| *set != crate::plan::nft::SetId::Services);
+    let told = node.explain("pod", "10.96.0.10:80");
+    assert_eq!(told.verdict, Verdict::Refused);
+    let notes = &told.notes;
+    assert!(
+        notes
+            .iter()
+            .any(|n| n.contains("disagree, the agent would forward")),
+        "{notes:?}"
+    );
 }
 
 /// Whatever is asked, the words say what the tracer says, in both modes and all detectors.

@@ -50,3 +50,6 @@ pub fn run(args: &TraceArgs, out: &mut impl Write) -> Result<()> {
         view::page(&traced, wide, out)
     })
 }
+
+#[cfg(test)]
+mod tests;

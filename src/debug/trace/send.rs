@@ -111,7 +111,8 @@ fn link_name(like: &str) -> String {
         Some(_) => "ferrule-",
         None => like.trim_end_matches(|c: char| c.is_ascii_digit()),
     };
-    let number = std::process::id() % 100_000;
+    // The links of the last run may be there for a moment yet.
+    let number = fastrand::u32(10_000..100_000);
     let room = LONGEST - 5;
     let prefix: String = prefix.chars().take(room).collect();
     format!("{prefix}{number}")
