@@ -283,6 +283,22 @@ fn without_an_agent_the_kernel_tells_what_it_can() {
 }
 
 #[test]
+fn endpoints_of_the_other_family_are_named() {
+    use crate::model::fixture::{service, slice, state};
+    let slices = [slice("six", "six", 8080, &["fd00::5@n1"])];
+    let state = state(&[service("six", "10.96.0.70")], &slices);
+    let snapshot = snapshot(&state, &options());
+    let node = Node {
+        state,
+        snapshot,
+        agent: true,
+    };
+    let told = node.explain("pod", "six:80");
+    assert_eq!(told.verdict, Verdict::Refused);
+    assert_eq!(told.not_chosen[0].reason, "IPv6, the frontend is IPv4");
+}
+
+#[test]
 fn a_kernel_that_lacks_a_frontend_is_told() {
     let mut node = Node::new(&options());
     let held = node.snapshot.families.get_mut(&IpFamily::V4).unwrap();
