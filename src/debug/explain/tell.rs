@@ -141,11 +141,11 @@ impl Teller<'_> {
                     .collect(),
             });
         }
-        self.from_kernel()
+        self.by_kernel()
     }
 
     /// No names but of sticky Services, whose chains carry them.
-    fn from_kernel(&self) -> Option<FrontendAnswer> {
+    fn by_kernel(&self) -> Option<FrontendAnswer> {
         let Packet {
             destination,
             protocol,

@@ -68,11 +68,7 @@ impl Node {
     fn page(&self, from: &str, to: &str) -> String {
         let mut out = Vec::new();
         page::page(&self.explain(from, to), false, &mut out).unwrap();
-        anstream::adapter::strip_bytes(&out)
-            .into_vec()
-            .try_into()
-            .map(|text: Vec<u8>| String::from_utf8(text).unwrap())
-            .unwrap()
+        String::from_utf8(anstream::adapter::strip_bytes(&out).into_vec()).unwrap()
     }
 }
 
