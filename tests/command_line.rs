@@ -188,6 +188,8 @@ fn a_comparison_that_fails_ends_with_2() {
         told[0].contains("--from-manifests need no agent"),
         "{told:?}"
     );
+    let told = refused(&["debug", "diff", "--from-cluster", "--manifests", "d"], 2);
+    assert!(told[0].contains("which of the two"), "{told:?}");
     let told = refused(&["debug", "explain", "10.0.0.1"], 1);
     assert_eq!(told, ["ferrule: \"10.0.0.1\" is no HOST:PORT[/PROTO]"]);
     let name = [

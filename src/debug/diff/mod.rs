@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -59,9 +59,15 @@ pub struct DifferenceView {
 /// No agent, objects that cannot be read, missing rights.
 pub fn run(args: &DiffArgs, out: &mut impl Write) -> Result<Verdict> {
     let mut cli = args.agent.cli();
-    let (by, snapshot, wanted) = match (&args.from_manifests, args.from_cluster) {
+    // An agent's own --manifests says where it takes its objects from.
+    let given = args.from_manifests.as_ref().or(cli.own.manifests.as_ref());
+    let given = given.cloned();
+    if args.from_cluster && given.is_some() {
+        bail!("--from-cluster and --manifests: which of the two?");
+    }
+    let (by, snapshot, wanted) = match (given, args.from_cluster) {
         (Some(directory), _) => {
-            cli.own.manifests = Some(directory.clone());
+            cli.own.manifests = Some(directory);
             let (snapshot, wanted) = by_objects(&cli)?;
             ("manifests", snapshot, wanted)
         }

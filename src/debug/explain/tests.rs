@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use super::ask::{Destination, From, packet};
+use super::ask::{Destination, From};
+use super::sender::packet;
 use super::view::{Explanation, Verdict};
 use super::*;
 use crate::debug::kernel::{Held, Snapshot};

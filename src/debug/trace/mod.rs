@@ -12,7 +12,7 @@ use std::io::Write;
 
 use anyhow::Result;
 
-use super::explain::{self, ask};
+use super::explain::{self, ask, sender};
 use super::kernel;
 use super::print::print;
 use crate::cli::TraceArgs;
@@ -36,7 +36,7 @@ pub fn run(args: &TraceArgs, out: &mut impl Write) -> Result<()> {
     };
     let snapshot = kernel::read()?;
     let interface = args.interface.as_deref();
-    let (packet, who, notes) = ask::packet(&snapshot, from, interface, address, to.protocol)?;
+    let (packet, who, notes) = sender::packet(&snapshot, from, interface, address, to.protocol)?;
     let family = IpFamily::of(packet.destination);
     let held = snapshot.families.get(&family).cloned().unwrap_or_default();
     let way = follow(&held.ruleset, &snapshot.world(family), &packet);
