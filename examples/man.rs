@@ -14,5 +14,6 @@ fn main() -> Result<()> {
     for command in [Cli::command(), IngressCli::command()] {
         clap_mangen::generate_to(command, &directory)?;
     }
-    Ok(println!("{}", directory.display()))
+    println!("{}", directory.display());
+    Ok(())
 }

@@ -113,6 +113,99 @@ fn completion_is_printed() {
     );
 }
 
+/// A Service with one endpoint, and the Node.
+const OBJECTS: &str = "
+apiVersion: v1
+kind: Node
+metadata: {name: n1}
+spec: {podCIDRs: [10.244.1.0/24]}
+status: {addresses: [{type: InternalIP, address: 192.0.2.10}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: default}
+spec:
+  clusterIPs: [10.96.0.10]
+  type: NodePort
+  ports: [{name: http, port: 80, nodePort: 30080, protocol: TCP}]
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: web-1, namespace: default, labels: {kubernetes.io/service-name: web}}
+addressType: IPv4
+ports: [{name: http, port: 8080, protocol: TCP}]
+endpoints: [{addresses: [10.244.1.5], nodeName: n1, conditions: {ready: true}}]
+";
+
+#[test]
+fn what_would_be_programmed_is_rendered_without_a_kernel() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("all.yaml"), OBJECTS).unwrap();
+    let directory = dir.path().to_str().unwrap();
+    let render = |more: &[&str]| {
+        let first = ["debug", "render", "--manifests", directory];
+        let node = [
+            "--hostname-override",
+            "n1",
+            "--cluster-cidr",
+            "10.244.0.0/16",
+        ];
+        let output = ferrule(&[&first, &node, more].concat());
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let text = render(&[]);
+    for line in [
+        "table ip ferrule {",
+        "10.96.0.10 . tcp . 80 : goto lb-1",
+        "tcp . 30080 . 0 : 10.244.1.5 . 8080",
+        "192.0.2.10 } }",
+        "table ip6 ferrule {",
+    ] {
+        assert!(text.contains(line), "{line}:\n{text}");
+    }
+    assert!(!text.contains("\u{1b}["), "no colours in a pipe");
+    let servers = render(&["--proxy-mode", "ipvs", "--part", "servers"]);
+    assert!(
+        servers.starts_with("-A -t 10.96.0.10:80 -s rr\n-a -t 10.96.0.10:80 -r 10.244.1.5:8080")
+    );
+    let json: serde_json::Value = serde_json::from_str(&render(&["-o", "json"])).unwrap();
+    assert_eq!(json[0]["family"], "IPv4");
+    let schema = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/schema/debug-render.json");
+    let schema = serde_json::from_str(&std::fs::read_to_string(schema).unwrap()).unwrap();
+    jsonschema::validate(&schema, &json).unwrap();
+    let nothing = refused(&["debug", "render"], 1);
+    assert_eq!(
+        nothing,
+        ["ferrule: --manifests DIR says which objects to render"]
+    );
+}
+
+#[test]
+fn a_comparison_that_fails_ends_with_2() {
+    let told = refused(&["debug", "diff", "--admin-socket", "/no/such/socket"], 2);
+    assert!(
+        told[0].contains("--from-manifests need no agent"),
+        "{told:?}"
+    );
+    let told = refused(&["debug", "diff", "--from-cluster", "--manifests", "d"], 2);
+    assert!(told[0].contains("which of the two"), "{told:?}");
+    let told = refused(&["debug", "explain", "10.0.0.1"], 1);
+    assert_eq!(told, ["ferrule: \"10.0.0.1\" is no HOST:PORT[/PROTO]"]);
+    let name = [
+        "debug",
+        "explain",
+        "web.x:80",
+        "--admin-socket",
+        "/no/such/socket",
+    ];
+    let told = refused(&name, 1);
+    assert!(
+        told[0].contains("only the agent knows Service x/web"),
+        "{told:?}"
+    );
+}
+
 #[test]
 fn the_configuration_is_written_with_its_defaults() {
     let dir = tempfile::tempdir().unwrap();

@@ -92,6 +92,21 @@ impl Cluster {
         std::fs::rename(&new, &path).with_context(|| path.display().to_string())
     }
 
+    /// All objects of the directory.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn objects(&self) -> Result<Vec<Value>> {
+        let mut objects = Vec::new();
+        for file in std::fs::read_dir(self.manifests())? {
+            let path = file?.path();
+            let list: Value = serde_json::from_slice(&std::fs::read(&path)?)
+                .with_context(|| path.display().to_string())?;
+            objects.extend(list["items"].as_array().into_iter().flatten().cloned());
+        }
+        Ok(objects)
+    }
+
     /// Replaces the file of a case.
     ///
     /// # Errors

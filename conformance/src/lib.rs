@@ -9,6 +9,7 @@
 //! | [`agent`], [`cluster`] | the program on every node, all reading one directory |
 //! | [`case`](mod@case), [`cases`] | the packet table: who connects where, and what must happen |
 //! | [`differential`] | ferrule and kube-proxy compared on random Services |
+//! | [`explainer`] | has `ferrule debug explain` explain a row: it must agree, too |
 //! | [`interrupt`] | cleans up after SIGINT and SIGTERM |
 //! | [`ipvsadm`] | what Debian's program sees of virtual servers: a second opinion |
 //! | [`judge`], [`stats`] | runs a row with real packets |
@@ -26,6 +27,7 @@ pub mod client;
 pub mod cluster;
 pub mod differential;
 pub mod echo;
+pub mod explainer;
 pub mod interrupt;
 pub mod ipvsadm;
 pub mod judge;

@@ -74,39 +74,49 @@ impl Tracer {
     /// # Errors
     /// As said.
     pub fn agrees(&self, trial: &Trial<'_>) -> Result<(), String> {
-        let Some(attempt) = trial.row.attempt(trial.case, trial.family, trial.protocol) else {
-            return Err("the Service has no such frontend".to_owned());
-        };
         let n = trial.row.decided_by();
         let Some((ruleset, world)) = self.rulesets.get(&(n, trial.family)) else {
             return Err(format!("no node {n}"));
         };
-        let packet = Packet {
-            source: source(trial, attempt.to.ip(), world),
-            destination: attempt.to.ip(),
-            protocol: trial.protocol,
-            port: attempt.to.port(),
-            interface: interface(trial.row.from.place, n),
+        let Some(packet) = packet(trial, world) else {
+            return Err("the Service has no such frontend".to_owned());
         };
         let fates = trace::trace(ruleset, world, &packet);
         let expected = expected(trial);
-        let host = trial.row.from.place == Place::Node(n);
-        let same = |a: &BTreeSet<Fate>, b: &BTreeSet<Fate>| {
-            // A host's source is one of the node's addresses with and without masquerade.
-            let plain = |f: &Fate| match f {
-                Fate::Endpoint(t, _) if host => Fate::Endpoint(*t, false),
-                other => *other,
-            };
-            a.iter().map(plain).eq(b.iter().map(plain))
-        };
-        match same(&fates, &expected) {
+        match same(trial, &fates, &expected) {
             true => Ok(()),
             false => Err(format!("the tracer says {fates:?}, the table {expected:?}")),
         }
     }
 }
 
-fn expected(trial: &Trial<'_>) -> BTreeSet<Fate> {
+/// The first packet of a row's connection. None if the table is wrong.
+pub(crate) fn packet(trial: &Trial<'_>, world: &World) -> Option<Packet> {
+    let attempt = trial
+        .row
+        .attempt(trial.case, trial.family, trial.protocol)?;
+    Some(Packet {
+        source: source(trial, attempt.to.ip(), world),
+        destination: attempt.to.ip(),
+        protocol: trial.protocol,
+        port: attempt.to.port(),
+        interface: interface(trial.row.from.place, trial.row.decided_by()),
+    })
+}
+
+/// Whether both say the same of a row. A host's source is one of the node's addresses with and
+/// without masquerade.
+pub(crate) fn same(trial: &Trial<'_>, a: &BTreeSet<Fate>, b: &BTreeSet<Fate>) -> bool {
+    let host = trial.row.from.place == Place::Node(trial.row.decided_by());
+    let plain = |f: &Fate| match f {
+        Fate::Endpoint(t, _) if host => Fate::Endpoint(*t, false),
+        other => *other,
+    };
+    a.iter().map(plain).eq(b.iter().map(plain))
+}
+
+/// What the table says.
+pub(crate) fn expected(trial: &Trial<'_>) -> BTreeSet<Fate> {
     match &trial.row.expect {
         Expect::Reach(reach) => reach
             .pods

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The packet table: every row with real packets, and through the tracer.
+//! The packet table: every row with real packets, through the tracer, and explained.
 //!
 //! `cargo test -p ferrule-conformance --test netns [WORD...]` runs the profiles, cases and
 //! scenarios whose names hold one of the words; `rows` and `scenarios` are all of either. The
@@ -16,6 +16,7 @@ use ferrule::model::IpFamily;
 use ferrule_conformance::case::{Case, Profile, Row};
 use ferrule_conformance::cases::{cluster_cidr_flags, profiles};
 use ferrule_conformance::cluster::Cluster;
+use ferrule_conformance::explainer::Explainer;
 use ferrule_conformance::ipvsadm;
 use ferrule_conformance::judge::{COMBINATIONS, Trial};
 use ferrule_conformance::mode::{Mode, mode};
@@ -177,6 +178,8 @@ fn run_profile(cluster: &mut Cluster, profile: &Profile, chosen: &[&Case]) -> Re
         begun.elapsed().as_millis()
     );
     let trials: Vec<_> = chosen.iter().flat_map(|c| trials(c)).collect();
+    // Before any packet makes clients sticky.
+    let mut tally = explain(&Explainer::read(cluster)?, &trials);
     let (next, failed) = (
         AtomicUsize::new(0),
         Mutex::new(BTreeMap::<_, Vec<String>>::new()),
@@ -202,7 +205,7 @@ fn run_profile(cluster: &mut Cluster, profile: &Profile, chosen: &[&Case]) -> Re
         failures.iter().for_each(|f| println!("    {f}"));
     }
     println!("  {} rows, {} s", trials.len(), begun.elapsed().as_secs());
-    let mut tally = Tally {
+    tally += Tally {
         all: trials.len(),
         failed: failed.values().map(Vec::len).sum(),
     };
@@ -214,6 +217,23 @@ fn run_profile(cluster: &mut Cluster, profile: &Profile, chosen: &[&Case]) -> Re
         on_interface(cluster, case, "del")?;
     }
     Ok(tally)
+}
+
+/// Has every row explained, with the agent's answer and from the kernel alone.
+fn explain(explainer: &Explainer, trials: &[Trial<'_>]) -> Tally {
+    let mut tally = Tally {
+        all: trials.len(),
+        failed: 0,
+    };
+    for trial in trials {
+        if let Err(reason) = explainer.agrees(trial) {
+            tally.failed += 1;
+            println!("    FAIL explain {trial}: {reason}");
+        }
+    }
+    let agree = tally.all - tally.failed;
+    println!("  explain agrees on {agree} of {} rows", tally.all);
+    tally
 }
 
 /// What `ipvsadm -Sn` sees on each node must be what the plan has: the second opinion.

@@ -3,7 +3,7 @@
 //! and compare both. Needs no agent.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
@@ -89,6 +89,17 @@ pub fn read() -> Result<Snapshot> {
         });
     }
     bail!("the rules changed each of the {ATTEMPTS} times they were being read; try again")
+}
+
+/// The address that this host would send from, by its routes; sends nothing.
+pub(super) fn source_to(destination: IpAddr) -> Option<IpAddr> {
+    let any: SocketAddr = match destination {
+        IpAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        IpAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    let socket = UdpSocket::bind(any).ok()?;
+    socket.connect((destination, 9)).ok()?;
+    Some(socket.local_addr().ok()?.ip())
 }
 
 fn families(kernel: &mut Kernel) -> Result<BTreeMap<IpFamily, Held>> {

@@ -2,6 +2,7 @@
 //! What a table of rows cannot say: things that happen one after the other.
 
 mod affinity;
+mod debugging;
 mod foreign;
 mod forward;
 mod health;
@@ -114,6 +115,11 @@ fn of_nftables() -> Vec<Scenario> {
         of("localhost: a thousand NodePorts", localhost::many),
         of("localhost: bytes both ways", localhost::carries),
         of("a FORWARD policy of drop is told", forward::policy_drop),
+        of(
+            "debug diff: agent, manifests and cluster",
+            debugging::differences,
+        ),
+        of("debug trace: real packets agree", debugging::probes),
         of("stop, start, cleanup", lifecycle::stop_start),
         of(
             "takeover: from kube-proxy's nftables mode, and back",

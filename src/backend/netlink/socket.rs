@@ -81,6 +81,29 @@ impl Socket {
         Ok(address.port_number())
     }
 
+    /// Hears what the kernel tells a group of listeners (`NFNLGRP_*`) from now on.
+    pub fn join(&mut self, group: u32) -> Result<(), Error> {
+        self.inner.add_membership(group).map_err(failed("join"))
+    }
+
+    /// Passes on what has been heard, without waiting: message type, and payload after the message
+    /// header. What did not fit into the buffer is lost.
+    pub fn heard(&mut self, mut each: impl FnMut(u16, &[u8])) -> Result<(), Error> {
+        loop {
+            match self.receive(libc::MSG_DONTWAIT) {
+                Ok(()) => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) => continue,
+                Err(e) => return Err(failed("receive")(e)),
+            }
+            let mut rest = self.answer.as_slice();
+            while let Some((message, tail)) = Message::split(rest) {
+                rest = tail;
+                each(message.kind, message.payload);
+            }
+        }
+    }
+
     /// Sends messages, all in one go. netfilter works them off before this returns.
     pub fn send(&mut self, messages: &[u8]) -> Result<(), Error> {
         self.make_room(messages.len()).map_err(failed("send"))?;

@@ -70,6 +70,46 @@ fn expression(w: &mut Writer, name: &str, body: impl FnOnce(&mut Writer)) {
     });
 }
 
+/// The conditions that a packet is of a flow.
+pub(super) fn flow(w: &mut Writer, flow: &super::marking::Flow) {
+    let protocol = [flow.protocol.number()];
+    let (source, port) = (flow.source_port.to_be_bytes(), flow.port.to_be_bytes());
+    let v4;
+    let v6;
+    let address: &[u8] = match flow.destination {
+        IpAddr::V4(address) => {
+            v4 = address.octets();
+            &v4
+        }
+        IpAddr::V6(address) => {
+            v6 = address.octets();
+            &v6
+        }
+    };
+    let conditions: [(Field, &[u8]); 4] = [
+        (Field::Destination, address),
+        (Field::Protocol, &protocol),
+        (Field::SourcePort, &source),
+        (Field::Port, &port),
+    ];
+    for (field, value) in conditions {
+        load(w, field, flow.family, 0);
+        compare(w, false, value);
+    }
+}
+
+/// `meta nftrace set 1`.
+pub(super) fn trace_this(w: &mut Writer) {
+    expression(w, "immediate", |w| {
+        w.attr_be32(immediate::DREG, register(0));
+        w.nested(immediate::DATA, |w| w.attr(data::VALUE, &[1]));
+    });
+    expression(w, "meta", |w| {
+        w.attr_be32(meta::KEY, meta::NFTRACE);
+        w.attr_be32(meta::SREG, register(0));
+    });
+}
+
 /// Where in the TCP header the flags are, bytes (RFC 9293).
 const TCP_FLAGS: u32 = 13;
 const TCP_SYN: u8 = 2;

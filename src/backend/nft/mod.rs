@@ -11,6 +11,7 @@
 //! | `read` | answers as our own types |
 //! | `foreign` | chains of others: which there are, and their removal |
 //! | [`forward`] | chains of others that forwarded packets pass |
+//! | [`marking`] | has packets traced, by a table of its own |
 //! | [`monitor`] | what others do to our tables |
 //! | [`probe`] | names what a kernel lacks, before anything is written |
 //!
@@ -21,6 +22,7 @@ mod batch;
 mod encode;
 pub(super) mod foreign;
 pub mod forward;
+pub mod marking;
 pub mod monitor;
 pub mod probe;
 mod read;

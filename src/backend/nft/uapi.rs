@@ -154,7 +154,9 @@ pub(super) mod payload {
 pub(super) mod meta {
     pub(crate) const DREG: u16 = 1;
     pub(crate) const KEY: u16 = 2;
+    pub(crate) const SREG: u16 = 3;
     pub(crate) const IIFNAME: u32 = 6;
+    pub(crate) const NFTRACE: u32 = 12;
     pub(crate) const L4PROTO: u32 = 16;
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Result, anyhow, bail};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -59,9 +59,15 @@ pub struct DifferenceView {
 /// No agent, objects that cannot be read, missing rights.
 pub fn run(args: &DiffArgs, out: &mut impl Write) -> Result<Verdict> {
     let mut cli = args.agent.cli();
-    let (by, snapshot, wanted) = match (&args.from_manifests, args.from_cluster) {
+    // An agent's own --manifests says where it takes its objects from.
+    let given = args.from_manifests.as_ref().or(cli.own.manifests.as_ref());
+    let given = given.cloned();
+    if args.from_cluster && given.is_some() {
+        bail!("--from-cluster and --manifests: which of the two?");
+    }
+    let (by, snapshot, wanted) = match (given, args.from_cluster) {
         (Some(directory), _) => {
-            cli.own.manifests = Some(directory.clone());
+            cli.own.manifests = Some(directory);
             let (snapshot, wanted) = by_objects(&cli)?;
             ("manifests", snapshot, wanted)
         }
@@ -88,7 +94,7 @@ type Wanted = BTreeMap<IpFamily, Image>;
 
 fn by_agent(socket: &Path) -> Result<Wanted> {
     let views: Vec<WantedView> = client::get(socket, "/wanted")
-        .context("--from-cluster and --from-manifests need no agent")?;
+        .map_err(|error| anyhow!("{error:#}; --from-cluster and --from-manifests need no agent"))?;
     let image = |view: WantedView| (view.family.into(), Image::from_lines(view.objects));
     Ok(views.into_iter().map(image).collect())
 }
@@ -189,18 +195,23 @@ fn page(compared: &Comparison, out: &mut dyn Write) -> std::io::Result<()> {
     for name in &compared.draining {
         writeln!(out, "{}: real server {name}", paint("draining", DIM))?;
     }
-    let (objects, by) = (compared.objects, &compared.wanted_by);
+    let objects = compared.objects;
+    let by = match compared.wanted_by.as_str() {
+        "manifests" => "the manifests ask for",
+        "cluster" => "the cluster asks for",
+        _ => "the agent asks for",
+    };
     match compared.differences.len() {
         0 => {
             let equal = paint("equal", GOOD);
             writeln!(
                 out,
-                "{equal}: the kernel holds the {objects} objects that the {by} asks for"
+                "{equal}: the kernel holds the {objects} objects that {by}"
             )
         }
         n => writeln!(
             out,
-            "{n} differences (- wanted, + held) among {objects} objects that the {by} asks for"
+            "{n} differences (- wanted, + held) among {objects} objects that {by}"
         ),
     }
 }

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `ferrule debug explain`: why a connection goes where it goes, in words.
 //!
-//! [`ask`] makes a packet of a command line, [`tell`] explains it by what the kernel holds and what
+//! [`ask`] and [`sender`] make a packet of a command line, [`tell`] explains it by what the kernel holds and what
 //! the agent answers, and is pure; [`view`] is what comes out, `page` how it reads.
 
 pub mod ask;
 mod page;
 pub(super) mod reason;
+pub mod sender;
 pub mod tell;
 pub mod view;
 
@@ -34,7 +35,7 @@ pub fn run(args: &ExplainArgs, out: &mut impl Write) -> Result<()> {
     let to_address = resolve(&to, &agent)?;
     let snapshot = kernel::read()?;
     let interface = args.interface.as_deref();
-    let (packet, who, notes) = ask::packet(&snapshot, from, interface, to_address, to.protocol)?;
+    let (packet, who, notes) = sender::packet(&snapshot, from, interface, to_address, to.protocol)?;
     let agent = agent.as_deref().map_err(String::as_str);
     let mut told: Explanation = tell::explain(&snapshot, agent, &packet);
     told.packet.from = who;

@@ -110,6 +110,10 @@ fn frontend(told: &Explanation, to: &str) -> Vec<String> {
             "Session affinity{timeout}: the kernel holds {} at {}.",
             held.client, held.endpoint
         )),
+        None if !timeout.is_empty() && told.mode == "ipvs" => lines.push(format!(
+            "Session affinity{timeout}: IPVS remembers its clients itself (`ipvsadm -Lnc`); no map \
+             of the table holds this one."
+        )),
         None if !timeout.is_empty() => lines.push(format!(
             "Session affinity{timeout}: the kernel does not hold this client anywhere yet."
         )),

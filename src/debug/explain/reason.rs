@@ -18,7 +18,7 @@ pub(super) fn verdict(
     let place = format!("{}/{}", packet.port, packet.protocol);
     let (at, last) = (packet.destination, last(&way.steps));
     let chain = last.map_or("", |step| step.chain.as_str());
-    let text = match way.fates.first().map(|(fate, _)| *fate) {
+    match way.fates.first().map(|(fate, _)| *fate) {
         Some(Fate::Endpoint(..)) => match way.fates.len() {
             1 => "it goes to the one endpoint there is for it".to_owned(),
             n => format!("it goes to one of {n} endpoints, chosen {}", chosen(way)),
@@ -35,9 +35,8 @@ pub(super) fn verdict(
             _ => format!("a rule of chain {chain} rejects it"),
         },
         Some(Fate::Dropped) => dropped(last, at),
-        Some(Fate::Untouched) | None => return untouched(way, held, packet, frontend),
-    };
-    text
+        Some(Fate::Untouched) | None => untouched(way, held, packet, frontend),
+    }
 }
 
 fn chosen(way: &Way) -> &'static str {
@@ -122,7 +121,7 @@ pub(super) fn masquerade(steps: &[Step], masqueraded: bool, held: &Held) -> Stri
     let text = if in_set(&[SetId::Hairpin]) {
         "the endpoint talks to itself, and would not take its own address for the answer's"
     } else if in_set(&[SetId::MasqueradeServices, SetId::MasqueradeNodeports]) {
-        "external traffic policy Cluster: the answer has to come back by this node"
+        "with external traffic policy Cluster the answer has to come back by this node"
     } else if in_set(&[SetId::LocalServices, SetId::LocalNodeports]) {
         "this host talks to a Service of policy Local, whose endpoint may be elsewhere"
     } else if in_set(&[SetId::ServiceAddresses]) {

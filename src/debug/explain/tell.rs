@@ -2,6 +2,7 @@
 //! From a packet's way through the kernel's rules to words. Pure: what the kernel holds and what
 //! the agent answers are arguments.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::reason;
@@ -140,71 +141,85 @@ impl Teller<'_> {
                     .collect(),
             });
         }
-        self.from_kernel()
+        self.by_kernel()
     }
 
     /// No names but of sticky Services, whose chains carry them.
-    fn from_kernel(&self) -> Option<FrontendAnswer> {
-        let Packet {
-            destination,
-            protocol,
-            port,
-            ..
-        } = *self.packet;
-        let node = Key::EMPTY.protocol(protocol).port(port);
-        let address = Key::EMPTY.address(destination);
-        let vip = address.protocol(protocol).port(port);
+    fn by_kernel(&self) -> Option<FrontendAnswer> {
+        let keys = self.keys();
         let verdicts = [
-            (SetId::Services, vip),
-            (SetId::ServicesInside, vip),
-            (SetId::ServicesOutside, vip),
-            (SetId::RefusedServices, vip),
-            (SetId::Nodeports, node),
-            (SetId::NodeportsInside, node),
-            (SetId::NodeportsOutside, node),
-            (SetId::RefusedNodeports, node),
+            (SetId::Services, keys.vip),
+            (SetId::ServicesInside, keys.vip),
+            (SetId::ServicesOutside, keys.vip),
+            (SetId::RefusedServices, keys.vip),
+            (SetId::Nodeports, keys.node_port),
+            (SetId::NodeportsInside, keys.node_port),
+            (SetId::NodeportsOutside, keys.node_port),
+            (SetId::RefusedNodeports, keys.node_port),
         ];
-        let served = self.has(SetId::NodeAddresses, &address);
+        let served = self.has(SetId::NodeAddresses, &keys.address);
         let of_node = |set: SetId| set.spec().key.len() == 2;
-        let (set, chain) = verdicts
+        let (set, element) = verdicts
             .into_iter()
             .filter(|(set, _)| served || !of_node(*set))
             .find_map(|(set, key)| Some((set, self.held.ruleset.find(set, &key)?)))?;
-        let sticky = [(SetId::LearnServices, vip), (SetId::LearnNodeports, node)];
-        let learns = sticky.iter().find_map(|(set, key)| {
-            let leads = self.held.ruleset.find(*set, key).map(|e| &e.data);
-            leads.and_then(chain_of)
-        });
-        let id = learns.and_then(|c| c.as_str().strip_prefix("learn-"));
-        let mut id = id.into_iter().flat_map(|id| id.split('/'));
-        let service = id
-            .next()
-            .zip(id.next())
-            .map(|(ns, name)| format!("{ns}/{name}"));
-        let ranges = chain_of(&chain.data).is_some_and(|c| c.as_str().starts_with("ranges-"));
-        let kind = match (of_node(set), self.has(SetId::ClusterIps, &address)) {
+        let ranges = chain_of(&element.data).is_some_and(|c| c.as_str().starts_with("ranges-"));
+        let kind = match (of_node(set), self.has(SetId::ClusterIps, &keys.address)) {
             (true, _) => Some(FrontendKind::NodePort),
             (false, true) => Some(FrontendKind::ClusterIP),
             (false, false) if ranges => Some(FrontendKind::LoadBalancer),
             (false, false) => None,
         };
-        let either = |vips, ports| self.has(vips, &vip) || of_node(set) && self.has(ports, &node);
-        let policy = match kind {
-            Some(FrontendKind::ClusterIP) => None,
-            _ if either(SetId::LocalServices, SetId::LocalNodeports) => Some(Policy::Local),
-            _ if either(SetId::MasqueradeServices, SetId::MasqueradeNodeports) => {
-                Some(Policy::Cluster)
-            }
-            _ => None,
-        };
         Some(FrontendAnswer {
-            service,
+            service: self.sticky_service(&keys),
             kind,
             port_name: None,
-            policy,
+            policy: self.external_policy(&keys, kind),
             affinity_seconds: None,
             source_ranges: Vec::new(),
         })
+    }
+
+    /// The keys that the packet's destination has in the kernel's sets.
+    fn keys(&self) -> Keys {
+        let (protocol, port) = (self.packet.protocol, self.packet.port);
+        let address = Key::EMPTY.address(self.packet.destination);
+        Keys {
+            address,
+            vip: address.protocol(protocol).port(port),
+            node_port: Key::EMPTY.protocol(protocol).port(port),
+        }
+    }
+
+    fn sticky_service(&self, keys: &Keys) -> Option<String> {
+        let maps = [
+            (SetId::LearnServices, keys.vip),
+            (SetId::LearnNodeports, keys.node_port),
+        ];
+        let chain = maps.iter().find_map(|(set, key)| {
+            let leads = self.held.ruleset.find(*set, key).map(|e| &e.data);
+            leads.and_then(chain_of)
+        })?;
+        let mut id = chain.as_str().strip_prefix("learn-")?.split('/');
+        Some(format!("{}/{}", id.next()?, id.next()?))
+    }
+
+    /// Of a ClusterIP the kernel does not tell the policy.
+    fn external_policy(&self, keys: &Keys, kind: Option<FrontendKind>) -> Option<Policy> {
+        let (vips, node_ports) = match kind {
+            Some(FrontendKind::ClusterIP) => return None,
+            Some(FrontendKind::NodePort) => (None, Some(keys.node_port)),
+            _ => (Some(keys.vip), None),
+        };
+        let either = |set, node_set| {
+            vips.is_some_and(|key| self.has(set, &key))
+                || node_ports.is_some_and(|key| self.has(node_set, &key))
+        };
+        if either(SetId::LocalServices, SetId::LocalNodeports) {
+            return Some(Policy::Local);
+        }
+        let cluster = either(SetId::MasqueradeServices, SetId::MasqueradeNodeports);
+        cluster.then_some(Policy::Cluster)
     }
 
     fn endpoint_view(&self, address: IpAddr, port: u16) -> Option<&EndpointView> {
@@ -296,30 +311,35 @@ impl Teller<'_> {
         elements
     }
 
-    /// Where the kernel sends to others than the agent would.
+    /// Where the kernel does something else than the agent would. Told only where every source has
+    /// the same endpoints: with policy Cluster, and no source ranges.
     fn disagreement(&self, told: &Explanation) -> Option<String> {
         let (_, frontend) = self.known?;
-        if told.verdict != Verdict::Forwarded || told.affinity.is_some() {
+        let limited = frontend.policy != Policy::Cluster || !frontend.source_ranges.is_empty();
+        // In IPVS mode the scheduler's weights decide, too.
+        if limited || told.affinity.is_some() || self.held.ipvs() {
             return None;
         }
         let used = |e: &&EndpointView| e.used == Some(Used::Cluster);
-        if frontend.policy != Policy::Cluster {
-            return None;
-        }
-        let wanted: Vec<(IpAddr, u16)> = {
+        let wanted: BTreeSet<_> = {
             let all = frontend.endpoints.iter().filter(used);
-            let mut all: Vec<_> = all.map(|e| (e.address, e.port)).collect();
-            all.sort_unstable();
-            all
+            all.map(|e| (e.address, e.port)).collect()
         };
-        let mut held: Vec<_> = told.endpoints.iter().map(|e| (e.address, e.port)).collect();
-        held.sort_unstable();
-        // In IPVS mode real servers of weight 0 get nothing, which the agent's answer leaves out.
-        (wanted != held && !self.held.ipvs()).then(|| {
-            "the kernel and the agent disagree on the endpoints: see `ferrule debug diff`"
-                .to_owned()
-        })
+        let held: BTreeSet<_> = told.endpoints.iter().map(|e| (e.address, e.port)).collect();
+        let what = match held.is_empty() {
+            true => "the agent would forward this, the kernel does not",
+            false => "they have different endpoints",
+        };
+        let differ = || format!("the kernel and the agent disagree, {what}: `ferrule debug diff`");
+        (wanted != held).then(differ)
     }
+}
+
+/// See [`Teller::keys`].
+struct Keys {
+    address: Key,
+    vip: Key,
+    node_port: Key,
 }
 
 fn chain_of(data: &Data) -> Option<&ChainName> {

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use super::ask::{Destination, From, packet};
+use super::ask::{Destination, From};
+use super::sender::packet;
 use super::view::{Explanation, Verdict};
 use super::*;
 use crate::debug::kernel::{Held, Snapshot};
@@ -68,11 +69,7 @@ impl Node {
     fn page(&self, from: &str, to: &str) -> String {
         let mut out = Vec::new();
         page::page(&self.explain(from, to), false, &mut out).unwrap();
-        anstream::adapter::strip_bytes(&out)
-            .into_vec()
-            .try_into()
-            .map(|text: Vec<u8>| String::from_utf8(text).unwrap())
-            .unwrap()
+        String::from_utf8(anstream::adapter::strip_bytes(&out).into_vec()).unwrap()
     }
 }
 
@@ -163,7 +160,7 @@ fn sources_are_masqueraded_for_a_reason() {
             "outside",
             "192.0.2.10:30443",
             true,
-            "external traffic policy Cluster",
+            "policy Cluster the answer",
         ),
         ("outside", "192.0.2.10:30080", false, "nothing asks"),
         ("node", "203.0.113.20:80", true, "policy Local"),
@@ -280,6 +277,40 @@ fn without_an_agent_the_kernel_tells_what_it_can() {
     .0;
     let told = tell::explain(&empty, Err("no agent"), &packet);
     assert!(told.notes[0].contains("no table"), "{:?}", told.notes);
+}
+
+#[test]
+fn endpoints_of_the_other_family_are_named() {
+    use crate::model::fixture::{service, slice, state};
+    let slices = [slice("six", "six", 8080, &["fd00::5@n1"])];
+    let state = state(&[service("six", "10.96.0.70")], &slices);
+    let snapshot = snapshot(&state, &options());
+    let node = Node {
+        state,
+        snapshot,
+        agent: true,
+    };
+    let told = node.explain("pod", "six:80");
+    assert_eq!(told.verdict, Verdict::Refused);
+    assert_eq!(told.not_chosen[0].reason, "IPv6, the frontend is IPv4");
+}
+
+#[test]
+fn a_kernel_that_lacks_a_frontend_is_told() {
+    let mut node = Node::new(&options());
+    let held = node.snapshot.families.get_mut(&IpFamily::V4).unwrap();
+    held.ruleset
+        .elements
+        .retain(|(set, _), _| *set != crate::plan::nft::SetId::Services);
+    let told = node.explain("pod", "10.96.0.10:80");
+    assert_eq!(told.verdict, Verdict::Refused);
+    let notes = &told.notes;
+    assert!(
+        notes
+            .iter()
+            .any(|n| n.contains("disagree, the agent would forward")),
+        "{notes:?}"
+    );
 }
 
 /// Whatever is asked, the words say what the tracer says, in both modes and all detectors.

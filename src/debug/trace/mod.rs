@@ -1,21 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `ferrule debug trace`: the rules that a packet meets, by the pure tracer on what the kernel
 //! holds; with `--probe` what the kernel itself does with a real packet.
+//!
+//! `probe` sends one and listens, `send` is how it gets in, [`view`] is what comes out.
 
+mod probe;
+mod send;
 mod view;
 
 use std::io::Write;
 
 use anyhow::Result;
 
-use super::explain::{self, ask};
+use super::explain::{self, ask, sender};
 use super::kernel;
 use super::print::print;
 use crate::cli::TraceArgs;
 use crate::model::IpFamily;
 use crate::plan::trace::follow;
 
-pub use view::{EndView, StepView, TraceView};
+pub use view::{EndView, KernelStep, KernelView, StepView, TraceView};
 
 /// Reads the kernel, traces, and prints.
 ///
@@ -32,12 +36,20 @@ pub fn run(args: &TraceArgs, out: &mut impl Write) -> Result<()> {
     };
     let snapshot = kernel::read()?;
     let interface = args.interface.as_deref();
-    let (packet, who, notes) = ask::packet(&snapshot, from, interface, address, to.protocol)?;
+    let (packet, who, notes) = sender::packet(&snapshot, from, interface, address, to.protocol)?;
     let family = IpFamily::of(packet.destination);
     let held = snapshot.families.get(&family).cloned().unwrap_or_default();
     let way = follow(&held.ruleset, &snapshot.world(family), &packet);
-    let traced = TraceView::new(&packet, who, &way, notes);
+    let mut traced = TraceView::new(&packet, who, &way, notes);
+    if args.probe {
+        let told = probe::probe(&packet)?;
+        traced.agrees = view::agrees(&way, &told);
+        traced.kernel = Some(told);
+    }
     print(out, args.output, &traced, |out, wide| {
         view::page(&traced, wide, out)
     })
 }
+
+#[cfg(test)]
+mod tests;

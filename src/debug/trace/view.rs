@@ -25,8 +25,60 @@ pub struct TraceView {
     pub steps: Vec<StepView>,
     /// What may become of it, each with what it meets from then on.
     pub ends: Vec<EndView>,
+    /// What the kernel did with a real packet, with `--probe`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<KernelView>,
+    /// Whether that is one of the ends; nothing if it can't be told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agrees: Option<bool>,
     /// What else to know.
     pub notes: Vec<String>,
+}
+
+/// What the kernel did with a real packet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KernelView {
+    /// What came of it.
+    pub verdict: Verdict,
+    /// Where it went, if its destination was translated and it left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<SocketAddr>,
+    /// Rules that matched and chains that ended, in order, of all tables.
+    pub steps: Vec<KernelStep>,
+}
+
+/// Something that the kernel tells of a packet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KernelStep {
+    /// Family and name of the table.
+    pub table: String,
+    /// Chain.
+    pub chain: String,
+    /// The rule as nft writes it; `policy` or `end of the chain`.
+    pub rule: String,
+    /// What came of it, as `accept` or `goto lb-3`.
+    pub verdict: String,
+}
+
+/// Whether the kernel did what the tracer tells; nothing if the packet did not get far enough.
+pub(super) fn agrees(way: &Way, kernel: &KernelView) -> Option<bool> {
+    let mut fates = way.fates.iter().map(|(fate, _)| fate);
+    Some(match (kernel.verdict, kernel.endpoint) {
+        (Verdict::Forwarded, None) => {
+            let some = |fate: &Fate| matches!(fate, Fate::Endpoint(..));
+            return (!fates.any(some)).then_some(false);
+        }
+        (Verdict::Forwarded, Some(at)) => fates.any(
+            |fate| matches!(fate, Fate::Endpoint(t, _) if SocketAddr::new(t.address, t.port) == at),
+        ),
+        // To the tracing kernel a rejected packet is a dropped one.
+        (Verdict::Dropped | Verdict::Refused, _) => {
+            fates.any(|fate| matches!(fate, Fate::Dropped | Fate::Rejected))
+        }
+        (Verdict::Untouched, _) => fates.any(|fate| *fate == Fate::Untouched),
+    })
 }
 
 /// A rule that was tried, or a look-up of IPVS.
@@ -95,6 +147,8 @@ impl TraceView {
             },
             steps: steps(&way.steps),
             ends: way.fates.iter().map(end).collect(),
+            kernel: None,
+            agrees: None,
             notes,
         }
     }
@@ -154,10 +208,48 @@ pub(super) fn page(traced: &TraceView, wide: bool, out: &mut dyn Write) -> io::R
         };
         writeln!(out, "=> {}", paint(text, style))?;
     }
+    if let Some(kernel) = &traced.kernel {
+        kernel_page(kernel, traced.agrees, out)?;
+    }
     for note in &traced.notes {
         writeln!(out, "\n{}: {note}", paint("note", WARN))?;
     }
     Ok(())
+}
+
+fn kernel_page(kernel: &KernelView, agrees: Option<bool>, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(
+        out,
+        "\n{}",
+        paint("The kernel, of a packet that was sent:", HEAD)
+    )?;
+    let mut place = ("", "");
+    for step in &kernel.steps {
+        if place != (step.table.as_str(), step.chain.as_str()) {
+            place = (&step.table, &step.chain);
+            writeln!(out, "table {} chain {}", step.table, step.chain)?;
+        }
+        writeln!(out, "    {}  -> {}", step.rule, step.verdict)?;
+    }
+    let (text, style) = match (kernel.verdict, kernel.endpoint) {
+        (Verdict::Forwarded, Some(at)) => (format!("forwarded to {at}"), GOOD),
+        (Verdict::Forwarded, None) => {
+            let text = "translated, but it did not leave: look at routes and rp_filter";
+            (text.to_owned(), WARN)
+        }
+        (Verdict::Untouched, _) => ("left alone".to_owned(), WARN),
+        _ => ("dropped or rejected".to_owned(), BAD),
+    };
+    writeln!(out, "=> {}", paint(text, style))?;
+    match agrees {
+        Some(true) => writeln!(out, "{}", paint("Both agree.", GOOD)),
+        Some(false) => writeln!(
+            out,
+            "{}: somebody else's rule above, or rules that changed meanwhile",
+            paint("They disagree", BAD)
+        ),
+        None => Ok(()),
+    }
 }
 
 fn steps(steps: &[StepView], wide: bool, out: &mut dyn Write) -> io::Result<()> {
