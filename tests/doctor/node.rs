@@ -198,15 +198,15 @@ pub(crate) const FAULTS: &[Fault] = &[
         seed: |_| run("ip address add 198.51.100.30/32 dev lo"),
     },
     Fault {
-        name: "an overlay as large as what is below it",
+        name: "an overlay too large for what is below it",
         kind: Kind::Mtu,
-        cause: &["MTU of flannel.1 is 1500", "MTU of eth0 is 1500", "1450"],
+        cause: &["MTU of flannel.1 is 1450", "MTU of eth0 is 1400", "1350"],
         seed: |_| {
-            run(
-                "ip link add flannel.1 mtu 1500 type vxlan id 1 dstport 8472 local 192.0.2.10 dev eth0",
-            );
+            run("ip link add flannel.1 type vxlan id 1 dstport 8472 local 192.0.2.10 dev eth0");
             run("ip address add 10.244.1.0/32 dev flannel.1");
-            run("ip link set flannel.1 mtu 1500 up");
+            run("ip link set flannel.1 up");
+            run("ip link set cni0 mtu 1450");
+            run("ip link set eth0 mtu 1400");
         },
     },
     Fault {

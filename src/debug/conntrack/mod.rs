@@ -182,7 +182,7 @@ impl Frontends {
         let (to, port) = (flow.frontend.ip(), flow.frontend.port());
         let vip = self.keys.contains(&(flow.protocol, Some(to), port));
         let node_port = self.keys.contains(&(flow.protocol, None, port));
-        if !vip && !(node_port && flow.is_translated()) {
+        if !(vip || node_port && flow.is_translated()) {
             return None;
         }
         let standing = match flow.is_translated() {

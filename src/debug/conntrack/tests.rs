@@ -38,7 +38,7 @@ fn flows_are_told_by_the_standing_of_their_endpoint() {
             (8, "198.51.100.1:30080", "198.51.100.1:30080"),
         ];
         let entries = flows.map(|(n, to, endpoint)| entry(Tcp, &client(n), to, endpoint));
-        insert(entries.into_iter()).unwrap();
+        insert(entries).unwrap();
         let udp = entry(Udp, &client(9), "10.96.0.10:80", "10.244.1.5:8080");
         insert(std::iter::once(udp)).unwrap();
         let mut flows = Vec::new();

@@ -66,7 +66,7 @@ async fn admin_socket_asks_the_loop_and_cleans_up() {
     let answer = get_unix(&path, "/status").await;
     assert_eq!(
         answer.json(),
-        json!({"healthy": true, "failures": {"IPv4": "add chain: no"}})
+        json!({"healthy": true, "failures": {"IPv4": "add chain: no"}, "waiting": {"IPv4": 0.0}})
     );
     status.applied(IpFamily::V4);
     assert_eq!(

@@ -137,11 +137,13 @@ impl Walk<'_> {
                         self.all_dropped = Some(rule.text.clone());
                     }
                 }
-                Does::Drop | Does::Translate | Does::Untrack => {
-                    if !words.more && words.names_something() && !self.told.contains(&rule.handle) {
-                        self.told.push(rule.handle);
-                        self.tell(&words, &chain.name, &rule.text);
-                    }
+                Does::Drop | Does::Translate | Does::Untrack
+                    if !words.more
+                        && words.names_something()
+                        && !self.told.contains(&rule.handle) =>
+                {
+                    self.told.push(rule.handle);
+                    self.tell(&words, &chain.name, &rule.text);
                 }
                 _ => {}
             }
