@@ -12,10 +12,11 @@ use ferrule_conformance::netns::cluster_ip;
 use ferrule_conformance::object::cluster;
 use serde_json::{Value, json};
 
-use crate::node::Node;
+use crate::node::{Node, is_ours};
 
-/// How long a start or a change may take.
-const PATIENCE: Duration = Duration::from_secs(600);
+/// How long a start or a change may take. kube-proxy starts `ipset` once for each Service, and a
+/// change waits for that.
+const PATIENCE: Duration = Duration::from_secs(3_600);
 /// How often the kernel is asked during a start. Asking costs processor time of the same machine.
 const LOOK: Duration = Duration::from_millis(500);
 /// Endpoints count up from here; those that come later from the other.
@@ -33,6 +34,7 @@ pub(crate) struct Size {
 /// What was measured.
 #[derive(Debug, Default)]
 struct Numbers {
+    servers: f64,
     cold: f64,
     processor: f64,
     memory: f64,
@@ -55,14 +57,18 @@ pub(crate) fn run(proxies: &[PathBuf], size: Size) -> Result<()> {
             .to_string_lossy()
             .into_owned();
         eprintln!("==> {name}: {size:?}");
-        all.push((name, measure(program, size)?));
+        let numbers = measure(program, size)?;
+        // Lest they be lost if the next one fails.
+        eprintln!("{name}: {numbers:.2?}");
+        all.push((name, numbers));
     }
     print(&all);
     Ok(())
 }
 
 fn print(all: &[(String, Numbers)]) {
-    let rows: [Line; 7] = [
+    let rows: [Line; 8] = [
+        ("all virtual servers, s", |n| n.servers),
         ("cold start, s", |n| n.cold),
         ("its processor time, s", |n| n.processor),
         ("RSS after it, MiB", |n| n.memory),
@@ -101,7 +107,14 @@ fn measure(program: &Path, size: Size) -> Result<Numbers> {
         );
         std::thread::sleep(LOOK);
     }
+    let servers = begun.elapsed().as_secs_f64();
+    while !is_ours(program) && !node.has_cluster_ips(size.services)? {
+        node.check()?;
+        ensure!(begun.elapsed() < PATIENCE, "no sets:\n{}", node.log());
+        std::thread::sleep(2 * LOOK);
+    }
     let mut numbers = Numbers {
+        servers,
         cold: begun.elapsed().as_secs_f64(),
         processor: node.processor()?.as_secs_f64(),
         memory: node.memory()?,

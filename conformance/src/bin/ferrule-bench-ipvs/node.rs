@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -121,6 +121,19 @@ impl Node {
         let line = text.lines().find(|l| l.starts_with("VmRSS:"));
         let kb: Option<f64> = line.and_then(|l| l.split_whitespace().nth(1)?.parse().ok());
         Ok(kb.context("no VmRSS")? / 1024.0)
+    }
+
+    /// Whether kube-proxy's set of ClusterIPs has so many: without, they are not masqueraded.
+    pub(crate) fn has_cluster_ips(&self, count: u16) -> Result<bool> {
+        let list = ["list", "-terse", "KUBE-CLUSTER-IP"];
+        let run = || Ok(Command::new("ipset").args(list).output()?);
+        let output = self.namespace.enter(run)?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let number = text
+            .lines()
+            .find_map(|l| l.strip_prefix("Number of entries: "));
+        let number = number.and_then(|n| n.trim().parse::<u32>().ok());
+        Ok(number.is_some_and(|n| n >= u32::from(count)))
     }
 
     /// Processor time of the proxy and of what it has started and waited for.
