@@ -9,6 +9,7 @@
 //! | [`agent`], [`cluster`] | the program on every node, all reading one directory |
 //! | [`case`](mod@case), [`cases`] | the packet table: who connects where, and what must happen |
 //! | [`differential`] | ferrule and kube-proxy compared on random Services |
+//! | [`ingress_bench`] | the Ingress sidecar, nginx and HAProxy measured in turn |
 //! | [`interrupt`] | cleans up after SIGINT and SIGTERM |
 //! | [`ipvsadm`] | what Debian's program sees of virtual servers: a second opinion |
 //! | [`judge`], [`stats`] | runs a row with real packets |
@@ -26,6 +27,7 @@ pub mod client;
 pub mod cluster;
 pub mod differential;
 pub mod echo;
+pub mod ingress_bench;
 pub mod interrupt;
 pub mod ipvsadm;
 pub mod judge;
