@@ -193,8 +193,7 @@ type Clients = JoinHandle<Result<Load>>;
 /// Processor time and answers: of so long, or until the clients end.
 fn sample(clients: Clients, proxy: &Running, window: Option<Duration>) -> Result<Sample> {
     let (before, begun) = (proxy.family.cpu()?, Instant::now());
-    let cpu_and_time =
-        || Ok::<_, anyhow::Error>((proxy.family.cpu()? - before, begun.elapsed()));
+    let cpu_and_time = || Ok::<_, anyhow::Error>((proxy.family.cpu()? - before, begun.elapsed()));
     let join = |clients: Clients| {
         clients
             .join()

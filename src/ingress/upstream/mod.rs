@@ -120,12 +120,16 @@ impl Upstreams {
             UpstreamProtocol::Http1 | UpstreamProtocol::Tls => match pool.idle(fresh) {
                 Some(idle) => Lease::own(pool, idle, true),
                 None => {
-                    let idle = self.open_own(key, settings.connect_timeout).await?;
-                    Lease::own(pool, idle, false)
+                    // Seldom, and large: in a box it makes no request's future larger.
+                    let opening = Box::pin(self.open_own(key, settings.connect_timeout));
+                    Lease::own(pool, opening.await?, false)
                 }
             },
             UpstreamProtocol::H2c | UpstreamProtocol::H2Tls => {
-                let (shared, reused) = self.shared(&pool, key, settings, fresh).await?;
+                let (shared, reused) = match pool.with_room().filter(|_| !fresh) {
+                    Some(shared) => (shared, true),
+                    None => Box::pin(self.shared(&pool, key, settings, fresh)).await?,
+                };
                 Lease::shared(shared, reused)
             }
         };

@@ -40,7 +40,7 @@ pub(super) fn command(setting: &Setting) -> Result<Command> {
 fn configuration(setting: &Setting) -> Result<String> {
     let at = setting.folder.display();
     let mut text = String::from(
-        "global\n    nbthread 1\n    maxconn 16384\n    tune.ssl.default-dh-param 2048\n\
+        "global\n    nbthread 1\n    maxconn 4096\n    tune.ssl.default-dh-param 2048\n\
          defaults\n    mode http\n    option http-keep-alive\n    http-reuse always\n\
          \x20   timeout connect 5s\n    timeout client 60s\n    timeout server 60s\n\
          \x20   timeout http-keep-alive 75s\n    timeout http-request 60s\n\

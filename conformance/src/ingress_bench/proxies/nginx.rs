@@ -91,8 +91,8 @@ pub(super) fn command(setting: &Setting) -> Result<Command> {
 fn configuration(setting: &Setting) -> Result<String> {
     let at = setting.folder.display();
     let mut text = format!(
-        "worker_processes 1;\npid {at}/pid;\nworker_rlimit_nofile 65536;\n\
-         events {{ worker_connections 16384; multi_accept on; }}\nhttp {{\n\
+        "worker_processes 1;\npid {at}/pid;\n\
+         events {{ worker_connections 4096; multi_accept on; }}\nhttp {{\n\
          access_log off; tcp_nodelay on; server_tokens off;\n\
          keepalive_timeout 75s; keepalive_requests 1000;\n\
          client_body_temp_path {at}/b; proxy_temp_path {at}/p; fastcgi_temp_path {at}/f;\n\
