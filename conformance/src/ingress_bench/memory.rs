@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use tokio::runtime::Builder;
 
-use super::load::{Connection, get};
+use super::load::{self, Connection, get};
 use super::proxies::{Certificate, Kind, Routes, Running, host};
 use super::results::Memory;
 use crate::scale::results::rounded;
@@ -16,7 +16,7 @@ use crate::scale::usage::Process;
 /// How long the last Ingress may take to answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Measures one proxy after the other. What each takes with one host is known by its name.
+/// Measures one proxy after the other, once most Ingresses have been asked. What each takes with one host is known by its name.
 ///
 /// # Errors
 /// If one does not serve all of them.
@@ -34,9 +34,7 @@ pub fn measure(
         let runtime = Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(answers(&proxy, ingresses - 1, begun))?;
         let start_seconds = rounded(begun.elapsed().as_secs_f64());
-        for n in 0..ingresses {
-            runtime.block_on(answers(&proxy, n, Instant::now()))?;
-        }
+        ask_all(&proxy, ingresses)?;
         Process(proxy.id()).settle(name)?;
         let memory = Memory {
             one_kb: one.get(name).copied().unwrap_or(0),
@@ -46,6 +44,24 @@ pub fn measure(
         measured.insert(name.to_owned(), memory);
     }
     Ok(measured)
+}
+
+/// Asks all Ingresses, on both of their paths.
+fn ask_all(proxy: &Running, ingresses: usize) -> Result<()> {
+    let requests = (0..ingresses).flat_map(|n| ["/0", "/api/0"].map(|path| get(&host(n), path)));
+    let clients = load::start(load::Plan {
+        target: proxy.http,
+        connections: 16,
+        requests: requests.collect(),
+        warm: Duration::ZERO,
+        time: Duration::from_secs(3),
+    })?;
+    let load = clients
+        .join()
+        .unwrap_or_else(|_| bail!("the client panicked"))?;
+    let reason = load.reason.unwrap_or_default();
+    ensure!(load.failed == 0, "{} failures: {reason}", load.failed);
+    Ok(())
 }
 
 /// Waits until an Ingress answers on both of its paths.

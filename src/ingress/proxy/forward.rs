@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep_until};
 
 use super::exchange::Exchange;
 use crate::ingress::balance::{self, Balancer};
@@ -53,7 +53,9 @@ impl Call<'_> {
         exchange: &mut Exchange,
     ) -> Result<Answered, Refusal> {
         exchange.sends(request.headers());
-        let balancer = self.worker.upstreams().balancer(self.upstream);
+        // A clock is read anew only where time has passed.
+        let mut begun = exchange.begun();
+        let balancer = self.worker.upstreams().balancer(self.upstream, begun);
         let most = match self.settings.tries {
             0 => usize::MAX,
             tries => tries,
@@ -65,7 +67,7 @@ impl Call<'_> {
                 tried: &tried,
                 key: self.key,
                 random: fastrand::u64(..),
-                now: self.worker.elapsed(),
+                now: self.worker.elapsed(begun),
             };
             let endpoints = &self.upstream.endpoints;
             let picked = balancer
@@ -75,10 +77,9 @@ impl Call<'_> {
             if !tried.is_empty() {
                 self.worker.meters().retried();
             }
-            let begun = std::time::Instant::now();
             let load = Balancer::measures(&self.upstream.balance)
                 .then(|| Load::begin(balancer.clone(), target, wish.now));
-            let failed = match self.ask(target, request, load).await {
+            let failed = match self.ask(target, request, load, begun).await {
                 Ok(answered) => {
                     exchange.attempted(target, Some(answered.0.status()), begun);
                     return Ok(answered);
@@ -93,6 +94,7 @@ impl Call<'_> {
                 None => break,
             }
             tried.push(target);
+            begun = std::time::Instant::now();
         }
         Err(match status {
             StatusCode::BAD_GATEWAY
@@ -110,6 +112,7 @@ impl Call<'_> {
         target: Target,
         mut request: Request<RequestBody>,
         mut load: Option<Load>,
+        begun: std::time::Instant,
     ) -> Result<Answered, Failed> {
         let mut fresh = false;
         loop {
@@ -120,7 +123,12 @@ impl Call<'_> {
             lease.set_most(self.most_idle);
             let spare = self.may_repeat(&request).then(|| copy(&request));
             let reused = lease.reused();
-            let sent = self.send(&mut lease, request).await;
+            let since = match reused && !fresh {
+                true => begun.into(),
+                // Connecting has taken a while.
+                false => Instant::now(),
+            };
+            let sent = self.send(&mut lease, request, since).await;
             let mut failed = match sent {
                 Ok(response) => {
                     if let Some(load) = &mut load {
@@ -163,10 +171,11 @@ impl Call<'_> {
         &self,
         lease: &mut Lease,
         request: Request<RequestBody>,
+        since: Instant,
     ) -> Result<Response<Incoming>, Failed> {
         let limit = self.settings.read_timeout;
         let mut sending = pin!(lease.send(request));
-        let mut timer = pin!(sleep(limit));
+        let mut timer = pin!(sleep_until(since + limit));
         poll_fn(|cx| {
             loop {
                 if let Poll::Ready(sent) = sending.as_mut().poll(cx) {
