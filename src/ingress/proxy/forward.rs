@@ -15,6 +15,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use tokio::time::{Instant, sleep_until};
 
 use super::exchange::Exchange;
+use super::spare::Spare;
 use crate::ingress::balance::{self, Balancer};
 use crate::ingress::body::{Broken, Progress, RequestBody};
 use crate::ingress::errors::Refusal;
@@ -121,7 +122,7 @@ impl Call<'_> {
                 Err(error) => return Err(unreachable(&error, request)),
             };
             lease.set_most(self.most_idle);
-            let spare = self.may_repeat(&request).then(|| copy(&request));
+            let spare = self.may_repeat(&request).then(|| Spare::of(&request));
             let reused = lease.reused();
             let since = match reused && !fresh {
                 true => begun.into(),
@@ -139,7 +140,7 @@ impl Call<'_> {
                 }
                 Err(failed) => failed,
             };
-            failed.request = failed.request.or(spare.map(Box::new));
+            failed.request = failed.request.or_else(|| Some(Box::new(spare?.request()?)));
             match failed.request {
                 Some(again) if reused && !fresh && failed.reason == "broken" => {
                     request = *again;
@@ -246,16 +247,6 @@ fn unreachable(error: &ConnectError, request: Request<RequestBody>) -> Failed {
         reason,
         request: Some(Box::new(request)),
     }
-}
-
-/// A request without body a second time.
-fn copy(request: &Request<RequestBody>) -> Request<RequestBody> {
-    let mut copy = Request::new(RequestBody::empty());
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.version_mut() = request.version();
-    *copy.headers_mut() = request.headers().clone();
-    copy
 }
 
 /// Whether the endpoint did not read what it was sent for too long.
