@@ -27,7 +27,7 @@ pub const HOST: &str = "bench.example";
 /// Paths of each host of [`Routes::Many`].
 pub const PATHS: usize = 10;
 /// How long a start may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
