@@ -37,15 +37,25 @@ pub(super) fn command(setting: &Setting) -> Result<Command> {
     Ok(command)
 }
 
+const DEFAULTS: &str = "global
+    nbthread 1
+    maxconn 4096
+    tune.ssl.default-dh-param 2048
+defaults
+    mode http
+    option http-keep-alive
+    http-reuse always
+    timeout connect 5s
+    timeout client 60s
+    timeout server 60s
+    timeout http-keep-alive 75s
+    timeout http-request 60s
+    retry-on conn-failure empty-response
+";
+
 fn configuration(setting: &Setting) -> Result<String> {
     let at = setting.folder.display();
-    let mut text = String::from(
-        "global\n    nbthread 1\n    maxconn 4096\n    tune.ssl.default-dh-param 2048\n\
-         defaults\n    mode http\n    option http-keep-alive\n    http-reuse always\n\
-         \x20   timeout connect 5s\n    timeout client 60s\n    timeout server 60s\n\
-         \x20   timeout http-keep-alive 75s\n    timeout http-request 60s\n\
-         \x20   retry-on conn-failure empty-response\n",
-    );
+    let mut text = DEFAULTS.to_owned();
     let mut backends = vec!["web".to_owned()];
     let mut map = String::new();
     let mut rule = format!(

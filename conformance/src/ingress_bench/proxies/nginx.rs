@@ -88,9 +88,10 @@ pub(super) fn command(setting: &Setting) -> Result<Command> {
     Ok(command)
 }
 
-fn configuration(setting: &Setting) -> Result<String> {
+/// What holds for all servers.
+fn common(setting: &Setting) -> String {
     let at = setting.folder.display();
-    let mut text = format!(
+    format!(
         "worker_processes 1;\npid {at}/pid;\n\
          events {{ worker_connections 4096; multi_accept on; }}\nhttp {{\n\
          access_log off; tcp_nodelay on; server_tokens off;\n\
@@ -109,7 +110,11 @@ fn configuration(setting: &Setting) -> Result<String> {
         ENDPOINTS[0],
         setting.certificate.chain.display(),
         setting.certificate.key.display()
-    );
+    )
+}
+
+fn configuration(setting: &Setting) -> Result<String> {
+    let mut text = common(setting);
     match setting.routes {
         Routes::One => {
             text.push_str(HEADERS);
