@@ -7,6 +7,7 @@ mod haproxy;
 mod nginx;
 
 use std::fs;
+use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -222,7 +223,7 @@ impl Running {
 fn wait(child: &mut Child, folder: &Path, addresses: &[SocketAddr]) -> Result<()> {
     let begun = Instant::now();
     for address in addresses {
-        while TcpStream::connect(address).is_err() {
+        while !answers(*address) {
             let ended = child.try_wait()?;
             if ended.is_some() || begun.elapsed() > PATIENCE {
                 let output = fs::read_to_string(folder.join("output")).unwrap_or_default();
@@ -232,6 +233,18 @@ fn wait(child: &mut Child, folder: &Path, addresses: &[SocketAddr]) -> Result<()
         }
     }
     Ok(())
+}
+
+/// Whether somebody answers, be it with an error: nginx listens before it has a worker.
+fn answers(address: SocketAddr) -> bool {
+    let ask = || {
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        // No TLS either, which is an answer, too.
+        stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
+        stream.read(&mut [0])
+    };
+    ask().is_ok()
 }
 
 impl Drop for Ended {
