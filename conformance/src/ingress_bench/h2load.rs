@@ -6,12 +6,15 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
 use super::load::Load;
 use super::proxies::HOST;
+
+/// On a connection: proxies end one after 1,000, which h2load takes for failures.
+const REQUESTS: usize = 400;
 
 /// What is asked.
 #[derive(Debug, Clone)]
@@ -24,7 +27,7 @@ pub struct Plan {
     pub streams: usize,
     /// The path.
     pub path: String,
-    /// How long it runs.
+    /// How long it is run, again and again.
     pub time: Duration,
     /// Where the log of requests goes.
     pub log: PathBuf,
@@ -36,7 +39,14 @@ pub struct Plan {
 /// If there can be no further thread.
 pub fn start(plan: Plan) -> Result<JoinHandle<Result<Load>>> {
     let thread = std::thread::Builder::new().name("h2load".to_owned());
-    Ok(thread.spawn(move || run(&plan))?)
+    let ask = move || {
+        let (begun, mut load) = (Instant::now(), Load::default());
+        while load.micros.is_empty() || begun.elapsed() < plan.time {
+            load.add(run(&plan)?);
+        }
+        Ok(load)
+    };
+    Ok(thread.spawn(ask)?)
 }
 
 fn run(plan: &Plan) -> Result<Load> {
@@ -45,7 +55,7 @@ fn run(plan: &Plan) -> Result<Load> {
     let output = Command::new("h2load")
         .args(["--clients", &plan.connections.to_string()])
         .args(["--max-concurrent-streams", &plan.streams.to_string()])
-        .args(["--duration", &format!("{}ms", plan.time.as_millis())])
+        .args(["--requests", &(plan.connections * REQUESTS).to_string()])
         .args(["--groups", "X25519"])
         .args(["--tls13-ciphers", "TLS_AES_128_GCM_SHA256"])
         .args(["--connect-to", &plan.target.to_string()])
