@@ -60,6 +60,14 @@ else
 	$(CARGO) bench --locked --bench sync -- $(BENCH_ARGS)
 endif
 
+.PHONY: bench-ingress
+bench-ingress: ## the Ingress sidecar, nginx and HAProxy side by side, 12 min (root); BENCH_ARGS=--help
+	@scripts/setup.sh bench-ingress
+	$(CARGO) build --profile dist --locked --workspace --bin ferrule-ingress
+	$(CARGO) build --release --locked --workspace --bin ferrule-bench-ingress
+	@FERRULE_INGRESS_BIN="$${FERRULE_INGRESS_BIN:-$(abspath $(TARGET_DIR))/dist/ferrule-ingress}" \
+		$(TARGET_DIR)/release/ferrule-bench-ingress $(BENCH_ARGS)
+
 fuzz: ## fuzz the decoder of configuration files, SECONDS=60 (g++ or clang++)
 	@fuzz/run.sh $(or $(SECONDS),60)
 

@@ -28,8 +28,8 @@ if [ -z "${BINARY:-}" ]; then
   target=$(rustc -vV | sed -n 's/^host: //p')
   # Naming the target keeps crt-static away from build scripts and procedural macros.
   (cd "$root" && RUSTFLAGS="-C target-feature=+crt-static" \
-    cargo build --release --locked --bin ferrule --bin ferrule-ingress --target "$target")
-  BINARY=${CARGO_TARGET_DIR:-$root/target}/$target/release/ferrule
+    cargo build --profile dist --locked --bin ferrule --bin ferrule-ingress --target "$target")
+  BINARY=${CARGO_TARGET_DIR:-$root/target}/$target/dist/ferrule
   INGRESS=${INGRESS:-$BINARY-ingress}
 fi
 [ -f "$BINARY" ] || die "no program $BINARY"

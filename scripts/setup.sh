@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Makes a Debian or Ubuntu machine fit for `make demo` and `make test`, given cargo and make.
 # Installs Debian packages for commands that are missing, and touches nothing else.
-# Usage: scripts/setup.sh build|demo|test|test-ipvs|bench
+# Usage: scripts/setup.sh build|demo|test|test-ipvs|bench|bench-ingress
 set -eu
 
 MINIMUM=1.89
@@ -55,6 +55,12 @@ note_packages() {
             needs openssl openssl
             needs nginx nginx-light
             needs nghttp nghttp2-client
+            needs haproxy haproxy
+            ;;
+        bench-ingress)
+            needs openssl openssl
+            needs nginx nginx-light
+            needs haproxy haproxy
             needs h2load nghttp2-client
             ;;
     esac
@@ -76,8 +82,8 @@ install_packages() {
 
 case $PURPOSE in
     build) ;;
-    demo | test | test-ipvs | bench) check_root ;;
-    *) die "unknown purpose: build, demo, test, test-ipvs or bench" ;;
+    demo | test | test-ipvs | bench | bench-ingress) check_root ;;
+    *) die "unknown purpose: build, demo, test, test-ipvs, bench or bench-ingress" ;;
 esac
 check_rust
 note_packages

@@ -10,6 +10,7 @@
 //! | [`case`](mod@case), [`cases`] | the packet table: who connects where, and what must happen |
 //! | [`differential`] | ferrule and kube-proxy compared on random Services |
 //! | [`explainer`] | has `ferrule debug explain` explain a row: it must agree, too |
+//! | [`ingress_bench`] | the Ingress sidecar, nginx and HAProxy measured in turn |
 //! | [`interrupt`] | cleans up after SIGINT and SIGTERM |
 //! | [`ipvsadm`] | what Debian's program sees of virtual servers: a second opinion |
 //! | [`judge`], [`stats`] | runs a row with real packets |
@@ -28,6 +29,7 @@ pub mod cluster;
 pub mod differential;
 pub mod echo;
 pub mod explainer;
+pub mod ingress_bench;
 pub mod interrupt;
 pub mod ipvsadm;
 pub mod judge;

@@ -8,6 +8,10 @@ use std::process::ExitCode;
 use ferrule::cli::{self, IngressCli};
 use ferrule::run::ingress;
 
+/// Requests take and give back buffers of some KiB all the time, for which glibc asks the kernel.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Exit code for what the user wrote; 1 is for later.
 const USAGE: u8 = 2;
 

@@ -15,7 +15,7 @@ use ferrule_conformance::scale::cluster::{Cluster, check_programs};
 use ferrule_conformance::scale::objects::Size;
 use ferrule_conformance::scale::page;
 use ferrule_conformance::scale::proxy::{Running, version};
-use ferrule_conformance::scale::results::{Measured, Results, Run, load};
+use ferrule_conformance::scale::results::{Measured, Results, Run, load, read, write};
 use ferrule_conformance::scale::start::start;
 use ferrule_conformance::scale::usage::Watch;
 
@@ -135,9 +135,9 @@ fn run(amount: &Amount) -> Result<()> {
     }
     println!("{}", page::table(&run));
     if amount.only.is_none() && !amount.dry {
-        let mut results = Results::read(&file())?;
+        let mut results: Results = read(&file())?;
         results.merge(run);
-        results.write(&file())?;
+        write(&results, &file())?;
         write_page()?;
     }
     Ok(())

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use comfy_table::{CellAlignment, Table, TableStyle};
 
 use super::change::Kind;
-use super::results::{Changes, Latency, Measured, Results, Run};
+use super::results::{Changes, Latency, Measured, Results, Run, read};
 use crate::differential::proxies::Proxy;
 
 const HEAD: &str = include_str!("head.md");
@@ -43,7 +43,7 @@ pub fn page(results: &Results) -> String {
 /// # Errors
 /// If one of them cannot be read or written.
 pub fn write(results: &Path, to: &Path) -> Result<()> {
-    let text = page(&Results::read(results)?);
+    let text = page(&read(results)?);
     std::fs::write(to, text).with_context(|| to.display().to_string())
 }
 
@@ -208,7 +208,8 @@ fn memory(kilobytes: u64) -> Option<Value> {
 }
 
 /// Two digits at least, and none behind the point from 10 on.
-fn short(value: f64) -> String {
+#[must_use]
+pub fn short(value: f64) -> String {
     match value {
         v if v < 0.1 => format!("{v:.3}"),
         v if v < 1.0 => format!("{v:.2}"),

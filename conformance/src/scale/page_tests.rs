@@ -85,7 +85,7 @@ fn the_terminal_gets_the_same_lines() {
 #[test]
 fn the_page_in_the_tree_is_that_of_the_results() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let results = Results::read(&root.join("results/scale.json")).unwrap();
+    let results: Results = read(&root.join("results/scale.json")).unwrap();
     let written = std::fs::read_to_string(root.join("../docs/scale.md")).unwrap();
     assert!(
         page(&results) == written,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use procfs::Current;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::usage::Memory;
@@ -183,27 +184,6 @@ impl Measured {
 }
 
 impl Results {
-    /// Reads the file; none is as good as an empty one.
-    ///
-    /// # Errors
-    /// If it is there and cannot be read.
-    pub fn read(file: &Path) -> Result<Self> {
-        if !file.exists() {
-            return Ok(Self::default());
-        }
-        let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
-        serde_json::from_str(&text).with_context(|| file.display().to_string())
-    }
-
-    /// Writes the file anew.
-    ///
-    /// # Errors
-    /// If it cannot be written.
-    pub fn write(&self, file: &Path) -> Result<()> {
-        let text = serde_json::to_string_pretty(self)? + "\n";
-        fs::write(file, text).with_context(|| file.display().to_string())
-    }
-
     /// Takes a run in, in the place of one of the same size.
     pub fn merge(&mut self, run: Run) {
         let size = |r: &Run| (r.services, r.endpoints);
@@ -211,6 +191,27 @@ impl Results {
         self.runs.push(run);
         self.runs.sort_by_key(size);
     }
+}
+
+/// Reads results; no file is as good as an empty one.
+///
+/// # Errors
+/// If it is there and cannot be read.
+pub fn read<T: Default + DeserializeOwned>(file: &Path) -> Result<T> {
+    if !file.exists() {
+        return Ok(T::default());
+    }
+    let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
+    serde_json::from_str(&text).with_context(|| file.display().to_string())
+}
+
+/// Writes results anew.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn write<T: Serialize>(results: &T, file: &Path) -> Result<()> {
+    let text = serde_json::to_string_pretty(results)? + "\n";
+    fs::write(file, text).with_context(|| file.display().to_string())
 }
 
 /// To three digits behind the point: what is beyond is noise.

@@ -95,6 +95,11 @@ impl Exchange {
         })
     }
 
+    /// When it came.
+    pub(super) fn begun(&self) -> Instant {
+        self.begun
+    }
+
     pub(super) fn is_h2(&self) -> bool {
         self.client.h2
     }

@@ -12,9 +12,10 @@ use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep_until};
 
 use super::exchange::Exchange;
+use super::spare::Spare;
 use crate::ingress::balance::{self, Balancer};
 use crate::ingress::body::{Broken, Progress, RequestBody};
 use crate::ingress::errors::Refusal;
@@ -53,7 +54,9 @@ impl Call<'_> {
         exchange: &mut Exchange,
     ) -> Result<Answered, Refusal> {
         exchange.sends(request.headers());
-        let balancer = self.worker.upstreams().balancer(self.upstream);
+        // A clock is read anew only where time has passed.
+        let mut begun = exchange.begun();
+        let balancer = self.worker.upstreams().balancer(self.upstream, begun);
         let most = match self.settings.tries {
             0 => usize::MAX,
             tries => tries,
@@ -65,7 +68,7 @@ impl Call<'_> {
                 tried: &tried,
                 key: self.key,
                 random: fastrand::u64(..),
-                now: self.worker.elapsed(),
+                now: self.worker.elapsed(begun),
             };
             let endpoints = &self.upstream.endpoints;
             let picked = balancer
@@ -75,10 +78,9 @@ impl Call<'_> {
             if !tried.is_empty() {
                 self.worker.meters().retried();
             }
-            let begun = std::time::Instant::now();
             let load = Balancer::measures(&self.upstream.balance)
                 .then(|| Load::begin(balancer.clone(), target, wish.now));
-            let failed = match self.ask(target, request, load).await {
+            let failed = match self.ask(target, request, load, begun).await {
                 Ok(answered) => {
                     exchange.attempted(target, Some(answered.0.status()), begun);
                     return Ok(answered);
@@ -93,6 +95,7 @@ impl Call<'_> {
                 None => break,
             }
             tried.push(target);
+            begun = std::time::Instant::now();
         }
         Err(match status {
             StatusCode::BAD_GATEWAY
@@ -110,6 +113,7 @@ impl Call<'_> {
         target: Target,
         mut request: Request<RequestBody>,
         mut load: Option<Load>,
+        begun: std::time::Instant,
     ) -> Result<Answered, Failed> {
         let mut fresh = false;
         loop {
@@ -118,9 +122,14 @@ impl Call<'_> {
                 Err(error) => return Err(unreachable(&error, request)),
             };
             lease.set_most(self.most_idle);
-            let spare = self.may_repeat(&request).then(|| copy(&request));
+            let spare = self.may_repeat(&request).then(|| Spare::of(&request));
             let reused = lease.reused();
-            let sent = self.send(&mut lease, request).await;
+            let since = match reused && !fresh {
+                true => begun.into(),
+                // Connecting has taken a while.
+                false => Instant::now(),
+            };
+            let sent = self.send(&mut lease, request, since).await;
             let mut failed = match sent {
                 Ok(response) => {
                     if let Some(load) = &mut load {
@@ -131,7 +140,7 @@ impl Call<'_> {
                 }
                 Err(failed) => failed,
             };
-            failed.request = failed.request.or(spare.map(Box::new));
+            failed.request = failed.request.or_else(|| Some(Box::new(spare?.request()?)));
             match failed.request {
                 Some(again) if reused && !fresh && failed.reason == "broken" => {
                     request = *again;
@@ -163,10 +172,11 @@ impl Call<'_> {
         &self,
         lease: &mut Lease,
         request: Request<RequestBody>,
+        since: Instant,
     ) -> Result<Response<Incoming>, Failed> {
         let limit = self.settings.read_timeout;
         let mut sending = pin!(lease.send(request));
-        let mut timer = pin!(sleep(limit));
+        let mut timer = pin!(sleep_until(since + limit));
         poll_fn(|cx| {
             loop {
                 if let Poll::Ready(sent) = sending.as_mut().poll(cx) {
@@ -237,16 +247,6 @@ fn unreachable(error: &ConnectError, request: Request<RequestBody>) -> Failed {
         reason,
         request: Some(Box::new(request)),
     }
-}
-
-/// A request without body a second time.
-fn copy(request: &Request<RequestBody>) -> Request<RequestBody> {
-    let mut copy = Request::new(RequestBody::empty());
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.version_mut() = request.version();
-    *copy.headers_mut() = request.headers().clone();
-    copy
 }
 
 /// Whether the endpoint did not read what it was sent for too long.

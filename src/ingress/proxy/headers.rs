@@ -45,11 +45,13 @@ impl Onward<'_> {
     /// Makes a client's headers those that an endpoint is sent.
     pub(super) fn edit(self, headers: &mut HeaderMap) {
         let trailers = self.h2 && wants_trailers(headers);
-        remove_hop(headers);
-        for name in [EXPECT, PROXY, HTTP2_SETTINGS] {
-            headers.remove(name);
+        if headers.keys().any(|name| is_hop(name) || is_odd(name)) {
+            remove_hop(headers);
+            for name in [EXPECT, PROXY, HTTP2_SETTINGS] {
+                headers.remove(name);
+            }
+            remove_odd(headers);
         }
-        remove_odd(headers);
         if !self.h2 {
             join_cookies(headers);
         }
@@ -161,7 +163,9 @@ fn real(settings: &Settings, chain: &str) -> Option<IpAddr> {
 /// Makes a response's headers those that a client is sent; `upgraded` if it is a 101.
 pub(super) fn edit_response(headers: &mut HeaderMap, upgraded: bool) {
     let protocol = headers.get(UPGRADE).filter(|_| upgraded).cloned();
-    remove_hop(headers);
+    if headers.keys().any(is_hop) {
+        remove_hop(headers);
+    }
     headers.remove(SERVER);
     if let Some(protocol) = protocol {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
@@ -189,6 +193,23 @@ fn tokens(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .map(str::trim)
+}
+
+/// Whether it is a header that ends here. Looking at all names once costs less than asking for each
+/// of these.
+fn is_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+            | "expect"
+            | "proxy"
+            | "http2-settings"
+    )
 }
 
 /// Removes what is between us and the other side of a connection only.
@@ -220,14 +241,21 @@ fn remove_named(headers: &mut HeaderMap) {
 /// Removes what many servers take for another name: `X_Real_IP` becomes `HTTP_X_REAL_IP` in CGI
 /// as `X-Real-IP` does.
 fn remove_odd(headers: &mut HeaderMap) {
-    let good = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-    let odd = |name: &&HeaderName| !name.as_str().bytes().all(good);
-    if headers.keys().any(|name| odd(&name)) {
-        let odd: Vec<HeaderName> = headers.keys().filter(odd).cloned().collect();
+    if headers.keys().any(is_odd) {
+        let odd: Vec<HeaderName> = headers
+            .keys()
+            .filter(|name| is_odd(name))
+            .cloned()
+            .collect();
         for name in odd {
             headers.remove(name);
         }
     }
+}
+
+fn is_odd(name: &HeaderName) -> bool {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    !name.as_str().bytes().all(good)
 }
 
 /// HTTP/2 may send one cookie a line, HTTP/1.1 may not.

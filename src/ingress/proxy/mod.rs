@@ -5,6 +5,7 @@ mod check;
 mod exchange;
 mod forward;
 mod headers;
+mod spare;
 mod tunnel;
 mod upgrade;
 

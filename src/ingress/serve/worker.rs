@@ -104,9 +104,9 @@ impl Worker {
         self.tls.clone()
     }
 
-    /// Since the thread began.
-    pub(crate) fn elapsed(&self) -> Duration {
-        self.start.elapsed()
+    /// From when the thread began until `now`.
+    pub(crate) fn elapsed(&self, now: Instant) -> Duration {
+        now.duration_since(self.start)
     }
 
     /// A number that this thread has not used before.

@@ -94,7 +94,7 @@ impl Lease {
         if most == 0 || idle.sender.is_closed() {
             return;
         }
-        idle.since = Instant::now();
+        idle.since = None;
         if idle.sender.is_ready() {
             pool.keep(idle, most);
             return;
@@ -102,7 +102,6 @@ impl Lease {
         // It may still be sending the request.
         tokio::task::spawn_local(async move {
             if idle.sender.ready().await.is_ok() {
-                idle.since = Instant::now();
                 pool.keep(idle, most);
             }
         });

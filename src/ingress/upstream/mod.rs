@@ -63,7 +63,8 @@ struct Pool {
 struct Idle {
     sender: http1::SendRequest<RequestBody>,
     link: Arc<Link>,
-    since: Instant,
+    /// When it was first seen to wait: requests read no clock for it.
+    since: Option<Instant>,
 }
 
 /// An HTTP/2 connection.
@@ -90,17 +91,17 @@ impl Link {
 }
 
 impl Upstreams {
-    /// What is known of an upstream's endpoints.
-    pub(crate) fn balancer(&self, upstream: &Upstream) -> Rc<RefCell<Balancer>> {
+    /// What is known of an upstream's endpoints, for a request at the time `now`.
+    pub(crate) fn balancer(&self, upstream: &Upstream, now: Instant) -> Rc<RefCell<Balancer>> {
         let mut balancers = self.balancers.borrow_mut();
         if let Some(known) = balancers.get_mut(&upstream.id) {
-            known.used = Instant::now();
+            known.used = now;
             return known.balancer.clone();
         }
         let balancer = Rc::new(RefCell::new(Balancer::new(fastrand::u64(..))));
         let known = Known {
             balancer: balancer.clone(),
-            used: Instant::now(),
+            used: now,
         };
         balancers.insert(upstream.id.clone(), known);
         balancer
@@ -120,12 +121,16 @@ impl Upstreams {
             UpstreamProtocol::Http1 | UpstreamProtocol::Tls => match pool.idle(fresh) {
                 Some(idle) => Lease::own(pool, idle, true),
                 None => {
-                    let idle = self.open_own(key, settings.connect_timeout).await?;
-                    Lease::own(pool, idle, false)
+                    // Seldom, and large: in a box it makes no request's future larger.
+                    let opening = Box::pin(self.open_own(key, settings.connect_timeout));
+                    Lease::own(pool, opening.await?, false)
                 }
             },
             UpstreamProtocol::H2c | UpstreamProtocol::H2Tls => {
-                let (shared, reused) = self.shared(&pool, key, settings, fresh).await?;
+                let (shared, reused) = match pool.with_room().filter(|_| !fresh) {
+                    Some(shared) => (shared, true),
+                    None => Box::pin(self.shared(&pool, key, settings, fresh)).await?,
+                };
                 Lease::shared(shared, reused)
             }
         };
@@ -142,7 +147,7 @@ impl Upstreams {
         Ok(Idle {
             sender,
             link,
-            since: Instant::now(),
+            since: None,
         })
     }
 
@@ -191,10 +196,12 @@ impl Upstreams {
 
     /// Closes what has waited for longer than `keep`, and forgets balancers that nobody uses.
     pub(crate) fn sweep(&self, keep: Duration) {
+        let now = Instant::now();
         self.pools.borrow_mut().retain(|_, pool| {
-            pool.idle
-                .borrow_mut()
-                .retain(|idle| !idle.sender.is_closed() && idle.since.elapsed() < keep);
+            pool.idle.borrow_mut().retain_mut(|idle| {
+                let since = *idle.since.get_or_insert(now);
+                !idle.sender.is_closed() && now.duration_since(since) < keep
+            });
             pool.shared.borrow_mut().retain(|shared| {
                 let used = shared.requests.get() > 0 || shared.used.get().elapsed() < keep;
                 used && !shared.sender.is_closed()
