@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use ferrule::backend::testing::{in_namespace, skip};
 use ferrule::debug::doctor::Kind;
@@ -398,10 +398,8 @@ fn answer(mut stream: TcpStream, objects: &Mutex<Served>) -> std::io::Result<()>
         (None, Some(body)) => (200, body),
         (None, None) => (404, json!({"kind": "Status"})),
     };
-    let now = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .expect("time");
-    let now = jiff::Timestamp::from_second(now.as_secs() as i64 + served.ahead).expect("time");
+    let now = jiff::Timestamp::now().as_second() + served.ahead;
+    let now = jiff::Timestamp::from_second(now).expect("time");
     let date = DateTimePrinter::new()
         .timestamp_to_rfc9110_string(&now)
         .expect("a date");
