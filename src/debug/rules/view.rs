@@ -14,7 +14,7 @@ pub struct Listing {
     /// The tables.
     pub tables: Vec<Table>,
     /// The virtual servers of IPVS mode, as `ipvsadm -Sn` writes them.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub virtual_servers: Vec<String>,
 }
 

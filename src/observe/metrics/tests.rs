@@ -78,6 +78,7 @@ fn filled() -> String {
     let uri = "https://192.0.2.1:6443/api/v1/services".parse().unwrap();
     watching.request("GET", &uri, Some(200), Duration::from_millis(3));
     watching.restarted("services");
+    watching.held("services", 3);
     let now = jiff::Timestamp::now();
     metrics.queued(family, now);
     metrics.applied(family, now);
