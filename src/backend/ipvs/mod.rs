@@ -21,7 +21,10 @@ use self::exchange::Exchange;
 use super::Error;
 
 /// How often a reading is tried again that was interrupted by a change, or may have been.
-const READS: usize = 10;
+const READS: usize = 20;
+/// How many lists in a row have to agree. The same few entries stand between two parts of a list, so
+/// that two lists may well lack the same one.
+const AGREE: usize = 4;
 
 /// IPVS of the network namespace that it was opened in.
 #[derive(Debug)]
@@ -220,23 +223,27 @@ impl Change {
     }
 }
 
-/// Lists until two lists agree, and returns whatever was on any.
+/// Lists until some lists in a row agree, and returns whatever was on any.
 ///
 /// From one part of a list to the next the kernel counts its entries, those of other network
 /// namespaces too, so who adds or deletes some there makes it leave out or repeat some of ours; it
 /// does not tell (`ip_vs_genl_dump_services`).
 fn whole(mut list: impl FnMut() -> Result<Vec<Service>, Error>) -> Result<Vec<Service>, Error> {
-    let (mut all, mut last) = (HashMap::new(), None);
+    let (mut all, mut agree) = (HashMap::new(), 0);
     for _ in 0..READS {
+        let known = all.len();
         let found = list()?.into_iter().map(|service| (service.key, service));
         let found: HashMap<ServiceKey, Service> = found.collect();
         let count = found.len();
         all.extend(found);
-        let now = (count == all.len()).then_some(count);
-        if now.is_some() && now == last {
+        agree = match count == all.len() {
+            true if count == known => agree + 1,
+            true => 1,
+            false => 0,
+        };
+        if agree == AGREE {
             break;
         }
-        last = now;
     }
     Ok(all.into_values().collect())
 }

@@ -232,26 +232,19 @@ fn virtual_servers_of_others_are_read() {
 fn what_one_list_leaves_out_another_has() {
     let service = |port: &u16| Service::new(ServiceKey::tcp(at(&format!("192.0.2.1:{port}"))));
     // The ports of each list, and how many lists it takes.
-    let cases: [(&[&[u16]], usize); 4] = [
-        (&[&[1, 2], &[1, 2], &[9]], 2),
-        (&[&[1, 2], &[2, 3], &[1, 2, 3], &[1, 2, 3], &[9]], 4),
-        (&[&[1, 1, 2], &[2], &[1, 2], &[1, 2], &[9]], 4),
+    let both: &[u16] = &[1, 2];
+    let disturbed = [&[1_u16][..], &[2]].repeat(READS);
+    let cases: [(Vec<&[u16]>, usize); 4] = [
+        (vec![both; AGREE], AGREE),
         (
-            &[
-                &[1, 2],
-                &[1],
-                &[2],
-                &[1],
-                &[2],
-                &[1],
-                &[2],
-                &[1],
-                &[2],
-                &[1],
-                &[9],
-            ],
-            READS,
+            [&[both, &[2, 3]], &[&[1, 2, 3][..]; AGREE][..]].concat(),
+            AGREE + 2,
         ),
+        (
+            [&[&[1, 1, 2], &[2][..]], &[both; AGREE][..]].concat(),
+            AGREE + 2,
+        ),
+        (disturbed, READS),
     ];
     for (lists, wanted) in cases {
         let mut asked = 0;

@@ -77,7 +77,9 @@ fn wanted(engine: &Engine<Fake>, family: IpFamily) -> Found {
     let vips = vips
         .iter()
         .filter_map(|e| crate::plan::nft::element::address_from(e.key.as_bytes()))
-        .filter(|a| !engine.state().local_addresses().contains(a));
+        // Nobody takes an address away from a host.
+        .filter(|a| !engine.state().local_addresses().contains(a))
+        .filter(|a| !engine.state().elsewhere().contains(a));
     (servers.collect(), vips.collect())
 }
 
