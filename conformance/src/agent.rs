@@ -51,14 +51,15 @@ pub fn binary() -> Result<PathBuf> {
 }
 
 impl Agent {
-    /// Starts the program on a node. What it logs goes to a file in `logs`.
+    /// Starts the program on a node. `source` are the flags that name where objects come from.
+    /// What it logs goes to a file in `logs`.
     ///
     /// # Errors
     /// If it cannot be started.
     pub fn start(
         namespace: &Namespace,
         node: u16,
-        manifests: &Path,
+        source: &[String],
         logs: &Path,
         flags: &[String],
     ) -> Result<Self> {
@@ -66,8 +67,7 @@ impl Agent {
         let file = File::create(&log).with_context(|| log.display().to_string())?;
         let mut command: Command = namespace.command(binary()?);
         command
-            .arg("--manifests")
-            .arg(manifests)
+            .args(source)
             .args(["--hostname-override", &node_name(node)])
             .arg("--admin-socket")
             .arg(logs.join(format!("{}.sock", node_name(node))))

@@ -73,6 +73,11 @@ impl Cluster {
         self.directory.path().join("manifests")
     }
 
+    fn source(&self) -> [String; 2] {
+        let directory = self.manifests().to_string_lossy().into_owned();
+        ["--manifests".to_owned(), directory]
+    }
+
     /// Where logs and sockets are.
     pub fn directory(&self) -> &Path {
         self.directory.path()
@@ -133,13 +138,7 @@ impl Cluster {
     pub fn start_agents(&mut self, flags: &[String]) -> Result<()> {
         self.agents.clear();
         for (namespace, n) in self.topology.nodes.iter().zip(1..) {
-            let agent = Agent::start(
-                namespace,
-                n,
-                &self.manifests(),
-                self.directory.path(),
-                flags,
-            )?;
+            let agent = Agent::start(namespace, n, &self.source(), self.directory.path(), flags)?;
             self.agents.push(agent);
         }
         self.settle().map(drop)
@@ -164,13 +163,7 @@ impl Cluster {
     /// If it cannot be started.
     pub fn start_agent(&mut self, n: u16, flags: &[String]) -> Result<()> {
         let namespace = self.topology.namespace(Place::Node(n))?;
-        let agent = Agent::start(
-            namespace,
-            n,
-            &self.manifests(),
-            self.directory.path(),
-            flags,
-        )?;
+        let agent = Agent::start(namespace, n, &self.source(), self.directory.path(), flags)?;
         self.agents.insert(usize::from(n) - 1, agent);
         Ok(())
     }

@@ -154,7 +154,7 @@ fn tables(node: &Namespace) -> Result<String> {
 }
 
 /// Waits until /healthz of a node says yes.
-fn healthy(node: &Namespace) -> Result<()> {
+pub(super) fn healthy(node: &Namespace) -> Result<()> {
     let begun = Instant::now();
     let ask = || -> Result<String> {
         let mut stream = TcpStream::connect("127.0.0.1:10256")?;

@@ -26,20 +26,20 @@ const EACH: usize = 8;
 
 /// What became of the connections.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
+pub(in crate::scenario) struct Tally {
     /// How many there were.
-    pub(super) all: usize,
+    pub(in crate::scenario) all: usize,
     /// How many were not answered by a server.
-    pub(super) failed: usize,
+    pub(in crate::scenario) failed: usize,
     /// How long it went on.
-    pub(super) took: Duration,
+    pub(in crate::scenario) took: Duration,
     /// The first failures, with when they began.
     examples: Vec<String>,
 }
 
 impl Tally {
     /// New connections a second.
-    pub(super) fn rate(&self) -> f64 {
+    pub(in crate::scenario) fn rate(&self) -> f64 {
         self.all as f64 / self.took.as_secs_f64()
     }
 }
@@ -57,18 +57,33 @@ impl std::fmt::Display for Tally {
 
 /// Clients that connect all the time, until they are stopped.
 #[derive(Debug)]
-pub(super) struct Load {
+pub(in crate::scenario) struct Load {
     stop: Arc<AtomicBool>,
     clients: Vec<JoinHandle<Result<Tally>>>,
     begun: Instant,
 }
 
 impl Load {
-    /// Starts a client in each place, and lets them run for half a second.
+    /// Starts a client in each place, in all protocols, and lets them run for half a second.
     ///
     /// # Errors
     /// If a place is not there.
-    pub(super) fn start(topology: &Topology, targets: &[(From, SocketAddr)]) -> Result<Self> {
+    pub(in crate::scenario) fn start(
+        topology: &Topology,
+        targets: &[(From, SocketAddr)],
+    ) -> Result<Self> {
+        Self::start_in(&Protocol::ALL, topology, targets)
+    }
+
+    /// The same in some protocols.
+    ///
+    /// # Errors
+    /// If a place is not there.
+    pub(in crate::scenario) fn start_in(
+        protocols: &[Protocol],
+        topology: &Topology,
+        targets: &[(From, SocketAddr)],
+    ) -> Result<Self> {
         let mut places: BTreeMap<String, Vec<(From, SocketAddr)>> = BTreeMap::new();
         for (from, to) in targets {
             let place = format!("{:?}", from.place);
@@ -77,9 +92,11 @@ impl Load {
         let (stop, begun) = (Arc::new(AtomicBool::new(false)), Instant::now());
         let start = |targets: &Vec<(From, SocketAddr)>| {
             let namespace = topology.namespace(targets[0].0.place)?.try_clone()?;
-            let (targets, stop) = (attempts(targets), stop.clone());
+            let mut attempts = attempts(targets);
+            attempts.retain(|attempt| protocols.contains(&attempt.protocol));
+            let stop = stop.clone();
             Ok(thread::spawn(move || {
-                client(&namespace, &targets, begun, &stop)
+                client(&namespace, &attempts, begun, &stop)
             }))
         };
         let clients = places.values().map(start).collect::<Result<_>>()?;
@@ -95,7 +112,7 @@ impl Load {
     ///
     /// # Errors
     /// If a namespace could not be entered.
-    pub(super) fn stop(self) -> Result<Tally> {
+    pub(in crate::scenario) fn stop(self) -> Result<Tally> {
         thread::sleep(Duration::from_millis(500));
         self.stop.store(true, Ordering::Relaxed);
         let mut sum = Tally::default();
@@ -111,7 +128,7 @@ impl Load {
 }
 
 /// Each target in each protocol.
-pub(super) fn attempts(targets: &[(From, SocketAddr)]) -> Vec<Attempt> {
+pub(in crate::scenario) fn attempts(targets: &[(From, SocketAddr)]) -> Vec<Attempt> {
     let attempt = |protocol, from: &From, to: SocketAddr| Attempt {
         protocol,
         to,

@@ -2,6 +2,7 @@
 //! What a table of rows cannot say: things that happen one after the other.
 
 mod affinity;
+mod chaos;
 mod debugging;
 mod foreign;
 mod forward;
@@ -9,6 +10,7 @@ mod health;
 mod held;
 mod invalid;
 mod lifecycle;
+mod load;
 mod localhost;
 mod scheduler;
 pub mod takeover;
@@ -121,6 +123,7 @@ fn of_nftables() -> Vec<Scenario> {
         ),
         of("debug trace: real packets agree", debugging::probes),
         of("stop, start, cleanup", lifecycle::stop_start),
+        of("chaos: everything at once", chaos::chaos),
         of(
             "takeover: from kube-proxy's nftables mode, and back",
             takeover::from_nftables,

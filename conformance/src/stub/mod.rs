@@ -2,13 +2,15 @@
 //! As much of an API server as a proxy needs, from memory: lists and watches over plain HTTP, for
 //! machines on which etcd and a real one would be too much.
 //!
-//! Selectors, pages and old versions are not served. A watch that does not begin with a list
-//! begins now, so objects must not change before those who list have begun to watch.
+//! Selectors and pages are not served, nor are old versions: a watch from one of those is told so,
+//! and begins with a new list.
+
+mod request;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::io::{BufReader, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -16,6 +18,8 @@ use std::thread;
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
+
+use self::request::Request;
 
 /// What is served: the plural, the kind and its version.
 const KINDS: [(&str, &str, &str); 4] = [
@@ -26,7 +30,7 @@ const KINDS: [(&str, &str, &str); 4] = [
 ];
 
 /// A certificate whose key nobody has.
-const AUTHORITY: &str = include_str!("../testdata/ca.pem");
+const AUTHORITY: &str = include_str!("../../testdata/ca.pem");
 
 /// A running server, until the process ends.
 #[derive(Debug, Clone)]
@@ -41,14 +45,10 @@ struct State {
     /// By plural, then by namespace and name.
     objects: BTreeMap<&'static str, BTreeMap<String, Value>>,
     watches: BTreeMap<&'static str, Vec<Sender<String>>>,
-}
-
-/// A request: method, path, query and body.
-struct Request {
-    method: String,
-    path: String,
-    query: String,
-    body: Vec<u8>,
+    /// Everything that is open.
+    connections: Vec<TcpStream>,
+    /// Nobody is answered.
+    away: bool,
 }
 
 impl Stub {
@@ -69,8 +69,10 @@ impl Stub {
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let server = server.clone();
-                // A client that goes is no error.
-                thread::spawn(move || drop(server.converse(&stream)));
+                if server.admit(&stream) {
+                    // A client that goes is no error.
+                    thread::spawn(move || drop(server.converse(&stream)));
+                }
             }
         });
         Ok(stub)
@@ -119,6 +121,50 @@ impl Stub {
         let watches = state.watches.entry(plural).or_default();
         watches.retain(|watch| watch.send(event.clone()).is_ok());
         Ok(())
+    }
+
+    /// Deletes an object, by its kind, namespace and name, and tells all who watch its kind.
+    ///
+    /// # Errors
+    /// If there is no such object.
+    pub fn delete(&self, kind: &str, namespace: &str, name: &str) -> Result<()> {
+        let Some((plural, ..)) = KINDS.iter().find(|k| k.1 == kind) else {
+            bail!("the stub serves no {kind:?}");
+        };
+        let mut state = self.state();
+        let key = format!("{}/{}", json!(namespace), json!(name));
+        let all = state.objects.entry(plural).or_default();
+        let mut object = all
+            .remove(&key)
+            .with_context(|| format!("no {kind} {key}"))?;
+        state.version += 1;
+        object["metadata"]["resourceVersion"] = json!(state.version.to_string());
+        let event = line("DELETED", &object);
+        let watches = state.watches.entry(plural).or_default();
+        watches.retain(|watch| watch.send(event.clone()).is_ok());
+        Ok(())
+    }
+
+    /// Goes away: whoever is connected is cut off, and nobody is answered any more; or comes back.
+    pub fn set_away(&self, away: bool) {
+        let mut state = self.state();
+        state.away = away;
+        state.watches.clear();
+        for connection in state.connections.drain(..) {
+            // It may have ended by itself.
+            let _ = connection.shutdown(Shutdown::Both);
+        }
+    }
+
+    fn admit(&self, stream: &TcpStream) -> bool {
+        let mut state = self.state();
+        match (state.away, stream.try_clone()) {
+            (false, Ok(clone)) => {
+                state.connections.push(clone);
+                true
+            }
+            _ => false,
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -202,8 +248,11 @@ impl Stub {
         let (sender, receiver) = channel();
         {
             let mut state = self.state();
+            let from = request.number("resourceVersion");
             if request.asks("sendInitialEvents") {
                 sender.send(initial(&state, kind))?;
+            } else if from.is_some_and(|from| from < state.version) {
+                sender.send(expired())?;
             }
             state.watches.entry(kind.0).or_default().push(sender);
         }
@@ -232,6 +281,13 @@ fn initial(state: &State, (plural, kind, version): (&str, &str, &str)) -> String
     )
 }
 
+/// What is said to a watch that goes on from what is no longer known.
+fn expired() -> String {
+    let status = json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "reason": "Expired", "code": 410, "message": "too old resource version" });
+    line("ERROR", &status)
+}
+
 fn send_all(events: &Receiver<String>, mut stream: &TcpStream) -> Result<()> {
     for event in events {
         let mut chunk = String::with_capacity(event.len() + 16);
@@ -251,100 +307,5 @@ fn version() -> String {
     .to_string()
 }
 
-impl Request {
-    /// None at the end of the connection.
-    fn read(reader: &mut impl BufRead) -> Result<Option<Self>> {
-        let mut first = String::new();
-        if reader.read_line(&mut first)? == 0 {
-            return Ok(None);
-        }
-        let mut words = first.split_whitespace();
-        let method = words.next().context("no method")?.to_owned();
-        let (path, query) = words
-            .next()
-            .map(|t| t.split_once('?').unwrap_or((t, "")))
-            .context("no target")?;
-        let (path, query) = (path.to_owned(), query.to_owned());
-        let mut length = 0;
-        loop {
-            let mut header = String::new();
-            reader.read_line(&mut header)?;
-            let Some((name, value)) = header.trim_end().split_once(':') else {
-                break;
-            };
-            if name.eq_ignore_ascii_case("content-length") {
-                length = value.trim().parse().context("content-length")?;
-            }
-        }
-        let mut body = Vec::new();
-        reader.take(length).read_to_end(&mut body)?;
-        Ok(Some(Self {
-            method,
-            path,
-            query,
-            body,
-        }))
-    }
-
-    fn asks(&self, word: &str) -> bool {
-        let yes = |part: &str| {
-            part.strip_prefix(word)
-                .is_some_and(|v| matches!(v, "=true" | "=1"))
-        };
-        self.query.split('&').any(yes)
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ask(stub: &Stub, target: &str) -> BufReader<TcpStream> {
-        let mut stream = TcpStream::connect(stub.address).expect("it listens");
-        write!(stream, "GET {target} HTTP/1.1\r\nHost: stub\r\n\r\n").expect("it reads");
-        let mut reader = BufReader::new(stream);
-        let mut header = String::from("more");
-        while !header.trim().is_empty() {
-            header.clear();
-            reader.read_line(&mut header).expect("headers");
-        }
-        reader
-    }
-
-    fn event(reader: &mut impl BufRead) -> Value {
-        let mut text = String::new();
-        // A chunk may hold many; its length and its end are no objects.
-        while !text.starts_with('{') {
-            text.clear();
-            reader.read_line(&mut text).expect("an event");
-        }
-        serde_json::from_str(&text).expect("JSON")
-    }
-
-    #[test]
-    fn a_watch_begins_with_a_list_and_goes_on() {
-        let node = |name: &str| json!({ "kind": "Node", "apiVersion": "v1", "metadata": { "name": name } });
-        let stub = Stub::start(vec![node("a")]).expect("a server");
-        let mut watch = ask(&stub, "/api/v1/nodes?watch=true&sendInitialEvents=true");
-        let types = [(); 2].map(|()| event(&mut watch)["type"].clone());
-        assert_eq!(types, ["ADDED", "BOOKMARK"]);
-        stub.put(node("b")).expect("served");
-        stub.put(node("a")).expect("served");
-        let changes = [(); 2].map(|()| event(&mut watch)["type"].clone());
-        assert_eq!(changes, ["ADDED", "MODIFIED"]);
-    }
-
-    #[test]
-    fn lists_and_single_objects() {
-        let node = json!({ "kind": "Node", "apiVersion": "v1", "metadata": { "name": "a" } });
-        let stub = Stub::start(vec![node]).expect("a server");
-        let read = |target: &str| {
-            let mut text = vec![0; 16];
-            ask(&stub, target).read_exact(&mut text).expect("a body");
-            String::from_utf8(text).expect("text")
-        };
-        assert!(read("/api/v1/nodes").starts_with("{"));
-        assert!(read("/api/v1/nodes/a").starts_with("{"));
-        assert!(stub.put(json!({ "kind": "Pod" })).is_err());
-    }
-}
+mod tests;

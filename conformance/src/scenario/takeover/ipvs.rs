@@ -9,12 +9,12 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use ferrule::backend::{Error, ipvs::Ipvs};
 
-use super::load::Load;
 use super::theirs::{self, Mode, output};
 use super::{BESIDE, Cluster, bare_node, judge, node, quiet, restore, start, targets};
 use crate::cases::cluster_cidr_flags;
 use crate::netns::Namespace;
 use crate::pace::pace;
+use crate::scenario::load::Load;
 
 /// What kube-proxy sets in IPVS mode.
 const SYSCTLS: [(&str, &str); 3] = [

@@ -5,7 +5,6 @@
 //! node (`conformance/testdata/kube-proxy`).
 
 pub(super) mod ipvs;
-mod load;
 mod showcase;
 mod theirs;
 
@@ -17,8 +16,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use ferrule::model::{IpFamily, Protocol};
 
-use self::load::{Load, Tally};
 use self::theirs::{Mode, load_bystanders, loaded, output, snapshot};
+use super::load::{self, Load, Tally};
 use super::{Cluster, From, at, clear};
 use crate::agent;
 use crate::case::{host, outside, pod};
