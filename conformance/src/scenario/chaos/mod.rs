@@ -36,6 +36,8 @@ pub(super) fn chaos(cluster: &mut Cluster) -> Result<()> {
     let targets = targets(stage.services());
     let load = |stage: &Stage<'_>| Load::start_in(&[Protocol::Tcp], stage.topology(), &targets);
 
+    // At first neighbours have to be found, which takes IPv6 longer than our patience.
+    load(&stage)?.stop()?;
     let clients = load(&stage)?;
     std::thread::sleep(CONTROL);
     quiet(&clients.stop()?).context("in peace")?;
