@@ -186,11 +186,11 @@ impl<'a> Stage<'a> {
     }
 
     fn put(&self, objects: &[Value]) -> Result<()> {
-        let each = self
+        let mut each = self
             .apis
             .iter()
             .flat_map(|api| objects.iter().map(move |o| (api, o)));
-        each.map(|(api, object)| api.put(object.clone())).collect()
+        each.try_for_each(|(api, object)| api.put(object.clone()))
     }
 
     /// A Service that nobody dials.
