@@ -21,6 +21,8 @@ use clap::Parser;
 use ferrule::debug::client;
 use ferrule::observe::accounting::AccountingView;
 use nix::sys::resource::{UsageWho, getrusage};
+use nix::time::{clock_getcpuclockid, clock_gettime};
+use nix::unistd::Pid;
 
 use self::net::Network;
 use self::stats::Interval;
@@ -191,15 +193,11 @@ impl Agent {
         Ok(agent)
     }
 
-    /// CPU time of its threads, nanoseconds.
+    /// CPU time of all its threads, those that have ended too, nanoseconds.
     fn cpu(&self) -> Result<u64> {
-        let mut sum = 0;
-        for task in fs::read_dir(format!("/proc/{}/task", self.0.id()))? {
-            let text = fs::read_to_string(task?.path().join("schedstat"))?;
-            let first = text.split_whitespace().next().context("schedstat")?;
-            sum += first.parse::<u64>()?;
-        }
-        Ok(sum)
+        let clock = clock_getcpuclockid(Pid::from_raw(i32::try_from(self.0.id())?))?;
+        let time = clock_gettime(clock)?;
+        Ok(time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64)
     }
 }
 
