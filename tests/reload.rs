@@ -124,12 +124,16 @@ impl Proxy {
     }
 }
 
+/// The table without its owner, whom it has not for a moment when the program starts anew.
 fn table() -> String {
     let output = Command::new("nft")
         .args(["list", "table", "ip", "ferrule"])
         .output()
         .unwrap();
-    String::from_utf8(output.stdout).unwrap()
+    let text = String::from_utf8(output.stdout).unwrap();
+    let of_owner = |line: &&str| line.starts_with("table ip ") || line.starts_with("\tflags ");
+    let lines = text.split_inclusive('\n').filter(|line| !of_owner(line));
+    lines.collect()
 }
 
 /// The status line of a health check.
