@@ -2,10 +2,12 @@
 //! The program in nftables mode takes over from an IPVS mode that has connections: with the real
 //! kernel, in the guest of `make test-ipvs`.
 
+mod support;
+
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, sleep};
@@ -17,7 +19,8 @@ use ferrule::backend::nft::Kernel;
 use ferrule::backend::testing::in_namespace;
 use ferrule::backend::{Error, Nftables};
 use ferrule::model::IpFamily;
-use tempfile::TempDir;
+
+use support::{OBJECTS, Proxy};
 
 /// What no step may take longer than, however slow the guest is.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -29,37 +32,6 @@ const ANSWER: Duration = Duration::from_millis(900);
 const COUNTED: Duration = Duration::from_millis(2_500);
 const VIP: &str = "10.96.0.10:80";
 const POD: &str = "10.244.1.5:8080";
-
-const OBJECTS: &str = "\
-apiVersion: v1
-kind: Node
-metadata: {name: n1}
-status: {addresses: [{type: InternalIP, address: 192.0.2.10}]}
----
-apiVersion: v1
-kind: Service
-metadata: {name: web, namespace: default}
-spec: {clusterIP: 10.96.0.10, clusterIPs: [10.96.0.10], ports: [{port: 80, protocol: TCP}]}
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: {name: web-1, namespace: default, labels: {kubernetes.io/service-name: web}}
-addressType: IPv4
-ports: [{name: '', port: 8080, protocol: TCP}]
-endpoints: [{addresses: [10.244.1.5], conditions: {ready: true}}]
-";
-
-struct Proxy {
-    dir: TempDir,
-    child: Child,
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 impl Proxy {
     fn start() -> Self {
