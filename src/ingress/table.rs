@@ -153,6 +153,8 @@ pub struct RouteSettings {
     pub upstream_host: Option<Arc<str>>,
     /// Redirects plain HTTP to HTTPS with this status.
     pub https_redirect: Option<u16>,
+    /// The annotation that closes the route, as it cannot be read: everything is answered 503.
+    pub denied: Option<Arc<str>>,
 }
 
 impl Default for RouteSettings {
@@ -166,6 +168,7 @@ impl Default for RouteSettings {
             retry_non_idempotent: false,
             upstream_host: None,
             https_redirect: None,
+            denied: None,
         }
     }
 }

@@ -35,11 +35,13 @@ impl Catalog {
             self.note(&name, Part::Tls, reasons, dirty);
         }
         let default = self.options.default_certificate.as_ref();
+        // Those that only annotations name hold no certificate of ours.
         let is_used =
             |s: &ServiceName| Some(s) == default || self.index.of_secret(s).next().is_some();
         update.secrets = secrets.into_iter().filter(is_used).collect();
         if dirty.wanted {
             let named = self.index.secrets().chain(default);
+            let named = named.chain(self.annotations.secrets());
             update.wanted = Some(Arc::new(named.cloned().collect()));
         }
     }

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use super::{Catalog, Dirty, Update, index, settings};
-use crate::ingress::table::{RouteSettings, Streams};
-use crate::model::{Ingress, Protocol, ServiceName};
+use crate::ingress::table::Streams;
+use crate::model::{Protocol, ServiceName};
 
 impl Catalog {
     /// The ConfigMaps that are used.
@@ -70,38 +70,19 @@ impl Catalog {
         let remarks = self.remarks.entry(name.clone()).or_default();
         remarks.extend(read.notes);
         let mut changed = *self.table.settings != read.settings;
-        if *self.routes.0 != read.plain || *self.routes.1 != read.secured {
+        if *self.annotations.defaults() != read.defaults {
             changed = true;
-            self.routes = (Arc::new(read.plain), Arc::new(read.secured));
+            self.annotations.set_defaults(read.defaults);
+            dirty.annotated.extend(self.served.keys().cloned());
             let all = self.served.values();
-            dirty
-                .hosts
-                .extend(all.flat_map(|ingress| index::hosts(ingress)));
+            let hosts = all.flat_map(|ingress| index::hosts(ingress));
+            dirty.hosts.extend(hosts);
         }
-        self.table.defaults = self.routes.0.clone();
+        self.table.defaults = self.annotations.bare().plain.clone();
         if changed {
             self.table.settings = Arc::new(read.settings);
         }
         changed
-    }
-
-    /// How requests of an Ingress for a host are handed on.
-    pub(super) fn route_settings(&self, ingress: &Ingress, host: &str) -> Arc<RouteSettings> {
-        let (plain, secured) = &self.routes;
-        if Arc::ptr_eq(plain, secured) {
-            return plain.clone();
-        }
-        let covers = |tls: &str| {
-            let wildcard = tls.strip_prefix('*').zip(host.find('.'));
-            tls == host || wildcard.is_some_and(|(rest, dot)| host[dot..] == *rest)
-        };
-        let tls = ingress.tls.iter();
-        // Without hosts it holds for those of the rules.
-        let has = tls.map(|tls| tls.hosts.is_empty() || tls.hosts.iter().any(|h| covers(h)));
-        match has.into_iter().any(|has| has) {
-            true => secured.clone(),
-            false => plain.clone(),
-        }
     }
 
     pub(super) fn build_streams(&mut self, dirty: &Dirty, update: &mut Update) {

@@ -79,12 +79,16 @@ impl Catalog {
         path: &Arc<str>,
         backend: Backend,
     ) -> Arc<Route> {
+        let settings = self.route_settings(ingress, host);
         Arc::new(Route {
             ingress: ingress.name.clone(),
             host: host.clone(),
             path: path.clone(),
-            backend,
-            settings: self.route_settings(ingress, host),
+            backend: match settings.denied {
+                Some(_) => Backend::Status(503),
+                None => backend,
+            },
+            settings,
         })
     }
 

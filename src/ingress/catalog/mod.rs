@@ -9,6 +9,7 @@
 //! | module | does |
 //! |---|---|
 //! | `class` | decides whose an Ingress is |
+//! | `annotate` | what annotations come to, and when they are read again |
 //! | `index` | finds Ingresses by host, Service and Secret |
 //! | `upstream` | the endpoints of a Service's port |
 //! | `host` | the routes of one host |
@@ -16,6 +17,7 @@
 //! | `streams` | ports that are passed on byte by byte |
 //! | `certificate` | which Secret serves which host |
 
+mod annotate;
 mod certificate;
 mod class;
 mod configure;
@@ -31,6 +33,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 pub use self::certificate::Wishes;
+use self::annotate::Annotations;
 use self::class::Classes;
 pub use self::class::{CONTROLLER, NGINX_CONTROLLER, Verdict};
 use self::index::Index;
@@ -147,8 +150,7 @@ pub struct Catalog {
     /// What conversion skipped, of Ingresses of all classes.
     skipped: BTreeMap<ServiceName, Vec<String>>,
     config_maps: BTreeMap<ServiceName, Arc<ConfigMap>>,
-    /// For hosts without and with a certificate.
-    routes: (Arc<RouteSettings>, Arc<RouteSettings>),
+    annotations: Annotations,
     aims: Aims,
     streams: Arc<Streams>,
     /// What is not served of ConfigMaps, and of the ports that they name.
@@ -163,6 +165,7 @@ enum Part {
     Host(Arc<str>),
     Default,
     Tls,
+    Annotations,
 }
 
 /// What has changed since the last commit.
@@ -178,6 +181,8 @@ struct Dirty {
     tls: bool,
     wanted: bool,
     first: bool,
+    /// Ingresses whose annotations have to be read again.
+    annotated: BTreeSet<ServiceName>,
     /// ConfigMaps that have changed.
     config_maps: BTreeSet<ServiceName>,
     /// ConfigMaps of which something else may not be served.
@@ -195,7 +200,7 @@ impl Catalog {
                 defaults: options.route.clone(),
                 ..Table::default()
             },
-            routes: (options.route.clone(), options.route.clone()),
+            annotations: Annotations::new(&options.route),
             options,
             ..Self::default()
         };
@@ -265,7 +270,8 @@ impl Catalog {
                 self.dirty.secrets.insert(name);
             }
             IngressEvent::ConfigMap(name, observed) => {
-                if !self.config_map_names().any(|named| *named == name) {
+                let named = self.annotations.names_config_map(&name);
+                if !named && !self.config_map_names().any(|named| *named == name) {
                     return;
                 }
                 match observed.object {
@@ -294,6 +300,7 @@ impl Catalog {
             self.take_over(&name, &mut open, &mut update);
         }
         let configured = self.configure(&mut open);
+        self.annotate(&mut open);
         self.choose_endpoints(&mut open, &mut update);
         self.build_streams(&open, &mut update);
         let changed = open.first || open.default || !open.hosts.is_empty() || configured;
@@ -332,6 +339,7 @@ impl Catalog {
         if let Some(old) = &old {
             self.index.remove(old, dirty);
             self.served.remove(name);
+            self.annotations.remove(name);
             self.notes.remove(name);
         }
         let backends = new.as_deref().map(index::backends).unwrap_or_default();
@@ -344,6 +352,7 @@ impl Catalog {
                 (dirty.tls, dirty.wanted) = before;
             }
             self.served.insert(name.clone(), new);
+            dirty.annotated.insert(name.clone());
         }
         dirty.noted.insert(name.clone());
     }

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::ingress::annotation::value::{self, Wrong};
+use crate::ingress::annotation::{Defaults, Https};
 use crate::ingress::table::{RouteSettings, Settings};
 
 /// Data of a ConfigMap.
@@ -14,21 +16,16 @@ pub(super) type Data = BTreeMap<Arc<str>, Arc<str>>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Configured {
     pub(super) settings: Settings,
-    /// For hosts without a certificate.
-    pub(super) plain: RouteSettings,
-    /// For hosts that an Ingress lists under `tls`.
-    pub(super) secured: RouteSettings,
+    /// What holds for an Ingress whose annotations do not say otherwise.
+    pub(super) defaults: Defaults,
     /// Keys and values that are not served, with the reasons.
     pub(super) notes: Vec<String>,
 }
 
-/// Why a value is not taken.
-type Wrong = String;
-
 /// What a key means.
 enum Key {
     /// Whole seconds, at least so many.
-    Seconds(u64, fn(&mut Draft, Duration)),
+    Seconds(u32, fn(&mut Draft, Duration)),
     /// Seconds, or a number with a unit: `240s`, `4m`, `1h`.
     Time(fn(&mut Draft, Duration)),
     Number(fn(&mut Draft, u32)),
@@ -42,9 +39,7 @@ enum Key {
 struct Draft {
     settings: Settings,
     route: RouteSettings,
-    redirect_secured: bool,
-    redirect_all: bool,
-    redirect_status: u16,
+    https: Https,
     hsts: bool,
     hsts_age: u32,
     hsts_subdomains: bool,
@@ -66,7 +61,7 @@ const KEYS: &[(&str, Key)] = &[
     ),
     (
         "force-ssl-redirect",
-        Key::Switch(|d, on| d.redirect_all = on),
+        Key::Switch(|d, on| d.https.forced = on),
     ),
     ("hsts", Key::Switch(|d, on| d.hsts = on)),
     (
@@ -114,7 +109,7 @@ const KEYS: &[(&str, Key)] = &[
         "retry-non-idempotent",
         Key::Switch(|d, on| d.route.retry_non_idempotent = on),
     ),
-    ("ssl-redirect", Key::Switch(|d, on| d.redirect_secured = on)),
+    ("ssl-redirect", Key::Switch(|d, on| d.https.secured = on)),
     (
         "upstream-keepalive-connections",
         Key::Number(|d, n| d.settings.idle_upstream_connections = n as usize),
@@ -153,9 +148,7 @@ pub(super) fn read(settings: &Settings, route: &RouteSettings, data: &Data) -> C
     let mut draft = Draft {
         settings: settings.clone(),
         route: route.clone(),
-        redirect_secured: false,
-        redirect_all: false,
-        redirect_status: 308,
+        https: Https::default(),
         hsts: false,
         hsts_age: 31_536_000,
         hsts_subdomains: true,
@@ -184,15 +177,6 @@ pub(super) fn read(settings: &Settings, route: &RouteSettings, data: &Data) -> C
 
 impl Draft {
     fn finish(self, notes: Vec<String>) -> Configured {
-        let redirects = |on: bool| {
-            on.then_some(self.redirect_status)
-                .or(self.route.https_redirect)
-        };
-        let (all, secured) = (self.redirect_all, self.redirect_secured);
-        let with = |on| RouteSettings {
-            https_redirect: redirects(on),
-            ..self.route.clone()
-        };
         let hsts = [
             format!("max-age={}", self.hsts_age),
             if self.hsts_subdomains {
@@ -205,8 +189,10 @@ impl Draft {
         ];
         let hsts = Some(hsts.concat().into());
         Configured {
-            plain: with(all),
-            secured: with(all || secured),
+            defaults: Defaults {
+                route: self.route,
+                https: self.https,
+            },
             settings: Settings {
                 hsts: hsts.filter(|_| self.hsts),
                 ..self.settings
@@ -216,92 +202,37 @@ impl Draft {
     }
 }
 
-fn set(draft: &mut Draft, key: &Key, value: &str) -> Result<(), Wrong> {
-    let number = |what: &str| {
-        let parsed = value.parse::<u32>();
-        parsed.map_err(|_| format!("must be {what}, is {value:?}"))
-    };
+fn set(draft: &mut Draft, key: &Key, text: &str) -> Result<(), Wrong> {
     match key {
-        Key::Seconds(least, put) => {
-            let seconds = u64::from(number("a number of seconds")?);
-            if seconds < *least {
-                return Err(format!("must be at least {least}, is {value:?}"));
-            }
-            put(draft, Duration::from_secs(seconds));
-        }
-        Key::Time(put) => put(draft, time(value)?),
-        Key::Number(put) => put(draft, number("a number")?),
-        Key::Switch(put) => put(draft, switch(value)?),
-        Key::Text(put) => put(draft, value)?,
-        Key::Always(only) if value.eq_ignore_ascii_case(only) => {}
-        Key::Always(only) => return Err(format!("only {only:?} is served, is {value:?}")),
+        Key::Seconds(least, put) => put(draft, value::seconds(*least, text)?),
+        Key::Time(put) => put(draft, value::time(text)?),
+        Key::Number(put) => put(draft, value::number(0, text)?),
+        Key::Switch(put) => put(draft, value::switch(text)?),
+        Key::Text(put) => put(draft, text)?,
+        Key::Always(only) if text.eq_ignore_ascii_case(only) => {}
+        Key::Always(only) => return Err(format!("only {only:?} is served, is {text:?}")),
     }
     Ok(())
 }
 
-fn switch(value: &str) -> Result<bool, Wrong> {
-    match value.to_ascii_lowercase().as_str() {
-        "true" | "on" | "1" | "t" => Ok(true),
-        "false" | "off" | "0" | "f" => Ok(false),
-        _ => Err(format!("must be true or false, is {value:?}")),
-    }
-}
-
-/// nginx's times.
-fn time(value: &str) -> Result<Duration, Wrong> {
-    let wrong = || format!("must be a time as 240s or 4m, is {value:?}");
-    let digits = value.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit = match &value[digits.len()..] {
-        "" | "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 86_400,
-        _ => return Err(wrong()),
-    };
-    let number: u32 = digits.parse().map_err(|_| wrong())?;
-    let seconds = u64::from(number) * unit;
-    match seconds {
-        0 => Err(wrong()),
-        seconds => Ok(Duration::from_secs(seconds)),
-    }
-}
-
-/// nginx's sizes: bytes, or with `k`, `m` or `g`.
-fn body_size(draft: &mut Draft, value: &str) -> Result<(), Wrong> {
-    let wrong = || format!("must be a size as 8m, is {value:?}");
-    let digits = value.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit = match value[digits.len()..].to_ascii_lowercase().as_str() {
-        "" => 1,
-        "k" => 1 << 10,
-        "m" => 1 << 20,
-        "g" => 1 << 30,
-        _ => return Err(wrong()),
-    };
-    let number: u64 = digits.parse().map_err(|_| wrong())?;
-    draft.route.body_limit = number.checked_mul(unit).ok_or_else(wrong)?;
+fn body_size(draft: &mut Draft, text: &str) -> Result<(), Wrong> {
+    draft.route.body_limit = value::size(text)?;
     Ok(())
 }
 
-fn redirect_status(draft: &mut Draft, value: &str) -> Result<(), Wrong> {
-    draft.redirect_status = match value {
+fn redirect_status(draft: &mut Draft, text: &str) -> Result<(), Wrong> {
+    draft.https.status = match text {
         "301" => 301,
         "302" => 302,
         "307" => 307,
         "308" => 308,
-        _ => return Err(format!("must be 301, 302, 307 or 308, is {value:?}")),
+        _ => return Err(format!("must be 301, 302, 307 or 308, is {text:?}")),
     };
     Ok(())
 }
 
-fn trusted(draft: &mut Draft, value: &str) -> Result<(), Wrong> {
-    let words = value.split([',', ' ']).filter(|word| !word.is_empty());
-    let parse = |word: &str| {
-        let net = word
-            .parse()
-            .or_else(|_| word.parse::<std::net::IpAddr>().map(ipnet::IpNet::from));
-        net.map_err(|_| format!("must be CIDRs, is {word:?}"))
-    };
-    draft.settings.trusted = words.map(parse).collect::<Result<_, _>>()?;
+fn trusted(draft: &mut Draft, text: &str) -> Result<(), Wrong> {
+    draft.settings.trusted = value::networks(text)?;
     Ok(())
 }
 
@@ -339,18 +270,19 @@ mod tests {
         assert_eq!(settings.trusted.len(), 3);
         assert!(settings.use_forwarded_headers);
         assert_eq!(settings.shutdown_grace, Some(Duration::from_secs(240)));
-        assert_eq!(all.plain.body_limit, 8 << 20);
-        assert_eq!(all.plain.read_timeout, Duration::from_secs(61));
-        assert_eq!(all.plain, all.secured);
+        assert_eq!(all.defaults.route.body_limit, 8 << 20);
+        assert_eq!(all.defaults.route.read_timeout, Duration::from_secs(61));
+        assert_eq!(all.defaults.https, Https::default());
     }
 
     #[test]
     fn redirects_and_hsts_are_made_of_several_keys() {
         let all = read_all(&[("ssl-redirect", "true"), ("http-redirect-code", "301")]);
-        assert_eq!(all.plain.https_redirect, None);
-        assert_eq!(all.secured.https_redirect, Some(301));
+        let https = all.defaults.https;
+        assert!(https.secured && !https.forced);
+        assert_eq!(https.status, 301);
         let all = read_all(&[("force-ssl-redirect", "true")]);
-        assert_eq!(all.plain.https_redirect, Some(308));
+        assert!(all.defaults.https.forced);
         let hsts = |data| read_all(data).settings.hsts;
         assert_eq!(hsts(&[("hsts-max-age", "5")]), None);
         let long = "max-age=31536000; includeSubDomains";
@@ -379,7 +311,7 @@ mod tests {
             ("zzz", ""),
         ]);
         assert_eq!(all.settings, Settings::default());
-        assert_eq!(all.plain, RouteSettings::default());
+        assert_eq!(all.defaults, Defaults::default());
         assert_eq!(
             all.notes,
             [

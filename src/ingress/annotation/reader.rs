@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Hands out annotations by name, and keeps account of what is wrong with them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::value::Wrong;
+use super::{Kind, Named, Note, Objects};
+use crate::model::{ConfigMap, Ingress, Secret, ServiceName};
+
+/// The annotations of one Ingress, while they are read.
+pub(super) struct Reader<'a> {
+    ingress: &'a Ingress,
+    objects: &'a dyn Objects,
+    taken: BTreeSet<&'a str>,
+    notes: Vec<Note>,
+    named: Named,
+    denied: Option<Arc<str>>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(ingress: &'a Ingress, objects: &'a dyn Objects) -> Self {
+        Self {
+            ingress,
+            objects,
+            taken: BTreeSet::new(),
+            notes: Vec::new(),
+            named: Named::default(),
+            denied: None,
+        }
+    }
+
+    /// The value of an annotation, without blanks around it; none if it is not there or empty.
+    pub(super) fn text(&mut self, name: &str) -> Option<&'a str> {
+        let (name, value) = self.ingress.annotations.get_key_value(name)?;
+        self.taken.insert(name);
+        Some(value.trim()).filter(|value| !value.is_empty())
+    }
+
+    /// A value in its shape. One that has another is noted, and counts as not there.
+    pub(super) fn value<T>(
+        &mut self,
+        name: &str,
+        parse: impl FnOnce(&'a str) -> Result<T, Wrong>,
+    ) -> Option<T> {
+        match parse(self.text(name)?) {
+            Ok(value) => Some(value),
+            Err(wrong) => {
+                self.note(name, Kind::Invalid, format!("{wrong}; the default holds"));
+                None
+            }
+        }
+    }
+
+    /// The same where the default would let in whom the annotation keeps out: a value that cannot
+    /// be read closes all paths of the Ingress, as in ingress-nginx.
+    pub(super) fn guard<T>(
+        &mut self,
+        name: &str,
+        parse: impl FnOnce(&'a str) -> Result<T, Wrong>,
+    ) -> Option<T> {
+        match parse(self.text(name)?) {
+            Ok(value) => Some(value),
+            Err(wrong) => {
+                self.deny(name, wrong);
+                None
+            }
+        }
+    }
+
+    /// Closes all paths of the Ingress: they answer 503.
+    pub(super) fn deny(&mut self, name: &str, why: impl Into<String>) {
+        let why = why.into();
+        self.denied.get_or_insert_with(|| name.into());
+        self.note(name, Kind::Invalid, format!("{why}; its paths answer 503"));
+    }
+
+    pub(super) fn note(&mut self, name: &str, kind: Kind, text: impl Into<String>) {
+        self.notes.push(Note {
+            annotation: name.into(),
+            kind,
+            text: text.into(),
+        });
+    }
+
+    /// The Ingress itself.
+    pub(super) fn ingress(&self) -> &'a Ingress {
+        self.ingress
+    }
+
+    /// `NAMESPACE/NAME`, or a name in the Ingress's namespace.
+    pub(super) fn object_name(&self, text: &str) -> ServiceName {
+        match text.split_once('/') {
+            Some((namespace, name)) => ServiceName::new(namespace, name),
+            None => ServiceName::new(self.ingress.name.namespace.clone(), text),
+        }
+    }
+
+    /// A Secret that an annotation names; it will be watched.
+    pub(super) fn secret(&mut self, name: &ServiceName) -> Option<&'a Secret> {
+        self.named.secrets.insert(name.clone());
+        self.objects.secret(name)
+    }
+
+    /// A ConfigMap that an annotation names; it will be watched.
+    pub(super) fn config_map(&mut self, name: &ServiceName) -> Option<&'a ConfigMap> {
+        self.named.config_maps.insert(name.clone());
+        self.objects.config_map(name)
+    }
+
+    /// What was noted, what was named, and why all paths are closed, if they are. Whatever was not
+    /// taken is unknown.
+    pub(super) fn finish(mut self) -> (Vec<Note>, Named, Option<Arc<str>>) {
+        let all = self.ingress.annotations.keys();
+        let left: Vec<_> = all.filter(|name| !self.taken.contains(&***name)).collect();
+        for name in left {
+            self.note(name, Kind::Unknown, "is not known, and not served");
+        }
+        self.notes.sort_by(|a, b| a.annotation.cmp(&b.annotation));
+        (self.notes, self.named, self.denied)
+    }
+}
