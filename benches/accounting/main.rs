@@ -2,11 +2,14 @@
 //! What accounting costs: CPU time per connection with and without it, in interleaved pairs.
 //!
 //! A client and a server, each in a network namespace of its own, and the agent in a third one
-//! between them. A half of a pair makes connections through a Service (100 bytes there, 1,000
-//! back), then ends all flows, so that their events are told within it. Counted is the CPU time of
-//! client, server and the kernel's work for them (this process), and of the agent. Needs root.
+//! between them. A half of a pair makes connections through a Service, then ends all flows, so that
+//! their events are told within it. Counted is the CPU time of client, server and the kernel's work
+//! for them, and of the agent. Needs root.
 //!
-//! `cargo bench --bench accounting -- --pairs 30 --flows 4000`
+//! A connection of load `http` is a request of `ab` to nginx for a file of 1,000 bytes; one of load
+//! `bare` has no more than 100 bytes there and 1,000 back, between two loops that do nothing else.
+//!
+//! `taskset -c 1 cargo bench --bench accounting -- --pairs 30 --flows 4000 --load bare`
 
 mod net;
 mod stats;
@@ -20,11 +23,8 @@ use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use ferrule::debug::client;
 use ferrule::observe::accounting::AccountingView;
-use nix::sys::resource::{UsageWho, getrusage};
-use nix::time::{clock_getcpuclockid, clock_gettime};
-use nix::unistd::Pid;
 
-use self::net::Network;
+use self::net::{Load, Network};
 use self::stats::Interval;
 
 /// How long the agent has to take in what has ended: several times its period.
@@ -39,6 +39,9 @@ struct Arguments {
     /// Connections of each half
     #[arg(long, default_value_t = 4000)]
     flows: usize,
+    /// What a connection is
+    #[arg(long, value_enum, default_value_t = Load::Http)]
+    load: Load,
     /// The agent, in place of the one that cargo has built
     #[arg(long, default_value = env!("CARGO_BIN_EXE_ferrule"))]
     binary: std::path::PathBuf,
@@ -56,8 +59,8 @@ struct Half {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let network = Network::build()?;
     let scratch = tempfile::tempdir()?;
+    let network = Network::build(arguments.load, scratch.path())?;
     fs::write(scratch.path().join("objects.yaml"), OBJECTS)?;
     let (mut off, mut on) = (Vec::new(), Vec::new());
     half(&network, scratch.path(), &arguments, true)?;
@@ -84,8 +87,8 @@ fn report(arguments: &Arguments, off: &[Half], on: &[Half]) {
         .collect();
     let interval = Interval::of(&ratios);
     println!(
-        "{} pairs of {} connections",
-        arguments.pairs, arguments.flows
+        "{} pairs of {} connections, {:?}",
+        arguments.pairs, arguments.flows, arguments.load
     );
     println!("off: {:.2} us of CPU a connection", mean(off, |h| h.total));
     println!(
@@ -111,24 +114,25 @@ fn half(
     network.connect(100)?;
     net::flush()?;
     thread::sleep(SETTLE);
-    let before = (own()?, agent.cpu()?);
+    let before = (network.cpu()?, agent.cpu()?);
     network.connect(arguments.flows)?;
     net::flush()?;
-    let own = own()? - before.0;
+    let ends = network.cpu()? - before.0;
     thread::sleep(SETTLE);
     let agent_cpu = agent.cpu()? - before.1;
     if accounting {
         let sums: AccountingView = client::get(&scratch.join("admin.sock"), "/accounting")?;
         let web = sums.services.first().context("nothing was counted")?;
-        let counted = web.total.connections;
+        // `ab` may begin a few that it does not need in the end.
+        let (counted, made) = (web.total.connections, arguments.flows as u64 + 100);
         ensure!(
-            counted == arguments.flows as u64 + 100 && web.total.bytes_out > counted * 1000,
+            (0..=16).contains(&(counted - made)) && web.total.bytes_out > made * 1000,
             "counted {web:?}"
         );
     }
     let per_flow = |nanoseconds: u64| nanoseconds as f64 / arguments.flows as f64;
     Ok(Half {
-        total: per_flow(own + agent_cpu),
+        total: per_flow(ends + agent_cpu),
         agent: per_flow(agent_cpu),
     })
 }
@@ -144,14 +148,6 @@ fn living(network: &Network, scratch: &std::path::Path, arguments: &Arguments) -
     let cost = (agent.cpu()? - before) as f64 / 10.0 / arguments.flows as f64 / 1000.0;
     println!("counting flows that live costs the agent {cost:.2} us of CPU each");
     net::flush()
-}
-
-/// CPU time of this process, nanoseconds.
-fn own() -> Result<u64> {
-    let usage = getrusage(UsageWho::RUSAGE_SELF)?;
-    let (user, system) = (usage.user_time(), usage.system_time());
-    let seconds = (user.tv_sec() + system.tv_sec()) as u64;
-    Ok(seconds * 1_000_000_000 + (user.tv_usec() + system.tv_usec()) as u64 * 1000)
 }
 
 /// The agent. Killed when dropped.
@@ -195,9 +191,7 @@ impl Agent {
 
     /// CPU time of all its threads, those that have ended too, nanoseconds.
     fn cpu(&self) -> Result<u64> {
-        let clock = clock_getcpuclockid(Pid::from_raw(i32::try_from(self.0.id())?))?;
-        let time = clock_gettime(clock)?;
-        Ok(time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64)
+        net::process(self.0.id())
     }
 }
 
