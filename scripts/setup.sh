@@ -57,6 +57,10 @@ note_packages() {
             needs nghttp nghttp2-client
             needs haproxy haproxy
             ;;
+        bench)
+            needs nginx nginx-light
+            needs ab apache2-utils
+            ;;
         bench-ingress)
             needs openssl openssl
             needs nginx nginx-light
