@@ -9,6 +9,7 @@
 //! | module | does | never does |
 //! |---|---|---|
 //! | [`table`] | everything that a request needs to know, immutable | I/O, clocks, logging |
+//! | [`action`] | what routes do with requests and responses besides handing them on | I/O, clocks, logging |
 //! | [`annotation`] | reads what Ingresses say by ingress-nginx's annotations | I/O, clocks, logging |
 //! | [`catalog`] | decides which Ingresses are ours and what follows from them | I/O, clocks, logging |
 //! | [`control`] | takes events in, puts tables and certificates in place, says what is wrong | speak with Kubernetes |
@@ -30,6 +31,7 @@
 //! | [`nginx_metrics`] | the same by ingress-nginx's names, on request | take a lock for a request |
 
 pub mod access_log;
+pub mod action;
 pub mod annotation;
 pub mod balance;
 mod body;

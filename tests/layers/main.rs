@@ -70,6 +70,7 @@ const RULES: &[Rule] = &[
 /// Pure modules inside of others, and the published crates that they may use.
 const PURE: &[(&str, &[&str])] = &[
     ("debug::doctor::checks", &["ipnet", "nix"]),
+    ("ingress::action", &["hyper", "regex", "regex_syntax"]),
     ("ingress::balance", &[]),
     ("ingress::catalog", &["ipnet"]),
     ("ingress::filter", &["hyper"]),

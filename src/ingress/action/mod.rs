@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What routes do with requests and responses besides handing them on: typed, compiled when
+//! annotations are read, never for a request. PURE.
+//!
+//! | module | does |
+//! |---|---|
+//! | [`template`] | text with nginx's variables |
+
+pub mod template;
