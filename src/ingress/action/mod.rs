@@ -4,6 +4,8 @@
 //!
 //! | module | does |
 //! |---|---|
+//! | [`origin`] | what endpoints say of where they are, in the clients' terms |
 //! | [`template`] | text with nginx's variables |
 
+pub mod origin;
 pub mod template;
