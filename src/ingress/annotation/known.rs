@@ -307,8 +307,11 @@ pub fn meant(name: &str) -> Option<&'static str> {
     if let Some((_, meant)) = mistaken {
         return Some(meant);
     }
-    let near = |known: &&Known| distance(known.name, name) <= 2;
-    ALL.iter().find(near).map(|known| known.name)
+    let away = ALL
+        .iter()
+        .map(|known| (distance(known.name, name), known.name));
+    let (away, name) = away.min_by_key(|(away, _)| *away)?;
+    (away <= 2).then_some(name)
 }
 
 /// How many letters have to be changed, put in or left out to make one of the other.

@@ -265,7 +265,7 @@ mod tests {
             ("enable-brotli", "False"),
         ]);
         assert_eq!(all.notes, [""; 0]);
-        let settings = all.settings;
+        let settings = &all.settings;
         assert_eq!(settings.header_timeout, Duration::from_secs(7));
         assert_eq!(settings.keep_alive, Duration::ZERO);
         assert_eq!(settings.keep_alive_requests, 10);

@@ -94,6 +94,9 @@ fn show(event: &Event) -> String {
             (IngressEvent::Secret(_, o), Some(object)) => {
                 format!("{object}{}", gone(o.object.is_some()))
             }
+            (IngressEvent::ConfigMap(_, o), Some(object)) => {
+                format!("{object}{}", gone(o.object.is_some()))
+            }
             (_, Some(object)) => object.to_string(),
             (other, None) => format!("{other:?}"),
         },
