@@ -9,10 +9,12 @@
 //! | module | does | never does |
 //! |---|---|---|
 //! | [`table`] | everything that a request needs to know, immutable | I/O, clocks, logging |
+//! | [`action`] | what routes do with requests and responses besides handing them on | I/O, clocks, logging |
 //! | [`annotation`] | reads what Ingresses say by ingress-nginx's annotations | I/O, clocks, logging |
 //! | [`catalog`] | decides which Ingresses are ours and what follows from them | I/O, clocks, logging |
 //! | [`control`] | takes events in, puts tables and certificates in place, says what is wrong | speak with Kubernetes |
 //! | [`explain`] | what `ferrule debug` shows | change anything |
+//! | [`lint`] | what of all Ingresses is not served as it is written | I/O, clocks, logging |
 //! | [`status`] | writes where Ingresses are served, from one elected node | serve anything |
 //! | [`resolve`] | the addresses of ExternalNames | |
 //! | [`route`] | finds the route of a host and a path | I/O, clocks, logging |
@@ -30,6 +32,7 @@
 //! | [`nginx_metrics`] | the same by ingress-nginx's names, on request | take a lock for a request |
 
 pub mod access_log;
+pub mod action;
 pub mod annotation;
 pub mod balance;
 mod body;
@@ -39,6 +42,7 @@ mod errors;
 pub mod explain;
 mod filter;
 mod idle;
+pub mod lint;
 mod local;
 pub mod meters;
 pub mod nginx_metrics;

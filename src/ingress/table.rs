@@ -6,7 +6,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::header::HeaderValue;
+
+use super::action::origin::Origin;
 use super::route::Router;
+pub use crate::model::Behaviour;
 use crate::model::{Protocol, ServiceName, Target};
 
 /// Everything that serving a request needs to know.
@@ -153,6 +157,12 @@ pub struct RouteSettings {
     pub upstream_host: Option<Arc<str>>,
     /// Redirects plain HTTP to HTTPS with this status.
     pub https_redirect: Option<u16>,
+    /// `Strict-Transport-Security` of answers over TLS, in place of the endpoint's.
+    pub hsts: Option<HeaderValue>,
+    /// What endpoints say of where they are is put into the clients' terms.
+    pub origin: Option<Arc<Origin>>,
+    /// Idle connections kept to each endpoint, on each thread; none: as in [`Settings`].
+    pub idle_upstream_connections: Option<usize>,
     /// The annotation that closes the route, as it cannot be read: everything is answered 503.
     pub denied: Option<Arc<str>>,
 }
@@ -168,6 +178,9 @@ impl Default for RouteSettings {
             retry_non_idempotent: false,
             upstream_host: None,
             https_redirect: None,
+            hsts: None,
+            origin: None,
+            idle_upstream_connections: None,
             denied: None,
         }
     }
@@ -200,8 +213,6 @@ pub struct Settings {
     pub trusted: Vec<ipnet::IpNet>,
     /// Whether trusted peers begin connections with a PROXY protocol header.
     pub proxy_protocol: bool,
-    /// `Strict-Transport-Security` of answers over TLS, in place of the endpoint's.
-    pub hsts: Option<Arc<str>>,
     /// Between two reads or writes of a [`Stream`].
     pub stream_timeout: Duration,
     /// How long requests may take to end after SIGTERM, if the command line does not say it.
@@ -223,7 +234,6 @@ impl Default for Settings {
             full_forwarded_for: false,
             trusted: Vec::new(),
             proxy_protocol: false,
-            hsts: None,
             stream_timeout: Duration::from_secs(600),
             shutdown_grace: None,
         }

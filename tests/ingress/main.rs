@@ -2,13 +2,17 @@
 //! The Ingress sidecar's data side, with real sockets: a server in this process, endpoints and
 //! clients on loopback.
 
+mod articles;
+mod behaviour;
 mod frames;
 mod grpc;
 mod h2_clients;
 mod hand_on;
 mod hand_over;
 mod hostile_h2;
+mod lint;
 mod nginx;
+mod origin;
 mod pass;
 mod program;
 mod resolver;

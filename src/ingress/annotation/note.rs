@@ -9,17 +9,7 @@ use serde::{Deserialize, Serialize};
 
 /// What is wrong with an annotation.
 #[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Serialize,
-    Deserialize,
-    JsonSchema,
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -34,6 +24,14 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Kind::Unknown,
+        Kind::Invalid,
+        Kind::Approximated,
+        Kind::Refused,
+    ];
+
     /// As in metrics: one word in lower case.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What routes do with requests and responses besides handing them on: typed, compiled when
+//! annotations are read, never for a request. PURE.
+//!
+//! | module | does |
+//! |---|---|
+//! | [`origin`] | what endpoints say of where they are, in the clients' terms |
+//! | [`template`] | text with nginx's variables |
+
+pub mod origin;
+pub mod template;
