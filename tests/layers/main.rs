@@ -72,7 +72,7 @@ const PURE: &[(&str, &[&str])] = &[
     ("debug::doctor::checks", &["ipnet", "nix"]),
     ("ingress::action", &["hyper", "regex", "regex_syntax"]),
     ("ingress::balance", &[]),
-    ("ingress::catalog", &["ipnet"]),
+    ("ingress::catalog", &["hyper", "ipnet"]),
     ("ingress::filter", &["hyper"]),
     ("ingress::route", &[]),
     ("ingress::table", &["ipnet"]),

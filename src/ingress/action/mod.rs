@@ -4,6 +4,12 @@
 //!
 //! | module | does |
 //! |---|---|
+//! | [`pattern`] | regular expressions as nginx has them, in linear time |
+//! | [`redirect`] | answers that send the client elsewhere |
+//! | [`rewrite`] | another path for the endpoint |
 //! | [`template`] | text with nginx's variables |
 
+pub mod pattern;
+pub mod redirect;
+pub mod rewrite;
 pub mod template;

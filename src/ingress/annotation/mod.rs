@@ -11,11 +11,15 @@
 //! | `reader` | hands out values by name, and notes what is wrong with them |
 //! | `value` | the shapes that values have: switches, numbers, times, sizes, lists |
 //! | `proxy` | how requests are handed on: time-outs, sizes, tries |
+//! | `redirect` | redirects to other places |
+//! | `rewrite` | how paths and hosts are compared, and what endpoints are asked for |
 //! | `tls` | redirects to HTTPS |
 
 mod note;
 mod proxy;
 mod reader;
+mod redirect;
+mod rewrite;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -26,6 +30,7 @@ use std::sync::Arc;
 
 pub use self::note::{Kind, Note};
 use self::reader::Reader;
+pub use self::rewrite::Routing;
 use super::table::RouteSettings;
 use crate::model::{ConfigMap, Ingress, Secret, ServiceName};
 
@@ -36,6 +41,31 @@ pub struct Defaults {
     pub route: RouteSettings,
     /// Redirects to HTTPS.
     pub https: Https,
+    /// Paths that are never redirected to HTTPS.
+    pub plain_paths: PlainPaths,
+}
+
+/// Beginnings of paths as Ingresses have them, which are never redirected to HTTPS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlainPaths(Vec<Arc<str>>);
+
+impl Default for PlainPaths {
+    fn default() -> Self {
+        Self::new("/.well-known/acme-challenge")
+    }
+}
+
+impl PlainPaths {
+    /// Between commas.
+    pub(crate) fn new(text: &str) -> Self {
+        let all = text.split(',').map(str::trim);
+        Self(all.filter(|path| !path.is_empty()).map(Arc::from).collect())
+    }
+
+    /// Whether a path begins with one of them.
+    pub fn cover(&self, path: &str) -> bool {
+        self.0.iter().any(|begin| path.starts_with(&**begin))
+    }
 }
 
 /// When requests are redirected to HTTPS.
@@ -83,6 +113,8 @@ pub struct Annotated {
     pub plain: Arc<RouteSettings>,
     /// For hosts that the Ingress lists under `tls`.
     pub secured: Arc<RouteSettings>,
+    /// What concerns its paths and hosts.
+    pub routing: Routing,
     /// What is not served as it is written.
     pub notes: Vec<Note>,
     /// What has to be watched.
@@ -94,6 +126,7 @@ pub struct Annotated {
 struct Draft {
     route: RouteSettings,
     https: Https,
+    routing: Routing,
 }
 
 impl Annotated {
@@ -102,6 +135,7 @@ impl Annotated {
         let draft = Draft {
             route: defaults.route.clone(),
             https: defaults.https,
+            routing: Routing::default(),
         };
         draft.finish()
     }
@@ -109,7 +143,11 @@ impl Annotated {
 
 impl Draft {
     fn finish(self) -> Annotated {
-        let Self { route, https } = self;
+        let Self {
+            route,
+            https,
+            routing,
+        } = self;
         let with = |redirects: bool| {
             let https_redirect = redirects.then_some(https.status).or(route.https_redirect);
             Arc::new(RouteSettings {
@@ -124,6 +162,7 @@ impl Draft {
                 false => plain.clone(),
             },
             plain,
+            routing,
             ..Annotated::default()
         }
     }
@@ -135,8 +174,11 @@ pub fn read(ingress: &Ingress, defaults: &Defaults, objects: &dyn Objects) -> An
     let mut draft = Draft {
         route: defaults.route.clone(),
         https: defaults.https,
+        routing: Routing::default(),
     };
     proxy::read(&mut reader, &mut draft);
+    redirect::read(&mut reader, &mut draft);
+    rewrite::read(&mut reader, &mut draft);
     tls::read(&mut reader, &mut draft);
     let (notes, named, denied) = reader.finish();
     draft.route.denied = denied;

@@ -78,7 +78,7 @@ impl Catalog {
             let hosts = all.flat_map(|ingress| index::hosts(ingress));
             dirty.hosts.extend(hosts);
         }
-        self.table.defaults = self.annotations.bare().plain.clone();
+        dirty.default = true;
         if changed {
             self.table.settings = Arc::new(read.settings);
         }

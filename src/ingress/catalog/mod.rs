@@ -9,20 +9,28 @@
 //! | module | does |
 //! |---|---|
 //! | `class` | decides whose an Ingress is |
+//! | `arrange` | which paths of a host are patterns, and what settings each has |
 //! | `annotate` | what annotations come to, and when they are read again |
 //! | `index` | finds Ingresses by host, Service and Secret |
 //! | `upstream` | the endpoints of a Service's port |
 //! | `host` | the routes of one host |
+//! | `locations` | the same as ingress-nginx makes them |
+//! | `names` | names that lead to a host without being one |
+//! | `patterns` | compiled patterns that are still used |
 //! | `settings` | what a ConfigMap sets |
 //! | `streams` | ports that are passed on byte by byte |
 //! | `certificate` | which Secret serves which host |
 
 mod annotate;
+mod arrange;
 mod certificate;
 mod class;
 mod configure;
 mod host;
 mod index;
+mod locations;
+mod names;
+mod patterns;
 mod settings;
 mod streams;
 #[cfg(test)]
@@ -32,14 +40,16 @@ mod upstream;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-pub use self::certificate::Wishes;
 use self::annotate::Annotations;
+pub use self::certificate::Wishes;
 use self::class::Classes;
 pub use self::class::{CONTROLLER, NGINX_CONTROLLER, Verdict};
 use self::index::Index;
+use self::names::Names;
+use self::patterns::PatternCache;
 use self::streams::Aims;
 use self::upstream::Upstreams;
-use super::table::{RouteSettings, Settings, Streams, Table};
+use super::table::{Behaviour, RouteSettings, Settings, Streams, Table};
 use crate::model::{ConfigMap, Event, Ingress, IngressEvent, Secret, ServiceName, State};
 
 /// What the user chose.
@@ -51,6 +61,8 @@ pub struct Options {
     pub class: Arc<str>,
     /// Whether Ingresses that name no class are ours.
     pub without_class: bool,
+    /// How Ingresses are read that have no IngressClass.
+    pub behaviour: Behaviour,
     /// Only Ingresses of this namespace.
     pub namespace: Option<Arc<str>>,
     /// The Service whose first port answers what no Ingress does.
@@ -79,6 +91,7 @@ impl Default for Options {
             controllers: vec![CONTROLLER.into()],
             class: "ferrule".into(),
             without_class: false,
+            behaviour: Behaviour::default(),
             namespace: None,
             default_backend: None,
             default_certificate: None,
@@ -151,6 +164,8 @@ pub struct Catalog {
     skipped: BTreeMap<ServiceName, Vec<String>>,
     config_maps: BTreeMap<ServiceName, Arc<ConfigMap>>,
     annotations: Annotations,
+    names: Names,
+    patterns: PatternCache,
     aims: Aims,
     streams: Arc<Streams>,
     /// What is not served of ConfigMaps, and of the ports that they name.
@@ -414,6 +429,11 @@ impl Catalog {
             .flatten()
             .cloned()
             .collect()
+    }
+
+    /// How an Ingress that is ours is read.
+    pub fn behaviour(&self, ingress: &Ingress) -> Behaviour {
+        self.classes.behaviour(ingress, &self.options)
     }
 
     /// The table of the last commit.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ingress::annotation::value::{self, Wrong};
-use crate::ingress::annotation::{Defaults, Https};
+use crate::ingress::annotation::{Defaults, Https, PlainPaths};
 use crate::ingress::table::{RouteSettings, Settings};
 
 /// Data of a ConfigMap.
@@ -40,6 +40,7 @@ struct Draft {
     settings: Settings,
     route: RouteSettings,
     https: Https,
+    plain_paths: PlainPaths,
     hsts: bool,
     hsts_age: u32,
     hsts_subdomains: bool,
@@ -83,6 +84,11 @@ const KEYS: &[(&str, Key)] = &[
         "keep-alive-requests",
         Key::Number(|d, n| d.settings.keep_alive_requests = n.max(1)),
     ),
+    ("no-tls-redirect-locations", Key::Text(plain_paths)),
+    (
+        "preserve-trailing-slash",
+        Key::Switch(|d, on| d.route.keeps_slash = Some(on)),
+    ),
     ("proxy-body-size", Key::Text(body_size)),
     (
         "proxy-connect-timeout",
@@ -104,6 +110,10 @@ const KEYS: &[(&str, Key)] = &[
     (
         "proxy-stream-timeout",
         Key::Time(|d, t| d.settings.stream_timeout = t),
+    ),
+    (
+        "relative-redirects",
+        Key::Switch(|d, on| d.route.relative_redirects = on),
     ),
     (
         "retry-non-idempotent",
@@ -149,6 +159,7 @@ pub(super) fn read(settings: &Settings, route: &RouteSettings, data: &Data) -> C
         settings: settings.clone(),
         route: route.clone(),
         https: Https::default(),
+        plain_paths: PlainPaths::default(),
         hsts: false,
         hsts_age: 31_536_000,
         hsts_subdomains: true,
@@ -192,6 +203,7 @@ impl Draft {
             defaults: Defaults {
                 route: self.route,
                 https: self.https,
+                plain_paths: self.plain_paths,
             },
             settings: Settings {
                 hsts: hsts.filter(|_| self.hsts),
@@ -217,6 +229,11 @@ fn set(draft: &mut Draft, key: &Key, text: &str) -> Result<(), Wrong> {
 
 fn body_size(draft: &mut Draft, text: &str) -> Result<(), Wrong> {
     draft.route.body_limit = value::size(text)?;
+    Ok(())
+}
+
+fn plain_paths(draft: &mut Draft, text: &str) -> Result<(), Wrong> {
+    draft.plain_paths = PlainPaths::new(text);
     Ok(())
 }
 
@@ -283,6 +300,19 @@ mod tests {
         assert_eq!(https.status, 301);
         let all = read_all(&[("force-ssl-redirect", "true")]);
         assert!(all.defaults.https.forced);
+        let all = read_all(&[
+            ("no-tls-redirect-locations", "/a, /b"),
+            ("preserve-trailing-slash", "true"),
+            ("relative-redirects", "true"),
+        ]);
+        assert!(all.defaults.plain_paths.cover("/bc"));
+        assert!(
+            !all.defaults
+                .plain_paths
+                .cover("/.well-known/acme-challenge/x")
+        );
+        assert_eq!(all.defaults.route.keeps_slash, Some(true));
+        assert!(all.defaults.route.relative_redirects);
         let hsts = |data| read_all(data).settings.hsts;
         assert_eq!(hsts(&[("hsts-max-age", "5")]), None);
         let long = "max-age=31536000; includeSubDomains";

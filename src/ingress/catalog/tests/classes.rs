@@ -69,6 +69,7 @@ fn the_newest_of_two_default_classes_counts() {
         created: 5,
         controller: CONTROLLER.into(),
         is_default: true,
+        behaviour: None,
     };
     let older = class("a-older", "example.com/other", true);
     let newer = IngressEvent::Class("newer".into(), Observed::new(newer));

@@ -4,6 +4,7 @@ mod classes;
 mod configuration;
 mod endpoints;
 mod incremental;
+mod locations;
 mod routes;
 
 use super::*;
@@ -82,6 +83,7 @@ fn class(name: &str, controller: &str, is_default: bool) -> IngressEvent {
         created: 0,
         controller: controller.into(),
         is_default,
+        behaviour: None,
     };
     IngressEvent::Class(name.into(), Observed::new(class))
 }
@@ -168,6 +170,7 @@ fn find(catalog: &Catalog, host: &str, path: &str) -> String {
 fn show(backend: &Backend) -> String {
     match backend {
         Backend::Status(status) => status.to_string(),
+        Backend::Default => "default".into(),
         Backend::Upstream(upstream) => {
             let endpoints = upstream.endpoints.iter().map(ToString::to_string);
             let endpoints: Vec<_> = endpoints.collect();
