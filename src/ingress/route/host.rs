@@ -22,18 +22,27 @@ pub struct PathRoute {
 }
 
 impl PathRoute {
-    /// What decides whether two paths are the same: Prefix ignores slashes at the end.
+    /// What decides whether two paths are the same: Prefix ignores slashes at the end, but for
+    /// ingress-nginx.
     pub fn key(&self) -> (PathType, &str) {
+        match self.behaviour {
+            Behaviour::Spec => (self.kind, self.stem()),
+            Behaviour::IngressNginx => (self.kind, &self.path),
+        }
+    }
+
+    /// What is compared: Prefix is compared by elements, so that slashes at its end count for
+    /// nothing.
+    fn stem(&self) -> &str {
         match self.kind {
-            PathType::Prefix => (self.kind, self.path.trim_end_matches('/')),
-            kind => (kind, &self.path),
+            PathType::Prefix => self.path.trim_end_matches('/'),
+            PathType::Exact | PathType::ImplementationSpecific => &self.path,
         }
     }
 
     /// Whether a request for a path may take this one.
     pub fn fits(&self, path: &str) -> bool {
-        let (kind, key) = self.key();
-        match (kind, path.strip_prefix(key)) {
+        match (self.kind, path.strip_prefix(self.stem())) {
             (PathType::Exact, rest) => rest == Some(""),
             (PathType::Prefix, Some(rest)) => rest.is_empty() || rest.starts_with('/'),
             (_, rest) => rest.is_some(),
@@ -58,7 +67,7 @@ impl HostRoutes {
     pub fn new(routes: Vec<PathRoute>, default: Option<Arc<Route>>) -> Self {
         let (mut exact, mut prefix, mut literal) = (Vec::new(), Vec::new(), Vec::new());
         for entry in routes {
-            let path = entry.key().1;
+            let path = entry.stem();
             match entry.kind {
                 PathType::Exact => exact.push((path.into(), entry)),
                 PathType::Prefix => prefix.push((format!("{path}/").into(), entry)),
@@ -125,7 +134,7 @@ impl HostRoutes {
     pub fn paths(&self) -> Vec<PathRoute> {
         let (prefix, literal) = (self.prefix.iter(), self.literal.iter());
         let mut paths: Vec<PathRoute> = prefix.chain(literal).cloned().collect();
-        let length = |entry: &PathRoute| entry.key().1.len().max(1);
+        let length = |entry: &PathRoute| entry.stem().len().max(1);
         paths.sort_by_key(|entry| (std::cmp::Reverse(length(entry)), entry.kind));
         self.exact.iter().cloned().chain(paths).collect()
     }
