@@ -6,6 +6,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::header::HeaderValue;
+
+use super::action::origin::Origin;
 use super::action::redirect::Redirect;
 use super::action::rewrite::Rewrite;
 use super::route::Router;
@@ -168,6 +171,12 @@ pub struct RouteSettings {
     pub relative_redirects: bool,
     /// Another path for the endpoint.
     pub rewrite: Option<Arc<Rewrite>>,
+    /// `Strict-Transport-Security` of answers over TLS, in place of the endpoint's.
+    pub hsts: Option<HeaderValue>,
+    /// What endpoints say of where they are is put into the clients' terms.
+    pub origin: Option<Arc<Origin>>,
+    /// Idle connections kept to each endpoint, on each thread; none: as in [`Settings`].
+    pub idle_upstream_connections: Option<usize>,
     /// The annotation that closes the route, as it cannot be read: everything is answered 503.
     pub denied: Option<Arc<str>>,
 }
@@ -188,6 +197,9 @@ impl Default for RouteSettings {
             redirect: None,
             relative_redirects: false,
             rewrite: None,
+            hsts: None,
+            origin: None,
+            idle_upstream_connections: None,
             denied: None,
         }
     }
@@ -220,8 +232,6 @@ pub struct Settings {
     pub trusted: Vec<ipnet::IpNet>,
     /// Whether trusted peers begin connections with a PROXY protocol header.
     pub proxy_protocol: bool,
-    /// `Strict-Transport-Security` of answers over TLS, in place of the endpoint's.
-    pub hsts: Option<Arc<str>>,
     /// Between two reads or writes of a [`Stream`].
     pub stream_timeout: Duration,
     /// How long requests may take to end after SIGTERM, if the command line does not say it.
@@ -243,7 +253,6 @@ impl Default for Settings {
             full_forwarded_for: false,
             trusted: Vec::new(),
             proxy_protocol: false,
-            hsts: None,
             stream_timeout: Duration::from_secs(600),
             shutdown_grace: None,
         }

@@ -41,6 +41,7 @@ impl Plan {
     pub(crate) fn table(&self) -> Table {
         let mut table = Table {
             settings: Arc::new(self.settings.clone()),
+            defaults: Arc::new(self.route.clone()),
             ..Table::default()
         };
         let upstream = Upstream {
@@ -348,7 +349,10 @@ impl Endpoint {
         Self::serving_at(Ipv4Addr::LOCALHOST.into(), serve)
     }
 
-    fn serving_at(address: IpAddr, serve: impl Fn(Served, usize) + Send + Sync + 'static) -> Self {
+    pub(crate) fn serving_at(
+        address: IpAddr,
+        serve: impl Fn(Served, usize) + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind((address, 0)).unwrap();
         let endpoint = Self {
             address: listener.local_addr().unwrap(),

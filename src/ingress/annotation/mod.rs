@@ -10,16 +10,28 @@
 //! |---|---|
 //! | `reader` | hands out values by name, and notes what is wrong with them |
 //! | `value` | the shapes that values have: switches, numbers, times, sizes, lists |
+//! | `defaults` | what holds without annotations, by behaviour and ConfigMap |
+//! | `origin` | what endpoints say of where they are |
 //! | `proxy` | how requests are handed on: time-outs, sizes, tries |
 //! | `redirect` | redirects to other places |
 //! | `rewrite` | how paths and hosts are compared, and what endpoints are asked for |
 //! | `tls` | redirects to HTTPS |
+//! | [`known`] | all annotations of ingress-nginx, and what becomes of each |
+//! | `keys` | all keys of its ConfigMap |
+//! | `server` | what ingress-nginx has for a whole server, or in its ConfigMap only |
 
+mod defaults;
+pub(crate) mod keys;
+pub mod known;
+#[cfg(test)]
+mod known_tests;
 mod note;
+mod origin;
 mod proxy;
 mod reader;
 mod redirect;
 mod rewrite;
+mod server;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -28,66 +40,12 @@ pub(crate) mod value;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+pub use self::defaults::{ByBehaviour, Defaults, Hsts, Https, PlainPaths};
 pub use self::note::{Kind, Note};
 use self::reader::Reader;
 pub use self::rewrite::Routing;
 use super::table::RouteSettings;
 use crate::model::{ConfigMap, Ingress, Secret, ServiceName};
-
-/// What holds where no annotation says otherwise.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Defaults {
-    /// How requests are handed on, without a redirect to HTTPS.
-    pub route: RouteSettings,
-    /// Redirects to HTTPS.
-    pub https: Https,
-    /// Paths that are never redirected to HTTPS.
-    pub plain_paths: PlainPaths,
-}
-
-/// Beginnings of paths as Ingresses have them, which are never redirected to HTTPS.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PlainPaths(Vec<Arc<str>>);
-
-impl Default for PlainPaths {
-    fn default() -> Self {
-        Self::new("/.well-known/acme-challenge")
-    }
-}
-
-impl PlainPaths {
-    /// Between commas.
-    pub(crate) fn new(text: &str) -> Self {
-        let all = text.split(',').map(str::trim);
-        Self(all.filter(|path| !path.is_empty()).map(Arc::from).collect())
-    }
-
-    /// Whether a path begins with one of them.
-    pub fn cover(&self, path: &str) -> bool {
-        self.0.iter().any(|begin| path.starts_with(&**begin))
-    }
-}
-
-/// When requests are redirected to HTTPS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Https {
-    /// Those for hosts that an Ingress lists under `tls`.
-    pub secured: bool,
-    /// All.
-    pub forced: bool,
-    /// With this status.
-    pub status: u16,
-}
-
-impl Default for Https {
-    fn default() -> Self {
-        Self {
-            secured: false,
-            forced: false,
-            status: 308,
-        }
-    }
-}
 
 /// The objects that annotations may name.
 pub trait Objects {
@@ -127,27 +85,34 @@ struct Draft {
     route: RouteSettings,
     https: Https,
     routing: Routing,
+    hsts: Hsts,
 }
 
 impl Annotated {
     /// What holds for an Ingress without annotations.
     pub fn bare(defaults: &Defaults) -> Self {
-        let draft = Draft {
-            route: defaults.route.clone(),
-            https: defaults.https,
-            routing: Routing::default(),
-        };
-        draft.finish()
+        Draft::new(defaults).finish()
     }
 }
 
 impl Draft {
+    fn new(defaults: &Defaults) -> Self {
+        Self {
+            route: defaults.route.clone(),
+            https: defaults.https,
+            routing: Routing::default(),
+            hsts: defaults.hsts,
+        }
+    }
+
     fn finish(self) -> Annotated {
         let Self {
-            route,
+            mut route,
             https,
             routing,
+            hsts,
         } = self;
+        route.hsts = hsts.header();
         let with = |redirects: bool| {
             let https_redirect = redirects.then_some(https.status).or(route.https_redirect);
             Arc::new(RouteSettings {
@@ -171,15 +136,8 @@ impl Draft {
 /// Reads all annotations of an Ingress.
 pub fn read(ingress: &Ingress, defaults: &Defaults, objects: &dyn Objects) -> Annotated {
     let mut reader = Reader::new(ingress, objects);
-    let mut draft = Draft {
-        route: defaults.route.clone(),
-        https: defaults.https,
-        routing: Routing::default(),
-    };
-    proxy::read(&mut reader, &mut draft);
-    redirect::read(&mut reader, &mut draft);
-    rewrite::read(&mut reader, &mut draft);
-    tls::read(&mut reader, &mut draft);
+    let mut draft = Draft::new(defaults);
+    groups(&mut reader, &mut draft);
     let (notes, named, denied) = reader.finish();
     draft.route.denied = denied;
     Annotated {
@@ -187,4 +145,14 @@ pub fn read(ingress: &Ingress, defaults: &Defaults, objects: &dyn Objects) -> An
         named,
         ..draft.finish()
     }
+}
+
+/// All groups of annotations.
+fn groups(reader: &mut Reader<'_>, draft: &mut Draft) {
+    origin::read(reader, draft);
+    proxy::read(reader, draft);
+    redirect::read(reader, draft);
+    rewrite::read(reader, draft);
+    tls::read(reader, draft);
+    server::read(reader, draft);
 }

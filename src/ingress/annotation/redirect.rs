@@ -42,6 +42,23 @@ pub(super) fn read(reader: &mut Reader<'_>, draft: &mut Draft) {
     if let Some(on) = reader.value("preserve-trailing-slash", switch) {
         draft.route.keeps_slash = Some(on);
     }
+    if let Some(root) = reader.value("app-root", root) {
+        draft.routing.root = Some(Arc::new(root));
+    }
+    if let Some(on) = reader.value("from-to-www-redirect", switch) {
+        draft.routing.www = on;
+    }
+    let name = "use-port-in-redirects";
+    if reader.value(name, switch) == Some(true) {
+        reader.note(name, Kind::Approximated, "redirects name no port");
+    }
+}
+
+fn root(text: &str) -> Result<Redirect, String> {
+    match text.starts_with('/') {
+        true => Redirect::to_root(text),
+        false => Err(format!("must be a path, is {text:?}")),
+    }
 }
 
 fn one(reader: &mut Reader<'_>, names: &Names) -> Option<Redirect> {

@@ -38,20 +38,7 @@ pub(super) fn read(reader: &mut Reader<'_>, draft: &mut Draft) {
     if let Some(on) = reader.value("use-regex", switch) {
         routing.use_regex = on;
     }
-    if let Some(root) = reader.value("app-root", root) {
-        routing.root = Some(Arc::new(root));
-    }
-    if let Some(on) = reader.value("from-to-www-redirect", switch) {
-        routing.www = on;
-    }
     routing.aliases = aliases(reader);
-}
-
-fn root(text: &str) -> Result<Redirect, String> {
-    match text.starts_with('/') {
-        true => Redirect::to_root(text),
-        false => Err(format!("must be a path, is {text:?}")),
-    }
 }
 
 /// In their order, which is ingress-nginx's.

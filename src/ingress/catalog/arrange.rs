@@ -111,7 +111,8 @@ impl Arranger<'_> {
         let rewrite = rewrite.and_then(|target| self.rewrite(path, pattern, target));
         let redirect = settings.redirect.as_ref().zip(pattern);
         let redirect = redirect.and_then(|(redirect, pattern)| redirect.with_pattern(pattern));
-        let plain_paths = &self.catalog.annotations.defaults().plain_paths;
+        let defaults = self.catalog.annotations.defaults();
+        let plain_paths = &defaults.of(settings.behaviour).plain_paths;
         let plain = settings.https_redirect.is_some() && plain_paths.cover(path);
         if rewrite.is_none() && redirect.is_none() && !plain {
             return route.clone();
@@ -163,7 +164,7 @@ impl Arranger<'_> {
             redirect: Some(redirect),
             relative_redirects: entry.route.settings.relative_redirects,
             https_redirect: None,
-            ..RouteSettings::clone(&self.catalog.annotations.bare().plain)
+            ..RouteSettings::clone(&self.catalog.annotations.bare(entry.behaviour).plain)
         };
         PathRoute {
             kind: PathType::Exact,

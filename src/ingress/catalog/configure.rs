@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Takes in ConfigMaps.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{Catalog, Dirty, Update, index, settings};
@@ -52,7 +53,8 @@ impl Catalog {
             let touched = self.upstreams.want_streams(self.aims.wanted());
             dirty.services.extend(touched);
         }
-        for name in changed {
+        let ours: BTreeSet<ServiceName> = self.config_map_names().cloned().collect();
+        for name in changed.into_iter().filter(|name| ours.contains(name)) {
             if !self.config_maps.contains_key(&name) {
                 let missing = "is not there".to_owned();
                 self.remarks.entry(name.clone()).or_default().push(missing);

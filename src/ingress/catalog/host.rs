@@ -205,7 +205,8 @@ impl Catalog {
     pub(super) fn build_default(&mut self, dirty: &mut Dirty) {
         let mut owner: Option<ServiceName> = None;
         let mut found: Option<Arc<Upstream>> = None;
-        let mut settings = self.annotations.bare().plain.clone();
+        let bare = self.annotations.bare(self.options.behaviour);
+        let mut settings = bare.plain.clone();
         let mut reasons = Vec::new();
         for name in self.index.catch_all() {
             let Some(ingress) = self.served.get(name) else {

@@ -29,6 +29,7 @@ struct Www {
     from: Arc<str>,
     /// Who wants it.
     owner: ServiceName,
+    behaviour: Behaviour,
     redirect: Arc<Redirect>,
 }
 
@@ -126,12 +127,14 @@ impl Catalog {
 
     fn www(&self, host: &Arc<str>, owner: &ServiceName) -> Option<Www> {
         let ingress = self.served.get(owner)?;
-        let status = self.annotations.defaults().https.status;
+        let behaviour = self.behaviour(ingress);
+        let status = self.annotations.defaults().of(behaviour).https.status;
         let status = StatusCode::from_u16(status).ok()?;
-        let port = self.behaviour(ingress) == Behaviour::IngressNginx;
+        let port = behaviour == Behaviour::IngressNginx;
         Some(Www {
             from: other(host)?,
             owner: owner.clone(),
+            behaviour,
             redirect: Arc::new(Redirect::to_host(status, host.clone(), port)),
         })
     }
@@ -143,7 +146,7 @@ impl Catalog {
         let settings = RouteSettings {
             redirect: Some(www.redirect.clone()),
             https_redirect: None,
-            ..RouteSettings::clone(&self.annotations.bare().plain)
+            ..RouteSettings::clone(&self.annotations.bare(www.behaviour).plain)
         };
         let route = Route {
             ingress: www.owner.clone(),

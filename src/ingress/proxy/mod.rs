@@ -55,6 +55,7 @@ pub(crate) async fn handle(
     let unread = !request.body().is_end_stream();
     let grpc = client.h2 && errors::is_grpc(request.headers());
     let found = find(&worker, &request, raw, &client);
+    let hsts = client.tls.then(|| hsts(&worker, &found)).flatten();
     let answer = match found {
         Ok(found) => {
             found
@@ -86,9 +87,7 @@ pub(crate) async fn handle(
         Err(End::Refusal(refusal)) if grpc => refuse_grpc(refusal, exchange),
         Err(End::Refusal(refusal)) => refuse(refusal, exchange),
     };
-    if client.tls
-        && let Some(hsts) = worker.table(|table| hsts(&table.settings))
-    {
+    if let Some(hsts) = hsts {
         let headers = response.headers_mut();
         headers.insert(STRICT_TRANSPORT_SECURITY, hsts);
     }
@@ -99,8 +98,12 @@ pub(crate) async fn handle(
     Ok(response)
 }
 
-fn hsts(settings: &Settings) -> Option<HeaderValue> {
-    HeaderValue::from_str(settings.hsts.as_deref()?).ok()
+/// That of the route; of what has none, that of the default backend.
+fn hsts(worker: &Worker, found: &Result<Found, Refusal>) -> Option<HeaderValue> {
+    match found {
+        Ok(found) => found.route_settings().hsts.clone(),
+        Err(_) => worker.table(|table| table.defaults.hsts.clone()),
+    }
 }
 
 /// What comes of a request that is handed on.
@@ -295,7 +298,9 @@ impl Found {
             worker: &self.worker,
             upstream: &self.upstream,
             settings,
-            most_idle: self.settings.idle_upstream_connections,
+            most_idle: settings
+                .idle_upstream_connections
+                .unwrap_or(self.settings.idle_upstream_connections),
             key: self.key,
             progress,
         };
@@ -310,6 +315,9 @@ impl Found {
             return Err(Refusal::new(StatusCode::BAD_GATEWAY).into());
         }
         headers::edit_response(response.headers_mut(), false);
+        if let Some(origin) = &self.route_settings().origin {
+            origin.apply(response.headers_mut());
+        }
         Ok(Answer::Upstream(response, lease, self))
     }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use super::*;
-use crate::ingress::table::{Backend, RouteSettings};
+use crate::ingress::table::{Backend, Behaviour, RouteSettings};
 use crate::model::ServiceName;
 use PathType::{Exact, ImplementationSpecific, Prefix};
 

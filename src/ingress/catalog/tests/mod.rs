@@ -8,7 +8,7 @@ mod locations;
 mod routes;
 
 use super::*;
-use crate::ingress::table::{Backend, UpstreamProtocol};
+use crate::ingress::table::{Backend, Behaviour, UpstreamProtocol};
 use crate::model::fixture;
 use crate::model::ingress::{
     IngressBackend, IngressPath, IngressPathType, IngressRule, IngressTls, PortRef, UpstreamPort,
