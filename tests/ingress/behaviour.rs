@@ -3,7 +3,7 @@
 //! how a class changes its behaviour.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 
 use super::hand_over::{Process, manifests};
@@ -53,6 +53,7 @@ fn classes_have_behaviours() {
     ];
     let http = Endpoint::nobody();
     let process = Process::start(folder.path(), http, &flags);
+    eventually("it listens", || TcpStream::connect(http).is_ok());
     eventually("it serves", || get(http, "ours").status == 200);
     for (host, status) in [
         ("nginx", 308),

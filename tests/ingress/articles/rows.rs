@@ -278,7 +278,7 @@ fn affinity(site: &Site) {
 }
 
 fn canary(site: &Site) {
-    let by = |_| site.get("canary.example", "/").by() == "other";
+    let by = |_: &i32| site.get("canary.example", "/").by() == "other";
     let new = (0..200).filter(by).count();
     // 60 are expected, six standard deviations away it ends.
     assert!((21..=99).contains(&new), "{new} of 200");
