@@ -76,7 +76,7 @@ const PURE: &[(&str, &[&str])] = &[
         &["hyper", "ipnet", "schemars", "serde"],
     ),
     ("ingress::balance", &[]),
-    ("ingress::catalog", &["ipnet"]),
+    ("ingress::catalog", &["hyper", "ipnet"]),
     ("ingress::filter", &["hyper"]),
     ("ingress::lint", &["schemars", "serde", "serde_json"]),
     ("ingress::route", &[]),

@@ -5,7 +5,13 @@
 //! | module | does |
 //! |---|---|
 //! | [`origin`] | what endpoints say of where they are, in the clients' terms |
+//! | [`pattern`] | regular expressions as nginx has them, in linear time |
+//! | [`redirect`] | answers that send the client elsewhere |
+//! | [`rewrite`] | another path for the endpoint |
 //! | [`template`] | text with nginx's variables |
 
 pub mod origin;
+pub mod pattern;
+pub mod redirect;
+pub mod rewrite;
 pub mod template;

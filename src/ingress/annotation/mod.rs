@@ -13,6 +13,8 @@
 //! | `defaults` | what holds without annotations, by behaviour and ConfigMap |
 //! | `origin` | what endpoints say of where they are |
 //! | `proxy` | how requests are handed on: time-outs, sizes, tries |
+//! | `redirect` | redirects to other places |
+//! | `rewrite` | how paths and hosts are compared, and what endpoints are asked for |
 //! | `tls` | redirects to HTTPS |
 //! | [`known`] | all annotations of ingress-nginx, and what becomes of each |
 //! | `keys` | all keys of its ConfigMap |
@@ -27,6 +29,8 @@ mod note;
 mod origin;
 mod proxy;
 mod reader;
+mod redirect;
+mod rewrite;
 mod server;
 #[cfg(test)]
 mod tests;
@@ -36,9 +40,10 @@ pub(crate) mod value;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-pub use self::defaults::{ByBehaviour, Defaults, Hsts, Https};
+pub use self::defaults::{ByBehaviour, Defaults, Hsts, Https, PlainPaths};
 pub use self::note::{Kind, Note};
 use self::reader::Reader;
+pub use self::rewrite::Routing;
 use super::table::RouteSettings;
 use crate::model::{ConfigMap, Ingress, Secret, ServiceName};
 
@@ -66,6 +71,8 @@ pub struct Annotated {
     pub plain: Arc<RouteSettings>,
     /// For hosts that the Ingress lists under `tls`.
     pub secured: Arc<RouteSettings>,
+    /// What concerns its paths and hosts.
+    pub routing: Routing,
     /// What is not served as it is written.
     pub notes: Vec<Note>,
     /// What has to be watched.
@@ -77,6 +84,7 @@ pub struct Annotated {
 struct Draft {
     route: RouteSettings,
     https: Https,
+    routing: Routing,
     hsts: Hsts,
 }
 
@@ -92,6 +100,7 @@ impl Draft {
         Self {
             route: defaults.route.clone(),
             https: defaults.https,
+            routing: Routing::default(),
             hsts: defaults.hsts,
         }
     }
@@ -100,6 +109,7 @@ impl Draft {
         let Self {
             mut route,
             https,
+            routing,
             hsts,
         } = self;
         route.hsts = hsts.header();
@@ -117,6 +127,7 @@ impl Draft {
                 false => plain.clone(),
             },
             plain,
+            routing,
             ..Annotated::default()
         }
     }
@@ -140,6 +151,8 @@ pub fn read(ingress: &Ingress, defaults: &Defaults, objects: &dyn Objects) -> An
 fn groups(reader: &mut Reader<'_>, draft: &mut Draft) {
     origin::read(reader, draft);
     proxy::read(reader, draft);
+    redirect::read(reader, draft);
+    rewrite::read(reader, draft);
     tls::read(reader, draft);
     server::read(reader, draft);
 }

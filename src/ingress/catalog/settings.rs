@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::ingress::annotation::keys;
 use crate::ingress::annotation::value::{self, Wrong};
-use crate::ingress::annotation::{ByBehaviour, Defaults, Hsts, Https};
+use crate::ingress::annotation::{ByBehaviour, Defaults, Hsts, Https, PlainPaths};
 use crate::ingress::table::{Behaviour, RouteSettings, Settings};
 
 /// Data of a ConfigMap.
@@ -41,6 +41,7 @@ struct Draft {
     settings: Settings,
     route: RouteSettings,
     https: Https,
+    plain_paths: PlainPaths,
     hsts: Hsts,
 }
 
@@ -81,6 +82,11 @@ const KEYS: &[(&str, Key)] = &[
         "keep-alive-requests",
         Key::Number(|d, n| d.settings.keep_alive_requests = n.max(1)),
     ),
+    ("no-tls-redirect-locations", Key::Text(plain_paths)),
+    (
+        "preserve-trailing-slash",
+        Key::Switch(|d, on| d.route.keeps_slash = Some(on)),
+    ),
     ("proxy-body-size", Key::Text(body_size)),
     (
         "proxy-connect-timeout",
@@ -102,6 +108,10 @@ const KEYS: &[(&str, Key)] = &[
     (
         "proxy-stream-timeout",
         Key::Time(|d, t| d.settings.stream_timeout = t),
+    ),
+    (
+        "relative-redirects",
+        Key::Switch(|d, on| d.route.relative_redirects = on),
     ),
     (
         "retry-non-idempotent",
@@ -139,6 +149,7 @@ const KEYS: &[(&str, Key)] = &[
     ("ssl-protocols", Key::Always("TLSv1.2 TLSv1.3")),
     ("use-gzip", Key::Always("false")),
     ("use-http2", Key::Always("true")),
+    ("use-port-in-redirects", Key::Always("false")),
 ];
 
 /// Reads a ConfigMap's data; what it does not say, or says wrongly, is as in `settings` and `route`.
@@ -154,6 +165,7 @@ pub(super) fn read(settings: &Settings, route: &RouteSettings, data: &Data) -> C
                 behaviour,
                 route: draft.route,
                 https: draft.https,
+                plain_paths: draft.plain_paths,
                 hsts: draft.hsts,
             }
         }),
@@ -166,6 +178,7 @@ fn read_for(defaults: Defaults, settings: &Settings, data: &Data) -> (Draft, Vec
         settings: settings.clone(),
         route: defaults.route,
         https: defaults.https,
+        plain_paths: defaults.plain_paths,
         hsts: defaults.hsts,
     };
     let (mut unknown, mut notes) = (Vec::new(), Vec::new());
@@ -213,6 +226,11 @@ fn set(draft: &mut Draft, key: &Key, text: &str) -> Result<(), Wrong> {
 
 fn body_size(draft: &mut Draft, text: &str) -> Result<(), Wrong> {
     draft.route.body_limit = value::size(text)?;
+    Ok(())
+}
+
+fn plain_paths(draft: &mut Draft, text: &str) -> Result<(), Wrong> {
+    draft.plain_paths = PlainPaths::new(text);
     Ok(())
 }
 
@@ -285,6 +303,16 @@ mod tests {
         assert_eq!(https.status, 301);
         let all = read_all(&[("force-ssl-redirect", "true")]);
         assert!(all.spec().https.forced);
+        let all = read_all(&[
+            ("no-tls-redirect-locations", "/a, /b"),
+            ("preserve-trailing-slash", "true"),
+            ("relative-redirects", "true"),
+        ]);
+        let spec = all.spec();
+        assert!(spec.plain_paths.cover("/bc"));
+        assert!(!spec.plain_paths.cover("/.well-known/acme-challenge/x"));
+        assert_eq!(spec.route.keeps_slash, Some(true));
+        assert!(spec.route.relative_redirects);
         let hsts = |data| read_all(data).spec().hsts.header();
         assert_eq!(hsts(&[("hsts-max-age", "5")]), None);
         let long = "max-age=31536000; includeSubDomains";
@@ -318,7 +346,6 @@ mod tests {
         "add-headers",
         "allow-backend-server-header",
         "allow-cross-namespace-resources",
-        "app-root",
         "block-cidrs",
         "block-referers",
         "block-user-agents",
@@ -348,19 +375,15 @@ mod tests {
         "limit-req-status-code",
         "load-balance",
         "no-auth-locations",
-        "no-tls-redirect-locations",
-        "preserve-trailing-slash",
         "proxy-buffer-size",
         "proxy-http-version",
         "proxy-next-upstream",
         "proxy-next-upstream-timeout",
         "proxy-set-headers",
-        "relative-redirects",
         "service-upstream",
         "upstream-hash-by",
         "upstream-hash-by-subset",
         "upstream-hash-by-subset-size",
-        "use-port-in-redirects",
         "whitelist-source-range",
     ];
 

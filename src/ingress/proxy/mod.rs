@@ -2,6 +2,8 @@
 //! One request: checked, looked up, handed on, answered.
 
 mod check;
+mod context;
+mod elsewhere;
 mod exchange;
 mod forward;
 mod headers;
@@ -11,14 +13,14 @@ mod upgrade;
 
 use std::convert::Infallible;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{
     CONNECTION, CONTENT_TYPE, HOST, HeaderValue, LOCATION, STRICT_TRANSPORT_SECURITY,
 };
 use hyper::http::request::Parts;
-use hyper::http::uri::{self, Authority, PathAndQuery, Scheme};
+use hyper::http::uri::{self, Authority, Scheme};
 use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response, StatusCode, Uri, Version};
 
@@ -29,13 +31,14 @@ use self::upgrade::Upgrade;
 use super::balance;
 use super::body::{Body, RequestBody};
 use super::errors::{self, Refusal, page};
-use super::filter::{self, Action};
 use super::serve::Client;
 use super::serve::worker::Worker;
 use super::table::{
-    Backend, Balance, HashKey, Route, RouteSettings, Settings, Table, Upstream, UpstreamProtocol,
+    Backend, Balance, HashKey, Route, RouteSettings, Settings, Table, Upstream, UpstreamId,
+    UpstreamProtocol,
 };
 use super::upstream::Lease;
+use crate::model::ServiceName;
 
 pub(crate) use self::exchange::Exchange;
 
@@ -159,7 +162,23 @@ pub(super) struct Found {
     way: Way,
     upstream: Arc<Upstream>,
     key: Option<u64>,
+    /// What answers when nothing else has, in place of the upstream.
+    refusal: Option<Refusal>,
 }
+
+/// The upstream of routes that have none.
+static NOBODY: LazyLock<Arc<Upstream>> = LazyLock::new(|| {
+    Arc::new(Upstream {
+        id: UpstreamId {
+            service: ServiceName::new("", ""),
+            port: "".into(),
+            protocol: UpstreamProtocol::default(),
+        },
+        endpoints: Arc::default(),
+        protocol: UpstreamProtocol::default(),
+        balance: Balance::default(),
+    })
+});
 
 /// Checks a request and finds where it goes.
 fn find(
@@ -171,7 +190,11 @@ fn find(
     let subject = check::subject(request, raw)?;
     worker.table(|table| {
         let route = table.router.find(&subject.host, &subject.path).cloned();
-        let upstream = upstream(table, route.as_deref())?.clone();
+        let (upstream, refusal) = match upstream(table, route.as_deref()) {
+            Ok(upstream) => (upstream.clone(), None),
+            Err(refusal) if route.is_some() => (NOBODY.clone(), Some(refusal)),
+            Err(refusal) => return Err(refusal),
+        };
         let key = hash_key(&upstream.balance, request, client);
         Ok(Found {
             worker: worker.clone(),
@@ -182,6 +205,7 @@ fn find(
             },
             upstream,
             key,
+            refusal,
         })
     })
 }
@@ -193,7 +217,7 @@ fn upstream<'a>(table: &'a Table, route: Option<&'a Route>) -> Result<&'a Arc<Up
             let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
             Err(Refusal::new(status))
         }
-        None => table
+        Some(Backend::Default) | None => table
             .default_backend
             .as_ref()
             .ok_or(Refusal::new(StatusCode::NOT_FOUND)),
@@ -240,9 +264,14 @@ impl Found {
         upgrading: Option<Upgrade>,
         exchange: &mut Exchange,
     ) -> Result<Answer, End> {
-        exchange.goes_to(self.route(), &self.upstream);
-        let (parts, incoming) = request.into_parts();
-        self.act(client, &parts)?;
+        if self.refusal.is_none() {
+            exchange.goes_to(self.route(), &self.upstream);
+        }
+        let (mut parts, incoming) = request.into_parts();
+        self.redirect(client, &parts)?;
+        if let Some(refusal) = self.refusal {
+            return Err(refusal.into());
+        }
         let settings = self.route_settings();
         let limit = match settings.body_limit {
             0 => u64::MAX,
@@ -263,6 +292,7 @@ impl Found {
         }
         let upgrading = upgrading.filter(|_| !self.speaks_h2());
         let (protocol, ours) = upgrading.map(|u| (u.protocol, u.ours)).unzip();
+        self.rewrite(client, &mut parts)?;
         let parts = self.onward(client, parts, protocol);
         let call = Call {
             worker: &self.worker,
@@ -294,26 +324,6 @@ impl Found {
     fn speaks_h2(&self) -> bool {
         use UpstreamProtocol::{H2Tls, H2c};
         matches!(self.upstream.protocol, H2c | H2Tls)
-    }
-
-    fn act(&self, client: &Client, parts: &Parts) -> Result<(), End> {
-        let settings = self.route_settings();
-        if settings.https_redirect.is_none() {
-            return Ok(());
-        }
-        let subject = check::subject_of(parts)?;
-        let told = parts.headers.get("x-forwarded-proto");
-        let told = told.filter(|_| client.trusted).map(|told| told == "https");
-        let root = PathAndQuery::from_static("/");
-        let seen = filter::Seen {
-            tls: told.unwrap_or(client.tls),
-            host: &subject.host,
-            uri: parts.uri.path_and_query().unwrap_or(&root),
-        };
-        match filter::before(settings, seen) {
-            Action::Proceed => Ok(()),
-            Action::Redirect(status, location) => Err(End::Redirect(status, location)),
-        }
     }
 
     /// The head that the endpoint is sent.
