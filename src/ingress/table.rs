@@ -6,6 +6,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::action::compress::Compress;
+use super::action::cors::Cors;
+use super::action::errors::Errors;
+use super::action::headers::Headers;
+use super::action::mirror::Mirror;
+use super::action::rate::Rate;
+use super::action::snippet::{Snippet, Step};
 use super::route::Router;
 use crate::model::{Protocol, ServiceName, Target};
 
@@ -153,8 +160,39 @@ pub struct RouteSettings {
     pub upstream_host: Option<Arc<str>>,
     /// Redirects plain HTTP to HTTPS with this status.
     pub https_redirect: Option<u16>,
+    /// Who may read answers from other origins.
+    pub cors: Option<Arc<Cors>>,
+    /// Changes of headers.
+    pub headers: Option<Arc<Headers>>,
+    /// `rewrite` and `return` of snippets.
+    pub steps: Option<Arc<[Step]>>,
+    /// Those of the host, from the oldest Ingress that has some, when routes are made.
+    pub host_steps: Option<Arc<[Step]>>,
+    /// What the Ingress says for its hosts.
+    pub server_snippet: Option<Arc<Snippet>>,
+    /// Answers in place of errors.
+    pub errors: Option<Arc<Errors>>,
+    /// Copies of requests.
+    pub mirror: Option<Arc<Mirror>>,
+    /// Compression of answers.
+    pub compress: Option<Arc<Compress>>,
+    /// How fast answers are sent.
+    pub rate: Option<Rate>,
+    /// Whether requests are logged.
+    pub access_log: bool,
     /// The annotation that closes the route, as it cannot be read: everything is answered 503.
     pub denied: Option<Arc<str>>,
+}
+
+impl RouteSettings {
+    /// Whether anything is done to answers: most routes pass them on as they are.
+    pub fn shapes_answers(&self) -> bool {
+        self.cors.is_some()
+            || self.headers.is_some()
+            || self.errors.is_some()
+            || self.compress.is_some()
+            || self.rate.is_some()
+    }
 }
 
 impl Default for RouteSettings {
@@ -168,6 +206,16 @@ impl Default for RouteSettings {
             retry_non_idempotent: false,
             upstream_host: None,
             https_redirect: None,
+            cors: None,
+            headers: None,
+            steps: None,
+            host_steps: None,
+            server_snippet: None,
+            errors: None,
+            mirror: None,
+            compress: None,
+            rate: None,
+            access_log: true,
             denied: None,
         }
     }

@@ -348,7 +348,10 @@ impl Endpoint {
         Self::serving_at(Ipv4Addr::LOCALHOST.into(), serve)
     }
 
-    fn serving_at(address: IpAddr, serve: impl Fn(Served, usize) + Send + Sync + 'static) -> Self {
+    pub(crate) fn serving_at(
+        address: IpAddr,
+        serve: impl Fn(Served, usize) + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind((address, 0)).unwrap();
         let endpoint = Self {
             address: listener.local_addr().unwrap(),

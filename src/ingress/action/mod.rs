@@ -5,5 +5,19 @@
 //! | module | does |
 //! |---|---|
 //! | [`template`] | text with nginx's variables |
+//! | [`cors`] | who may read answers from other origins |
+//! | [`headers`] | changes of headers, both ways |
+//! | [`snippet`] | snippets of nginx's configuration |
+//! | [`errors`] | answers in place of errors |
+//! | [`mirror`] | copies of requests |
+//! | [`compress`] | which answers are compressed |
+//! | [`rate`] | how fast answers are sent |
 
+pub mod compress;
+pub mod cors;
+pub mod errors;
+pub mod headers;
+pub mod mirror;
+pub mod rate;
+pub mod snippet;
 pub mod template;

@@ -12,10 +12,24 @@
 //! | `value` | the shapes that values have: switches, numbers, times, sizes, lists |
 //! | `proxy` | how requests are handed on: time-outs, sizes, tries |
 //! | `tls` | redirects to HTTPS |
+//! | `cors` | who may read answers from other origins |
+//! | `headers` | headers of answers, and logs |
+//! | `snippet` | snippets of nginx's configuration |
+//! | `errors` | answers in place of errors |
+//! | `mirror` | copies of requests |
+//! | `compress` | compression |
+//! | `rate` | how fast answers are sent |
 
+pub(crate) mod compress;
+mod cors;
+pub(crate) mod errors;
+mod headers;
+mod mirror;
 mod note;
 mod proxy;
+mod rate;
 mod reader;
+mod snippet;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -36,6 +50,17 @@ pub struct Defaults {
     pub route: RouteSettings,
     /// Redirects to HTTPS.
     pub https: Https,
+    /// What annotations may say.
+    pub policy: Policy,
+}
+
+/// What annotations may say, as the ConfigMap has it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// Whether snippets are served.
+    pub snippets: bool,
+    /// The headers of answers that a ConfigMap of an Ingress may set, in lower case.
+    pub response_headers: Arc<BTreeSet<Box<str>>>,
 }
 
 /// When requests are redirected to HTTPS.
@@ -94,6 +119,7 @@ pub struct Annotated {
 struct Draft {
     route: RouteSettings,
     https: Https,
+    policy: Policy,
 }
 
 impl Annotated {
@@ -102,6 +128,7 @@ impl Annotated {
         let draft = Draft {
             route: defaults.route.clone(),
             https: defaults.https,
+            policy: Policy::default(),
         };
         draft.finish()
     }
@@ -109,7 +136,7 @@ impl Annotated {
 
 impl Draft {
     fn finish(self) -> Annotated {
-        let Self { route, https } = self;
+        let Self { route, https, .. } = self;
         let with = |redirects: bool| {
             let https_redirect = redirects.then_some(https.status).or(route.https_redirect);
             Arc::new(RouteSettings {
@@ -135,9 +162,18 @@ pub fn read(ingress: &Ingress, defaults: &Defaults, objects: &dyn Objects) -> An
     let mut draft = Draft {
         route: defaults.route.clone(),
         https: defaults.https,
+        policy: defaults.policy.clone(),
     };
     proxy::read(&mut reader, &mut draft);
     tls::read(&mut reader, &mut draft);
+    cors::read(&mut reader, &mut draft);
+    // Its headers come before those of ConfigMaps, as in ingress-nginx's template.
+    snippet::read(&mut reader, &mut draft);
+    headers::read(&mut reader, &mut draft);
+    errors::read(&mut reader, &mut draft);
+    mirror::read(&mut reader, &mut draft);
+    compress::read(&mut reader, &mut draft);
+    rate::read(&mut reader, &mut draft);
     let (notes, named, denied) = reader.finish();
     draft.route.denied = denied;
     Annotated {

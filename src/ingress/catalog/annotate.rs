@@ -21,6 +21,8 @@ pub(super) struct Annotations {
     read: BTreeMap<ServiceName, Annotated>,
     by_secret: Users,
     by_config_map: Users,
+    /// Who says something for its hosts.
+    server_snippets: BTreeSet<ServiceName>,
 }
 
 impl Annotations {
@@ -50,13 +52,14 @@ impl Annotations {
         self.read.get(name).unwrap_or(&self.bare)
     }
 
+    /// Who says something for its hosts.
+    pub(super) fn server_snippets(&self) -> &BTreeSet<ServiceName> {
+        &self.server_snippets
+    }
+
     /// The Secrets that are named.
     pub(super) fn secrets(&self) -> impl Iterator<Item = &ServiceName> {
         self.by_secret.keys()
-    }
-
-    pub(super) fn names_config_map(&self, name: &ServiceName) -> bool {
-        self.by_config_map.contains_key(name)
     }
 
     /// Who names an object.
@@ -77,16 +80,17 @@ impl Annotations {
         let before = old.map(|old| old.named.clone()).unwrap_or_default();
         let after = new.as_ref().map(|new| new.named.clone());
         let after = after.unwrap_or_default();
-        move_users(
-            &mut self.by_secret,
-            name,
-            (&before.secrets, &after.secrets),
-        );
+        move_users(&mut self.by_secret, name, (&before.secrets, &after.secrets));
         move_users(
             &mut self.by_config_map,
             name,
             (&before.config_maps, &after.config_maps),
         );
+        let says = |new: &Annotated| new.plain.server_snippet.is_some();
+        match new.as_ref().is_some_and(says) {
+            true => self.server_snippets.insert(name.clone()),
+            false => self.server_snippets.remove(name),
+        };
         match new {
             Some(new) => self.read.insert(name.clone(), new),
             None => self.read.remove(name),
@@ -163,10 +167,11 @@ impl Catalog {
     /// How requests of an Ingress for a host are handed on.
     pub(super) fn route_settings(&self, ingress: &Ingress, host: &str) -> Arc<RouteSettings> {
         let annotated = self.annotations.of(&ingress.name);
-        match is_secured(ingress, host) {
+        let settings = match is_secured(ingress, host) {
             true => annotated.secured.clone(),
             false => annotated.plain.clone(),
-        }
+        };
+        self.complete(ingress, host, settings)
     }
 }
 

@@ -38,6 +38,7 @@ impl Catalog {
                 continue;
             };
             let reasons = reasons.entry(name.clone()).or_default();
+            reasons.extend(self.incomplete(ingress, host));
             let rules = ingress.rules.iter().enumerate();
             for (i, rule) in rules.filter(|(_, rule)| rule.host == *host) {
                 for (j, path) in rule.paths.iter().enumerate() {

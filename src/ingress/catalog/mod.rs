@@ -9,6 +9,7 @@
 //! | module | does |
 //! |---|---|
 //! | `class` | decides whose an Ingress is |
+//! | `complete` | what a route's settings take from its host and from Services |
 //! | `annotate` | what annotations come to, and when they are read again |
 //! | `index` | finds Ingresses by host, Service and Secret |
 //! | `upstream` | the endpoints of a Service's port |
@@ -20,6 +21,7 @@
 mod annotate;
 mod certificate;
 mod class;
+mod complete;
 mod configure;
 mod host;
 mod index;
@@ -32,13 +34,14 @@ mod upstream;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-pub use self::certificate::Wishes;
 use self::annotate::Annotations;
+pub use self::certificate::Wishes;
 use self::class::Classes;
 pub use self::class::{CONTROLLER, NGINX_CONTROLLER, Verdict};
 use self::index::Index;
 use self::streams::Aims;
 use self::upstream::Upstreams;
+pub(crate) use self::upstream::is_elsewhere;
 use super::table::{RouteSettings, Settings, Streams, Table};
 use crate::model::{ConfigMap, Event, Ingress, IngressEvent, Secret, ServiceName, State};
 
@@ -150,6 +153,7 @@ pub struct Catalog {
     /// What conversion skipped, of Ingresses of all classes.
     skipped: BTreeMap<ServiceName, Vec<String>>,
     config_maps: BTreeMap<ServiceName, Arc<ConfigMap>>,
+    linked: settings::Linked,
     annotations: Annotations,
     aims: Aims,
     streams: Arc<Streams>,
@@ -270,10 +274,7 @@ impl Catalog {
                 self.dirty.secrets.insert(name);
             }
             IngressEvent::ConfigMap(name, observed) => {
-                let named = self.annotations.names_config_map(&name);
-                if !named && !self.config_map_names().any(|named| *named == name) {
-                    return;
-                }
+                // Kept whoever names it: that may come later.
                 match observed.object {
                     Some(map) => self.config_maps.insert(name.clone(), Arc::new(map)),
                     None => self.config_maps.remove(&name),

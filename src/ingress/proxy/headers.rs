@@ -16,10 +16,10 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY: HeaderName = HeaderName::from_static("proxy");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(super) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+pub(super) const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+pub(super) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_SCHEME: HeaderName = HeaderName::from_static("x-forwarded-scheme");
 const X_ORIGINAL_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-original-forwarded-for");
 const X_ORIGINAL_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-original-forwarded-host");
@@ -45,13 +45,7 @@ impl Onward<'_> {
     /// Makes a client's headers those that an endpoint is sent.
     pub(super) fn edit(self, headers: &mut HeaderMap) {
         let trailers = self.h2 && wants_trailers(headers);
-        if headers.keys().any(|name| is_hop(name) || is_odd(name)) {
-            remove_hop(headers);
-            for name in [EXPECT, PROXY, HTTP2_SETTINGS] {
-                headers.remove(name);
-            }
-            remove_odd(headers);
-        }
+        remove_hop_and_odd(headers);
         if !self.h2 {
             join_cookies(headers);
         }
@@ -146,7 +140,7 @@ impl Forwarded {
 }
 
 /// The last address of a chain of proxies that is not trusted, else the first.
-fn real(settings: &Settings, chain: &str) -> Option<IpAddr> {
+pub(super) fn real(settings: &Settings, chain: &str) -> Option<IpAddr> {
     let mut real = None;
     for hop in chain.rsplit(',') {
         let Ok(address) = hop.trim().parse() else {
@@ -212,6 +206,17 @@ fn is_hop(name: &HeaderName) -> bool {
     )
 }
 
+/// Removes of a client's headers what no endpoint is sent.
+pub(super) fn remove_hop_and_odd(headers: &mut HeaderMap) {
+    if headers.keys().any(|name| is_hop(name) || is_odd(name)) {
+        remove_hop(headers);
+        for name in [EXPECT, PROXY, HTTP2_SETTINGS] {
+            headers.remove(name);
+        }
+        remove_odd(headers);
+    }
+}
+
 /// Removes what is between us and the other side of a connection only.
 fn remove_hop(headers: &mut HeaderMap) {
     if headers.contains_key(CONNECTION) {
@@ -275,7 +280,7 @@ fn join_cookies(headers: &mut HeaderMap) {
 }
 
 /// 32 hexadecimal digits, as nginx's `$request_id`.
-fn request_id() -> HeaderValue {
+pub(super) fn request_id() -> HeaderValue {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut number = fastrand::u128(..);
     let mut text = [0; 32];

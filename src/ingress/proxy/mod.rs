@@ -2,9 +2,14 @@
 //! One request: checked, looked up, handed on, answered.
 
 mod check;
+mod context;
+mod directives;
 mod exchange;
 mod forward;
 mod headers;
+mod intercept;
+pub(crate) mod mirror;
+mod reply;
 mod spare;
 mod tunnel;
 mod upgrade;
@@ -15,7 +20,7 @@ use std::sync::Arc;
 
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{
-    CONNECTION, CONTENT_TYPE, HOST, HeaderValue, LOCATION, STRICT_TRANSPORT_SECURITY,
+    CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, LOCATION, STRICT_TRANSPORT_SECURITY,
 };
 use hyper::http::request::Parts;
 use hyper::http::uri::{self, Authority, PathAndQuery, Scheme};
@@ -23,8 +28,10 @@ use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response, StatusCode, Uri, Version};
 
 use self::check::Raw;
+use self::check::Subject;
 use self::forward::Call;
 use self::headers::Onward;
+use self::reply::Reply;
 use self::upgrade::Upgrade;
 use super::balance;
 use super::body::{Body, RequestBody};
@@ -52,10 +59,11 @@ pub(crate) async fn handle(
     let unread = !request.body().is_end_stream();
     let grpc = client.h2 && errors::is_grpc(request.headers());
     let found = find(&worker, &request, raw, &client);
+    let mut reply = None;
     let answer = match found {
         Ok(found) => {
             found
-                .answer(&client, request, upgrading, &mut exchange)
+                .answer(&client, request, upgrading, (&mut exchange, &mut reply))
                 .await
         }
         Err(refusal) => Err(refusal.into()),
@@ -63,6 +71,9 @@ pub(crate) async fn handle(
     if unread && answer.is_err() {
         client.state.set_linger();
     }
+    let closes = matches!(&answer, Err(End::Refusal(refusal)) if refusal.close);
+    let answer = intercept::replace(reply.as_deref_mut(), &client, answer, &mut exchange).await;
+    let endpoint = answer.is_ok();
     let mut response = match answer {
         Ok(Answer::Upstream(response, lease, found)) => {
             let limit = found.route_settings().read_timeout;
@@ -80,16 +91,21 @@ pub(crate) async fn handle(
             response.headers_mut().insert(LOCATION, location);
             response
         }
+        Err(End::Ready(response)) => {
+            exchange.answered(response.status());
+            response.map(|page| Body::page(page, Some(exchange)))
+        }
         Err(End::Refusal(refusal)) if grpc => refuse_grpc(refusal, exchange),
         Err(End::Refusal(refusal)) => refuse(refusal, exchange),
     };
+    reply::finish(reply.as_deref(), &worker, &mut response, endpoint);
     if client.tls
         && let Some(hsts) = worker.table(|table| hsts(&table.settings))
     {
         let headers = response.headers_mut();
         headers.insert(STRICT_TRANSPORT_SECURITY, hsts);
     }
-    if last && !client.h2 {
+    if (last || closes) && !client.h2 {
         let headers = response.headers_mut();
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -110,6 +126,8 @@ enum Answer {
 enum End {
     Refusal(Refusal),
     Redirect(StatusCode, HeaderValue),
+    /// An answer that is made already.
+    Ready(Box<Response<bytes::Bytes>>),
 }
 
 impl From<Refusal> for End {
@@ -143,6 +161,7 @@ fn refuse_grpc(refusal: Refusal, mut exchange: Box<Exchange>) -> Response<Body> 
 }
 
 /// How a request came to where it goes.
+#[derive(Clone)]
 enum Way {
     Route(Arc<Route>),
     /// To the default backend, in this way.
@@ -166,10 +185,20 @@ fn find(
     client: &Client,
 ) -> Result<Found, Refusal> {
     let subject = check::subject(request, raw)?;
+    seek(worker, &subject, (request.uri(), request.headers()), client)
+}
+
+/// Finds where a request goes.
+fn seek(
+    worker: &Rc<Worker>,
+    subject: &Subject<'_>,
+    head: (&Uri, &HeaderMap),
+    client: &Client,
+) -> Result<Found, Refusal> {
     worker.table(|table| {
         let route = table.router.find(&subject.host, &subject.path).cloned();
         let upstream = upstream(table, route.as_deref())?.clone();
-        let key = hash_key(&upstream.balance, request, client);
+        let key = hash_key(&upstream.balance, head, client);
         Ok(Found {
             worker: worker.clone(),
             settings: table.settings.clone(),
@@ -197,18 +226,18 @@ fn upstream<'a>(table: &'a Table, route: Option<&'a Route>) -> Result<&'a Arc<Up
     }
 }
 
-fn hash_key(balance: &Balance, request: &Request<Incoming>, client: &Client) -> Option<u64> {
+fn hash_key(balance: &Balance, (uri, headers): (&Uri, &HeaderMap), client: &Client) -> Option<u64> {
     let Balance::Hash(key) = balance else {
         return None;
     };
     match key {
         HashKey::ClientAddress => Some(balance::hash(client.address_value.as_bytes())),
         HashKey::Uri => {
-            let uri = request.uri().path_and_query()?;
+            let uri = uri.path_and_query()?;
             Some(balance::hash(uri.as_str().as_bytes()))
         }
         HashKey::Header(name) => {
-            let value = request.headers().get(&**name)?;
+            let value = headers.get(&**name)?;
             Some(balance::hash(value.as_bytes()))
         }
     }
@@ -235,10 +264,30 @@ impl Found {
         client: &Client,
         request: Request<Incoming>,
         upgrading: Option<Upgrade>,
-        exchange: &mut Exchange,
+        (exchange, reply): (&mut Exchange, &mut Option<Box<Reply>>),
     ) -> Result<Answer, End> {
-        exchange.goes_to(self.route(), &self.upstream);
-        let (parts, incoming) = request.into_parts();
+        let (mut parts, incoming) = request.into_parts();
+        let (mut found, end) = self.directives(client, &mut parts);
+        *reply = Reply::of(&found, client, &mut parts);
+        let falls_back = found.fall_back();
+        exchange.goes_to(found.route(), &found.upstream);
+        if let Some(end) = end {
+            return Err(end);
+        }
+        let reply = reply.as_deref().map(|reply| (reply, falls_back));
+        found
+            .proceed(client, (parts, incoming), upgrading, (exchange, reply))
+            .await
+    }
+
+    /// The same, when it is known where it goes.
+    async fn proceed(
+        self,
+        client: &Client,
+        (parts, incoming): (Parts, Incoming),
+        upgrading: Option<Upgrade>,
+        (exchange, reply): (&mut Exchange, Option<(&Reply, bool)>),
+    ) -> Result<Answer, End> {
         self.act(client, &parts)?;
         let settings = self.route_settings();
         let limit = match settings.body_limit {
@@ -248,7 +297,7 @@ impl Found {
         if incoming.size_hint().lower() > limit {
             return Err(Refusal::last(StatusCode::PAYLOAD_TOO_LARGE).into());
         }
-        let (body, progress) = if incoming.is_end_stream() {
+        let (mut body, progress) = if incoming.is_end_stream() {
             (RequestBody::empty(), None)
         } else {
             let (body, progress) = RequestBody::new(incoming, limit, self.settings.body_timeout);
@@ -258,9 +307,18 @@ impl Found {
         if client.h2 && upgrading.is_some() && self.speaks_h2() {
             return Err(Refusal::new(StatusCode::NOT_IMPLEMENTED).into());
         }
+        if let Some(copy) = mirror::begin(&self, client, &parts, progress.is_some()) {
+            body.copy_to(copy);
+        }
         let upgrading = upgrading.filter(|_| !self.speaks_h2());
         let (protocol, ours) = upgrading.map(|u| (u.protocol, u.ours)).unzip();
-        let parts = self.onward(client, parts, protocol);
+        let mut parts = self.onward(client, parts, protocol);
+        if let Some((reply, falls_back)) = reply {
+            reply.onward(&mut parts, ours.is_some(), self.speaks_h2());
+            if falls_back {
+                self.tell(StatusCode::SERVICE_UNAVAILABLE, None, &mut parts.headers);
+            }
+        }
         let call = Call {
             worker: &self.worker,
             upstream: &self.upstream,
