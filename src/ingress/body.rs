@@ -12,7 +12,11 @@ use bytes::Bytes;
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::action::compress::Coding;
+use super::action::rate::Rate;
+use super::copy;
 use super::proxy::Exchange;
+use super::shape::Shape;
 use super::upstream::Lease;
 
 /// Why a body ended early.
@@ -69,7 +73,18 @@ pub(crate) struct Progress {
 /// A request body on its way to an endpoint.
 #[derive(Debug, Default)]
 pub(crate) struct RequestBody {
-    client: Option<ClientBody>,
+    source: Source,
+}
+
+/// Where a request body comes from.
+#[derive(Debug, Default)]
+enum Source {
+    /// There is none.
+    #[default]
+    None,
+    Client(ClientBody),
+    /// Another one's copy, for a mirror.
+    Copy(copy::Reader),
 }
 
 #[derive(Debug)]
@@ -80,6 +95,7 @@ struct ClientBody {
     limit: Duration,
     patience: Patience,
     progress: Rc<Progress>,
+    copy: Option<copy::Writer>,
 }
 
 impl RequestBody {
@@ -97,14 +113,29 @@ impl RequestBody {
             limit,
             patience: Patience::default(),
             progress: progress.clone(),
+            copy: None,
         };
-        let client = Some(client);
-        (Self { client }, progress)
+        let source = Source::Client(client);
+        (Self { source }, progress)
+    }
+
+    /// What is copied of another.
+    pub(crate) fn copied(reader: copy::Reader) -> Self {
+        Self {
+            source: Source::Copy(reader),
+        }
+    }
+
+    /// Copies it on its way.
+    pub(crate) fn copy_to(&mut self, writer: copy::Writer) {
+        if let Source::Client(client) = &mut self.source {
+            client.copy = Some(writer);
+        }
     }
 
     /// Whether there is none.
     pub(crate) fn is_empty(&self) -> bool {
-        self.client.is_none()
+        matches!(self.source, Source::None)
     }
 }
 
@@ -116,7 +147,7 @@ impl ClientBody {
             Poll::Pending if self.patience.is_over(self.limit, cx) => Err(Broken::TimedOut),
             Poll::Pending => return Poll::Pending,
             Poll::Ready(None) => {
-                self.progress.done.set(true);
+                self.done();
                 return Poll::Ready(None);
             }
             Poll::Ready(Some(Err(_))) => Err(Broken::Client),
@@ -127,7 +158,7 @@ impl ClientBody {
                 self.patience.renew();
                 self.progress.moved.set(Some(Instant::now()));
                 if self.incoming.is_end_stream() {
-                    self.progress.done.set(true);
+                    self.done();
                 }
             }
             Err(broken) => self.progress.broken.set(Some(*broken)),
@@ -135,10 +166,20 @@ impl ClientBody {
         Poll::Ready(Some(outcome))
     }
 
+    fn done(&self) {
+        self.progress.done.set(true);
+        if let Some(copy) = &self.copy {
+            copy.finish();
+        }
+    }
+
     fn count(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, Broken> {
         let length = frame.data_ref().map_or(0, |data| data.len() as u64);
         self.progress.bytes.set(self.progress.bytes.get() + length);
         self.left = self.left.checked_sub(length).ok_or(Broken::TooLarge)?;
+        if let (Some(copy), Some(data)) = (&self.copy, frame.data_ref()) {
+            copy.write(data);
+        }
         Ok(frame)
     }
 }
@@ -151,21 +192,29 @@ impl hyper::body::Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        match &mut self.client {
-            Some(client) => client.poll(cx),
-            None => Poll::Ready(None),
+        match &mut self.source {
+            Source::Client(client) => client.poll(cx),
+            Source::None => Poll::Ready(None),
+            Source::Copy(copy) => copy.poll(cx).map(|next| {
+                let piece = next?.map_err(|copy::Lost| Broken::Client);
+                Some(piece.map(Frame::data))
+            }),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        let ended = |client: &ClientBody| client.incoming.is_end_stream();
-        self.client.as_ref().is_none_or(ended)
+        match &self.source {
+            Source::Client(client) => client.incoming.is_end_stream(),
+            Source::None => true,
+            Source::Copy(copy) => copy.is_done(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.client {
-            Some(client) => client.incoming.size_hint(),
-            None => SizeHint::with_exact(0),
+        match &self.source {
+            Source::Client(client) => client.incoming.size_hint(),
+            Source::None => SizeHint::with_exact(0),
+            Source::Copy(_) => SizeHint::default(),
         }
     }
 }
@@ -174,6 +223,7 @@ impl hyper::body::Body for RequestBody {
 #[derive(Debug)]
 pub(crate) struct Body {
     kind: Kind,
+    shape: Option<Box<Shape>>,
     exchange: Option<Box<Exchange>>,
 }
 
@@ -193,6 +243,7 @@ impl Body {
     pub(crate) fn page(page: Bytes, exchange: Option<Box<Exchange>>) -> Self {
         Self {
             kind: Kind::Page(page),
+            shape: None,
             exchange,
         }
     }
@@ -215,12 +266,20 @@ impl Body {
                 limit,
                 patience: Patience::default(),
             },
+            shape: None,
             exchange: Some(exchange),
         }
     }
 
+    /// Encodes it on its way, and holds it to a rate.
+    pub(crate) fn shape(&mut self, coding: Option<Coding>, rate: Option<Rate>) {
+        self.shape = Shape::new(coding, rate).map(Box::new);
+    }
+}
+
+impl Kind {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        let (incoming, lease, limit, patience) = match &mut self.kind {
+        let (incoming, lease, limit, patience) = match self {
             Kind::Page(page) if page.is_empty() => return Poll::Ready(None),
             Kind::Page(page) => return Poll::Ready(Some(Ok(Frame::data(std::mem::take(page))))),
             Kind::Upstream {
@@ -251,7 +310,11 @@ impl hyper::body::Body for Body {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        let polled = self.poll(cx);
+        let Self { kind, shape, .. } = &mut *self;
+        let polled = match shape {
+            None => kind.poll(cx),
+            Some(shape) => shape.poll(cx, |cx| kind.poll(cx)),
+        };
         if let Some(exchange) = &mut self.exchange {
             exchange.polled(&polled);
         }
@@ -259,6 +322,9 @@ impl hyper::body::Body for Body {
     }
 
     fn is_end_stream(&self) -> bool {
+        if self.shape.as_ref().is_some_and(|shape| !shape.is_empty()) {
+            return false;
+        }
         match &self.kind {
             Kind::Page(page) => page.is_empty(),
             Kind::Upstream { incoming, .. } => incoming.is_end_stream(),
@@ -266,9 +332,17 @@ impl hyper::body::Body for Body {
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.kind {
+        let hint = match &self.kind {
             Kind::Page(page) => SizeHint::with_exact(page.len() as u64),
             Kind::Upstream { incoming, .. } => incoming.size_hint(),
+        };
+        match &self.shape {
+            None => hint,
+            Some(shape) if shape.encodes() => SizeHint::default(),
+            Some(shape) => match hint.exact() {
+                Some(left) => SizeHint::with_exact(left + shape.waiting()),
+                None => SizeHint::default(),
+            },
         }
     }
 }

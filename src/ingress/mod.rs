@@ -23,6 +23,8 @@
 //! | `filter` | a route's actions on a request, in a fixed order | I/O, clocks, logging |
 //! | `upstream` | connections to endpoints, kept for the next request | choose an endpoint |
 //! | [`pass`] | TCP and UDP ports that go to a Service byte by byte | look into them |
+//! | `shape` | bodies of answers encoded, and held to a rate | hold more than a window |
+//! | `copy` | bodies of requests once more, for mirrors | let the original wait |
 //! | `idle` | bytes both ways between two sides | know what they are |
 //! | `stream` | a connection, plain or over TLS, for clients and endpoints alike | count or time anything |
 //! | [`balance`] | chooses an endpoint | I/O, clocks, logging |
@@ -38,6 +40,8 @@ pub mod balance;
 mod body;
 pub mod catalog;
 pub mod control;
+mod copy;
+mod encode;
 mod errors;
 pub mod explain;
 mod filter;
@@ -51,6 +55,7 @@ mod proxy;
 pub mod resolve;
 pub mod route;
 pub mod serve;
+mod shape;
 pub mod status;
 mod stream;
 pub mod table;

@@ -59,7 +59,7 @@ pub async fn run(
 }
 
 /// In order; none if there is no answer. The dot at the end keeps search domains out.
-async fn look_up(name: &str) -> Option<Vec<IpAddr>> {
+pub(crate) async fn look_up(name: &str) -> Option<Vec<IpAddr>> {
     let found = timeout(PATIENCE, tokio::net::lookup_host((format!("{name}."), 0))).await;
     match found {
         Ok(Ok(addresses)) => {

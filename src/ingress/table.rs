@@ -11,6 +11,13 @@ use hyper::header::HeaderValue;
 use super::action::origin::Origin;
 use super::action::redirect::Redirect;
 use super::action::rewrite::Rewrite;
+use super::action::compress::Compress;
+use super::action::cors::Cors;
+use super::action::errors::Errors;
+use super::action::headers::Headers;
+use super::action::mirror::Mirror;
+use super::action::rate::Rate;
+use super::action::snippet::{Snippet, Step};
 use super::route::Router;
 pub use crate::model::Behaviour;
 use crate::model::{Protocol, ServiceName, Target};
@@ -177,8 +184,39 @@ pub struct RouteSettings {
     pub origin: Option<Arc<Origin>>,
     /// Idle connections kept to each endpoint, on each thread; none: as in [`Settings`].
     pub idle_upstream_connections: Option<usize>,
+    /// Who may read answers from other origins.
+    pub cors: Option<Arc<Cors>>,
+    /// Changes of headers.
+    pub headers: Option<Arc<Headers>>,
+    /// `rewrite` and `return` of snippets.
+    pub steps: Option<Arc<[Step]>>,
+    /// Those of the host, from the oldest Ingress that has some, when routes are made.
+    pub host_steps: Option<Arc<[Step]>>,
+    /// What the Ingress says for its hosts.
+    pub server_snippet: Option<Arc<Snippet>>,
+    /// Answers in place of errors.
+    pub errors: Option<Arc<Errors>>,
+    /// Copies of requests.
+    pub mirror: Option<Arc<Mirror>>,
+    /// Compression of answers.
+    pub compress: Option<Arc<Compress>>,
+    /// How fast answers are sent.
+    pub rate: Option<Rate>,
+    /// Whether requests are logged.
+    pub access_log: bool,
     /// The annotation that closes the route, as it cannot be read: everything is answered 503.
     pub denied: Option<Arc<str>>,
+}
+
+impl RouteSettings {
+    /// Whether anything is done to answers: most routes pass them on as they are.
+    pub fn shapes_answers(&self) -> bool {
+        self.cors.is_some()
+            || self.headers.is_some()
+            || self.errors.is_some()
+            || self.compress.is_some()
+            || self.rate.is_some()
+    }
 }
 
 impl Default for RouteSettings {
@@ -200,6 +238,16 @@ impl Default for RouteSettings {
             hsts: None,
             origin: None,
             idle_upstream_connections: None,
+            cors: None,
+            headers: None,
+            steps: None,
+            host_steps: None,
+            server_snippet: None,
+            errors: None,
+            mirror: None,
+            compress: None,
+            rate: None,
+            access_log: true,
             denied: None,
         }
     }

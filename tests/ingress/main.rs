@@ -4,6 +4,7 @@
 
 mod articles;
 mod behaviour;
+mod answers;
 mod frames;
 mod grpc;
 mod h2_clients;

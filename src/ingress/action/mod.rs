@@ -9,9 +9,23 @@
 //! | [`redirect`] | answers that send the client elsewhere |
 //! | [`rewrite`] | another path for the endpoint |
 //! | [`template`] | text with nginx's variables |
+//! | [`cors`] | who may read answers from other origins |
+//! | [`headers`] | changes of headers, both ways |
+//! | [`snippet`] | snippets of nginx's configuration |
+//! | [`errors`] | answers in place of errors |
+//! | [`mirror`] | copies of requests |
+//! | [`compress`] | which answers are compressed |
+//! | [`rate`] | how fast answers are sent |
 
 pub mod origin;
 pub mod pattern;
 pub mod redirect;
 pub mod rewrite;
+pub mod compress;
+pub mod cors;
+pub mod errors;
+pub mod headers;
+pub mod mirror;
+pub mod rate;
+pub mod snippet;
 pub mod template;

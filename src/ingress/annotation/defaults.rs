@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What holds where no annotation says otherwise.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use hyper::header::HeaderValue;
@@ -20,6 +21,17 @@ pub struct Defaults {
     pub plain_paths: PlainPaths,
     /// That clients come back by HTTPS only.
     pub hsts: Hsts,
+    /// What annotations may say.
+    pub policy: Policy,
+}
+
+/// What annotations may say, as the ConfigMap has it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// Whether snippets are served.
+    pub snippets: bool,
+    /// The headers of answers that a ConfigMap of an Ingress may set, in lower case.
+    pub response_headers: Arc<BTreeSet<Box<str>>>,
 }
 
 impl Defaults {
@@ -34,6 +46,7 @@ impl Defaults {
                 ..route.clone()
             },
             plain_paths: PlainPaths::default(),
+            policy: Policy::default(),
             https: Https {
                 secured: on,
                 ..Https::default()
@@ -143,6 +156,11 @@ impl<T> ByBehaviour<T> {
             spec: make(Behaviour::Spec),
             ingress_nginx: make(Behaviour::IngressNginx),
         }
+    }
+
+    /// Both.
+    pub fn each_mut(&mut self) -> [&mut T; 2] {
+        [&mut self.spec, &mut self.ingress_nginx]
     }
 
     /// The one of a behaviour.

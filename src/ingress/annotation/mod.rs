@@ -19,19 +19,33 @@
 //! | [`known`] | all annotations of ingress-nginx, and what becomes of each |
 //! | `keys` | all keys of its ConfigMap |
 //! | `server` | what ingress-nginx has for a whole server, or in its ConfigMap only |
+//! | `cors` | who may read answers from other origins |
+//! | `headers` | headers of answers, and logs |
+//! | `snippet` | snippets of nginx's configuration |
+//! | `errors` | answers in place of errors |
+//! | `mirror` | copies of requests |
+//! | `compress` | compression |
+//! | `rate` | how fast answers are sent |
 
 mod defaults;
 pub(crate) mod keys;
 pub mod known;
 #[cfg(test)]
 mod known_tests;
+pub(crate) mod compress;
+mod cors;
+pub(crate) mod errors;
+mod headers;
+mod mirror;
 mod note;
 mod origin;
 mod proxy;
+mod rate;
 mod reader;
 mod redirect;
 mod rewrite;
 mod server;
+mod snippet;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -40,7 +54,7 @@ pub(crate) mod value;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-pub use self::defaults::{ByBehaviour, Defaults, Hsts, Https, PlainPaths};
+pub use self::defaults::{ByBehaviour, Defaults, Hsts, Https, PlainPaths, Policy};
 pub use self::note::{Kind, Note};
 use self::reader::Reader;
 pub use self::rewrite::Routing;
@@ -86,6 +100,7 @@ struct Draft {
     https: Https,
     routing: Routing,
     hsts: Hsts,
+    policy: Policy,
 }
 
 impl Annotated {
@@ -102,6 +117,7 @@ impl Draft {
             https: defaults.https,
             routing: Routing::default(),
             hsts: defaults.hsts,
+            policy: defaults.policy.clone(),
         }
     }
 
@@ -111,6 +127,7 @@ impl Draft {
             https,
             routing,
             hsts,
+            ..
         } = self;
         route.hsts = hsts.header();
         let with = |redirects: bool| {
@@ -155,4 +172,12 @@ fn groups(reader: &mut Reader<'_>, draft: &mut Draft) {
     rewrite::read(reader, draft);
     tls::read(reader, draft);
     server::read(reader, draft);
+    cors::read(reader, draft);
+    // Its headers come before those of ConfigMaps, as in ingress-nginx's template.
+    snippet::read(reader, draft);
+    headers::read(reader, draft);
+    errors::read(reader, draft);
+    mirror::read(reader, draft);
+    compress::read(reader, draft);
+    rate::read(reader, draft);
 }

@@ -25,6 +25,8 @@ pub(super) struct Annotations {
     config_maps_changed: bool,
     /// How many there are that are not served as they are written.
     counts: BTreeMap<Kind, usize>,
+    /// Who says something for its hosts.
+    server_snippets: BTreeSet<ServiceName>,
 }
 
 impl Annotations {
@@ -59,6 +61,11 @@ impl Annotations {
     pub(super) fn of(&self, name: &ServiceName) -> &Annotated {
         let bare = || self.bare(self.behaviour(name).unwrap_or_default());
         self.read.get(name).unwrap_or_else(bare)
+    }
+
+    /// Who says something for its hosts.
+    pub(super) fn server_snippets(&self) -> &BTreeSet<ServiceName> {
+        &self.server_snippets
     }
 
     /// The Secrets that are named.
@@ -114,6 +121,11 @@ impl Annotations {
         for note in new.iter().flat_map(|new| &new.notes) {
             *self.counts.entry(note.kind).or_default() += 1;
         }
+        let says = |new: &Annotated| new.plain.server_snippet.is_some();
+        match new.as_ref().is_some_and(says) {
+            true => self.server_snippets.insert(name.clone()),
+            false => self.server_snippets.remove(name),
+        };
         match new {
             Some(new) => self.read.insert(name.clone(), new),
             None => self.read.remove(name),
@@ -202,10 +214,11 @@ impl Catalog {
         (host, secured): (&str, bool),
     ) -> Arc<RouteSettings> {
         let annotated = self.annotations.of(&ingress.name);
-        match secured || is_secured(ingress, host) {
+        let settings = match secured || is_secured(ingress, host) {
             true => annotated.secured.clone(),
             false => annotated.plain.clone(),
-        }
+        };
+        self.complete(ingress, host, settings)
     }
 }
 

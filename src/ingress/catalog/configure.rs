@@ -17,23 +17,26 @@ impl Catalog {
             &options.tcp_services,
             &options.udp_services,
         ];
-        named.into_iter().flatten()
+        let linked = [&self.linked.add, &self.linked.set];
+        named.into_iter().chain(linked).flatten()
     }
 
     /// Takes in those that have changed. Whether a setting has, for all routes.
     pub(super) fn configure(&mut self, dirty: &mut Dirty) -> bool {
-        let changed = std::mem::take(&mut dirty.config_maps);
+        // Annotations look at them, too.
+        let changed = dirty.config_maps.clone();
         let mut configured = false;
         for name in &changed {
             self.remarks.remove(name);
         }
-        if let Some(name) = self
-            .options
-            .config_map
-            .clone()
-            .filter(|n| changed.contains(n))
+        let linked = [self.linked.add.clone(), self.linked.set.clone()];
+        let mut named = linked.into_iter().chain([self.options.config_map.clone()]);
+        if named.any(|name| name.is_some_and(|name| changed.contains(&name)))
+            && let Some(name) = self.options.config_map.clone()
         {
+            self.remarks.remove(&name);
             configured = self.set(&name, dirty);
+            dirty.remarked.insert(name);
         }
         let streams = [
             (Protocol::Tcp, self.options.tcp_services.clone()),
@@ -53,8 +56,15 @@ impl Catalog {
             let touched = self.upstreams.want_streams(self.aims.wanted());
             dirty.services.extend(touched);
         }
-        let ours: BTreeSet<ServiceName> = self.config_map_names().cloned().collect();
-        for name in changed.into_iter().filter(|name| ours.contains(name)) {
+        let options = &self.options;
+        let own = [
+            &options.config_map,
+            &options.tcp_services,
+            &options.udp_services,
+        ];
+        let used = |name: &ServiceName| own.iter().any(|own| own.as_ref() == Some(name));
+        let used: Vec<_> = changed.into_iter().filter(used).collect();
+        for name in used {
             if !self.config_maps.contains_key(&name) {
                 let missing = "is not there".to_owned();
                 self.remarks.entry(name.clone()).or_default().push(missing);
@@ -68,7 +78,11 @@ impl Catalog {
         let map = self.config_maps.get(name).cloned();
         let data = map.map(|map| map.data.clone()).unwrap_or_default();
         let options = &self.options;
-        let read = settings::read(&options.settings, &options.route, &data);
+        let mut read = settings::read(&options.settings, &options.route, &data);
+        let maps = &self.config_maps;
+        let notes = settings::follow(&mut read, |name| maps.get(name).map(|map| &map.data));
+        read.notes.extend(notes);
+        self.linked = read.linked;
         let remarks = self.remarks.entry(name.clone()).or_default();
         remarks.extend(read.notes);
         let mut changed = *self.table.settings != read.settings;

@@ -93,6 +93,7 @@ impl Catalog {
                     ingresses[0].name
                 ));
             }
+            reasons.extend(self.incomplete(ingress, host));
             let rules = ingress.rules.iter().enumerate();
             for (i, rule) in rules.filter(|(_, rule)| rule.host == *host) {
                 for (j, path) in rule.paths.iter().enumerate() {

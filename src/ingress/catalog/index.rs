@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::Dirty;
+use super::{Dirty, complete};
 use crate::model::ingress::{IngressBackend, PortRef};
 use crate::model::{Ingress, ServiceName};
 
@@ -125,13 +125,16 @@ fn all(ingress: &Ingress) -> impl Iterator<Item = &IngressBackend> {
     backends.chain(&ingress.default_backend)
 }
 
-/// The Services and their ports that may answer.
-pub(super) fn backends(ingress: &Ingress) -> BTreeMap<ServiceName, BTreeSet<PortRef>> {
-    let mut found: BTreeMap<ServiceName, BTreeSet<PortRef>> = BTreeMap::new();
+/// The Services and their ports that may answer; no port is the first one.
+pub(super) fn backends(ingress: &Ingress) -> BTreeMap<ServiceName, BTreeSet<Option<PortRef>>> {
+    let mut found: BTreeMap<ServiceName, BTreeSet<Option<PortRef>>> = BTreeMap::new();
+    if let Some(service) = complete::default_backend(ingress) {
+        found.entry(service).or_default().insert(None);
+    }
     for backend in all(ingress) {
         if let IngressBackend::Service { name, port } = backend {
             let service = ServiceName::new(ingress.name.namespace.clone(), name.clone());
-            found.entry(service).or_default().insert(port.clone());
+            found.entry(service).or_default().insert(Some(port.clone()));
         }
     }
     found

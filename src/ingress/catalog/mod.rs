@@ -10,6 +10,7 @@
 //! |---|---|
 //! | `class` | decides whose an Ingress is |
 //! | `arrange` | which paths of a host are patterns, and what settings each has |
+//! | `complete` | what a route's settings take from its host and from Services |
 //! | `annotate` | what annotations come to, and when they are read again |
 //! | `index` | finds Ingresses by host, Service and Secret |
 //! | `upstream` | the endpoints of a Service's port |
@@ -25,6 +26,7 @@ mod annotate;
 mod arrange;
 mod certificate;
 mod class;
+mod complete;
 mod configure;
 mod host;
 mod index;
@@ -49,6 +51,7 @@ use self::names::Names;
 use self::patterns::PatternCache;
 use self::streams::Aims;
 use self::upstream::Upstreams;
+pub(crate) use self::upstream::is_elsewhere;
 use super::table::{Behaviour, RouteSettings, Settings, Streams, Table};
 use crate::model::{ConfigMap, Event, Ingress, IngressEvent, Secret, ServiceName, State};
 
@@ -165,6 +168,7 @@ pub struct Catalog {
     /// What conversion skipped, of Ingresses of all classes.
     skipped: BTreeMap<ServiceName, Vec<String>>,
     config_maps: BTreeMap<ServiceName, Arc<ConfigMap>>,
+    linked: settings::Linked,
     annotations: Annotations,
     names: Names,
     patterns: PatternCache,

@@ -2,13 +2,20 @@
 //! Settings from a ConfigMap, by the names that they have in ingress-nginx's. PURE.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::ingress::annotation::keys;
+use crate::ingress::action::compress::Compress;
+use crate::ingress::action::errors;
+use crate::ingress::action::headers::{self, Headers, Text};
+use crate::ingress::action::rate::Rate;
 use crate::ingress::annotation::value::{self, Wrong};
-use crate::ingress::annotation::{ByBehaviour, Defaults, Hsts, Https, PlainPaths};
+use crate::ingress::annotation::{
+    ByBehaviour, Defaults, Hsts, Https, PlainPaths, Policy, compress, keys,
+};
 use crate::ingress::table::{Behaviour, RouteSettings, Settings};
+use crate::model::ServiceName;
 
 /// Data of a ConfigMap.
 pub(super) type Data = BTreeMap<Arc<str>, Arc<str>>;
@@ -21,6 +28,17 @@ pub(super) struct Configured {
     pub(super) defaults: ByBehaviour<Defaults>,
     /// Keys and values that are not served, with the reasons.
     pub(super) notes: Vec<String>,
+    /// ConfigMaps that hold more of it.
+    pub(super) linked: Linked,
+}
+
+/// ConfigMaps of headers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Linked {
+    /// Of all answers.
+    pub(super) add: Option<ServiceName>,
+    /// Of all requests on their way to endpoints.
+    pub(super) set: Option<ServiceName>,
 }
 
 /// What a key means.
@@ -43,9 +61,33 @@ struct Draft {
     https: Https,
     plain_paths: PlainPaths,
     hsts: Hsts,
+    policy: Policy,
+    linked: Linked,
+    rate: (u64, u64),
 }
 
 const KEYS: &[(&str, Key)] = &[
+    ("add-headers", Key::Text(|d, t| link(&mut d.linked.add, t))),
+    (
+        "allow-snippet-annotations",
+        Key::Switch(|d, on| d.policy.snippets = on),
+    ),
+    (
+        "brotli-level",
+        Key::Text(|d, t| compression(d, "brotli-level", t)),
+    ),
+    (
+        "brotli-min-length",
+        Key::Text(|d, t| compression(d, "brotli-min-length", t)),
+    ),
+    (
+        "brotli-types",
+        Key::Text(|d, t| compression(d, "brotli-types", t)),
+    ),
+    (
+        "client-body-buffer-size",
+        Key::Text(|_, _| Err("has no meaning: bodies are passed on as they come".to_owned())),
+    ),
     (
         "client-body-timeout",
         Key::Seconds(1, |d, t| d.settings.body_timeout = t),
@@ -58,11 +100,41 @@ const KEYS: &[(&str, Key)] = &[
         "compute-full-forwarded-for",
         Key::Switch(|d, on| d.settings.full_forwarded_for = on),
     ),
+    ("custom-http-errors", Key::Text(custom_errors)),
+    (
+        "disable-access-log",
+        Key::Switch(|d, on| d.route.access_log = !on),
+    ),
+    (
+        "disable-proxy-intercept-errors",
+        Key::Switch(|d, on| errors_of(d).everywhere.intercepts = !on),
+    ),
+    (
+        "enable-brotli",
+        Key::Text(|d, t| compression(d, "enable-brotli", t)),
+    ),
     (
         "force-ssl-redirect",
         Key::Switch(|d, on| d.https.forced = on),
     ),
     ("hsts", Key::Switch(|d, on| d.hsts.on = on)),
+    (
+        "global-allowed-response-headers",
+        Key::Text(allowed_headers),
+    ),
+    (
+        "gzip-level",
+        Key::Text(|d, t| compression(d, "gzip-level", t)),
+    ),
+    (
+        "gzip-min-length",
+        Key::Text(|d, t| compression(d, "gzip-min-length", t)),
+    ),
+    (
+        "gzip-types",
+        Key::Text(|d, t| compression(d, "gzip-types", t)),
+    ),
+    ("hide-headers", Key::Text(hidden_headers)),
     (
         "hsts-include-subdomains",
         Key::Switch(|d, on| d.hsts.subdomains = on),
@@ -87,6 +159,8 @@ const KEYS: &[(&str, Key)] = &[
         "preserve-trailing-slash",
         Key::Switch(|d, on| d.route.keeps_slash = Some(on)),
     ),
+    ("limit-rate", Key::Number(|d, n| d.rate.0 = n.into())),
+    ("limit-rate-after", Key::Number(|d, n| d.rate.1 = n.into())),
     ("proxy-body-size", Key::Text(body_size)),
     (
         "proxy-connect-timeout",
@@ -106,6 +180,10 @@ const KEYS: &[(&str, Key)] = &[
         Key::Seconds(1, |d, t| d.route.send_timeout = t),
     ),
     (
+        "proxy-set-headers",
+        Key::Text(|d, t| link(&mut d.linked.set, t)),
+    ),
+    (
         "proxy-stream-timeout",
         Key::Time(|d, t| d.settings.stream_timeout = t),
     ),
@@ -116,6 +194,10 @@ const KEYS: &[(&str, Key)] = &[
     (
         "retry-non-idempotent",
         Key::Switch(|d, on| d.route.retry_non_idempotent = on),
+    ),
+    (
+        "server-tokens",
+        Key::Switch(|d, on| headers_of(d).server = on),
     ),
     ("ssl-redirect", Key::Switch(|d, on| d.https.secured = on)),
     (
@@ -130,6 +212,8 @@ const KEYS: &[(&str, Key)] = &[
         "use-forwarded-headers",
         Key::Switch(|d, on| d.settings.use_forwarded_headers = on),
     ),
+    ("use-gzip", Key::Text(|d, t| compression(d, "use-gzip", t))),
+    ("use-port-in-redirects", Key::Always("false")),
     (
         "use-proxy-protocol",
         Key::Switch(|d, on| d.settings.proxy_protocol = on),
@@ -138,16 +222,12 @@ const KEYS: &[(&str, Key)] = &[
         "worker-shutdown-timeout",
         Key::Time(|d, t| d.settings.shutdown_grace = Some(t)),
     ),
-    ("allow-snippet-annotations", Key::Always("false")),
-    ("enable-brotli", Key::Always("false")),
     ("enable-underscores-in-headers", Key::Always("false")),
     ("generate-request-id", Key::Always("true")),
     ("ignore-invalid-headers", Key::Always("true")),
     ("proxy-buffering", Key::Always("off")),
     ("proxy-request-buffering", Key::Always("off")),
-    ("server-tokens", Key::Always("false")),
     ("ssl-protocols", Key::Always("TLSv1.2 TLSv1.3")),
-    ("use-gzip", Key::Always("false")),
     ("use-http2", Key::Always("true")),
     ("use-port-in-redirects", Key::Always("false")),
 ];
@@ -167,8 +247,10 @@ pub(super) fn read(settings: &Settings, route: &RouteSettings, data: &Data) -> C
                 https: draft.https,
                 plain_paths: draft.plain_paths,
                 hsts: draft.hsts,
+                policy: draft.policy,
             }
         }),
+        linked: draft.linked,
         notes,
     }
 }
@@ -180,6 +262,9 @@ fn read_for(defaults: Defaults, settings: &Settings, data: &Data) -> (Draft, Vec
         https: defaults.https,
         plain_paths: defaults.plain_paths,
         hsts: defaults.hsts,
+        policy: defaults.policy,
+        linked: Linked::default(),
+        rate: (0, 0),
     };
     let (mut unknown, mut notes) = (Vec::new(), Vec::new());
     for (name, value) in data {
@@ -202,6 +287,7 @@ fn read_for(defaults: Defaults, settings: &Settings, data: &Data) -> (Draft, Vec
     if asks && draft.settings.trusted.is_empty() {
         notes.push("nobody is believed before proxy-real-ip-cidr names the proxies".to_owned());
     }
+    draft.finish_route();
     (draft, notes)
 }
 
@@ -209,6 +295,25 @@ fn read_for(defaults: Defaults, settings: &Settings, data: &Data) -> (Draft, Vec
 #[cfg(test)]
 pub(super) fn serves(name: &str) -> bool {
     KEYS.iter().any(|(known, _)| *known == name)
+}
+
+impl Draft {
+    /// What several keys make together.
+    fn finish_route(&mut self) {
+        let (rate, after) = self.rate;
+        // In kilobytes, as in annotations.
+        self.route.rate = NonZeroU64::new(rate * 1024).map(|bytes| Rate {
+            bytes,
+            after: after * 1024,
+        });
+        if self.route.compress.as_deref() == Some(&Compress::default()) {
+            self.route.compress = None;
+        }
+        let idle = |errors: &Arc<errors::Errors>| errors.everywhere.statuses.is_empty();
+        if self.route.errors.as_ref().is_some_and(idle) {
+            self.route.errors = None;
+        }
+    }
 }
 
 fn set(draft: &mut Draft, key: &Key, text: &str) -> Result<(), Wrong> {
@@ -220,6 +325,95 @@ fn set(draft: &mut Draft, key: &Key, text: &str) -> Result<(), Wrong> {
         Key::Text(put) => put(draft, text)?,
         Key::Always(only) if text.eq_ignore_ascii_case(only) => {}
         Key::Always(only) => return Err(format!("only {only:?} is served, is {text:?}")),
+    }
+    Ok(())
+}
+
+fn compression(draft: &mut Draft, name: &str, text: &str) -> Result<(), Wrong> {
+    let compress = draft.route.compress.get_or_insert_default();
+    compress::set(Arc::make_mut(compress), name, text)
+}
+
+fn headers_of(draft: &mut Draft) -> &mut Headers {
+    Arc::make_mut(draft.route.headers.get_or_insert_default())
+}
+
+/// Answers of endpoints are replaced, too, unless it is said otherwise.
+fn errors_of(draft: &mut Draft) -> &mut errors::Errors {
+    let new = || {
+        let mut errors = errors::Errors::default();
+        errors.everywhere.intercepts = true;
+        Arc::new(errors)
+    };
+    Arc::make_mut(draft.route.errors.get_or_insert_with(new))
+}
+
+fn custom_errors(draft: &mut Draft, text: &str) -> Result<(), Wrong> {
+    errors_of(draft).everywhere.statuses = errors::statuses(text)?;
+    Ok(())
+}
+
+fn hidden_headers(draft: &mut Draft, text: &str) -> Result<(), Wrong> {
+    let names = value::words(text).map(headers::name);
+    let names = names.collect::<Result<Vec<_>, Wrong>>()?;
+    headers_of(draft).everywhere.hidden = names;
+    Ok(())
+}
+
+fn allowed_headers(draft: &mut Draft, text: &str) -> Result<(), Wrong> {
+    let names = value::words(text).map(|word| {
+        let name = headers::name(word)?;
+        Ok(name.as_str().into())
+    });
+    draft.policy.response_headers = Arc::new(names.collect::<Result<_, Wrong>>()?);
+    Ok(())
+}
+
+fn link(linked: &mut Option<ServiceName>, text: &str) -> Result<(), Wrong> {
+    let parts = text.split_once('/');
+    let parts = parts.filter(|(namespace, name)| !namespace.is_empty() && !name.is_empty());
+    let wrong = || format!("must be NAMESPACE/NAME of a ConfigMap, is {text:?}");
+    let (namespace, name) = parts.ok_or_else(wrong)?;
+    *linked = Some(ServiceName::new(namespace, name));
+    Ok(())
+}
+
+/// Takes over the headers that linked ConfigMaps hold. Those that are not served, with the reasons.
+pub(super) fn follow<'a>(
+    configured: &mut Configured,
+    find: impl Fn(&ServiceName) -> Option<&'a Data>,
+) -> Vec<String> {
+    let mut notes = Vec::new();
+    let Linked { add, set } = configured.linked.clone();
+    let links = [("add-headers", add), ("proxy-set-headers", set)];
+    for (key, name) in links {
+        let Some(name) = name else { continue };
+        let Some(data) = find(&name) else {
+            notes.push(format!("data[{key}]: ConfigMap {name} is not there"));
+            continue;
+        };
+        for (header, text) in data {
+            let wrong = configured
+                .defaults
+                .each_mut()
+                .into_iter()
+                .find_map(|defaults| add_header(&mut defaults.route, key, header, text).err());
+            notes.extend(wrong.map(|wrong| format!("data[{key}]: {name}: {header}: {wrong}")));
+        }
+    }
+    notes
+}
+
+/// One header of all answers, or of all requests on their way.
+fn add_header(route: &mut RouteSettings, key: &str, name: &str, text: &str) -> Result<(), Wrong> {
+    let text = Text::parse(text.trim())?;
+    let headers = route.headers.get_or_insert_default();
+    let everywhere = &mut Arc::make_mut(headers).everywhere;
+    match key {
+        "add-headers" => everywhere.set(headers::name(name)?, text),
+        _ => everywhere
+            .onward
+            .push((headers::onward_name(name)?, text)),
     }
     Ok(())
 }
@@ -417,7 +611,8 @@ mod tests {
             ("proxy-real-ip-cidr", "here"),
             ("http-redirect-code", "200"),
             ("worker-shutdown-timeout", "soon"),
-            ("use-gzip", "true"),
+            ("use-gzip", "always"),
+            ("custom-http-errors", "404,200"),
             ("enable-ocsp", "true"),
             ("yyy", ""),
             ("zzz", ""),
@@ -427,13 +622,14 @@ mod tests {
         assert_eq!(
             all.notes,
             [
+                "data[custom-http-errors]: must be statuses from 400 to 599, is \"200\"",
                 "data[enable-ocsp]: no OCSP answers are stapled",
                 "data[http-redirect-code]: must be 301, 302, 307 or 308, is \"200\"",
                 "data[proxy-body-size]: must be a size as 8m, is \"8x\"",
                 "data[proxy-connect-timeout]: must be at least 1, is \"0\"",
                 "data[proxy-read-timeout]: must be a number of seconds, is \"60s\"",
                 "data[proxy-real-ip-cidr]: must be CIDRs, is \"here\"",
-                "data[use-gzip]: only \"false\" is served, is \"true\"",
+                "data[use-gzip]: must be true or false, is \"always\"",
                 "data[use-proxy-protocol]: must be true or false, is \"yes\"",
                 "data[worker-shutdown-timeout]: must be a time as 240s or 4m, is \"soon\"",
                 "not known: yyy, zzz",

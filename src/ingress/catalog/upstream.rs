@@ -30,7 +30,7 @@ pub(super) type Targets = (Arc<[Target]>, Option<String>);
 #[derive(Debug, Default)]
 struct Used {
     /// Ingresses, each with the ports that it asks for.
-    users: BTreeMap<ServiceName, BTreeSet<PortRef>>,
+    users: BTreeMap<ServiceName, BTreeSet<Port>>,
     /// As `--default-backend-service`.
     first: bool,
     answers: BTreeMap<Port, Answer>,
@@ -89,7 +89,7 @@ impl Upstreams {
     pub(super) fn want(
         &mut self,
         user: &ServiceName,
-        now: BTreeMap<ServiceName, BTreeSet<PortRef>>,
+        now: BTreeMap<ServiceName, BTreeSet<Port>>,
         before: impl Iterator<Item = ServiceName>,
     ) {
         let unused: Vec<_> = before
@@ -207,7 +207,7 @@ impl Upstreams {
         let external = service.as_ref().and_then(|s| s.external.clone());
         let before = std::mem::replace(&mut used.external, external.clone());
         self.resolve(name, before, external);
-        let mut ports: BTreeSet<Port> = used.users.values().flatten().cloned().map(Some).collect();
+        let mut ports: BTreeSet<Port> = used.users.values().flatten().cloned().collect();
         ports.extend(used.first.then_some(None));
         let mut answers = BTreeMap::new();
         for port in ports {
@@ -347,7 +347,7 @@ fn find(service: &UpstreamService, protocol: Protocol, port: &Port) -> Option<Up
 }
 
 /// An ExternalName must not lead to this host itself, or to the cloud's metadata.
-fn is_elsewhere(address: &IpAddr) -> bool {
+pub(crate) fn is_elsewhere(address: &IpAddr) -> bool {
     let link_local = match address {
         IpAddr::V4(v4) => v4.is_link_local() || v4.is_broadcast(),
         IpAddr::V6(v6) => v6.is_unicast_link_local(),

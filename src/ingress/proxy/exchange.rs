@@ -106,6 +106,9 @@ impl Exchange {
 
     /// Where it goes.
     pub(super) fn goes_to(&mut self, route: Option<&Arc<Route>>, upstream: &Arc<Upstream>) {
+        if route.is_some_and(|route| !route.settings.access_log) {
+            self.entry = None;
+        }
         if let Some(counted) = &mut self.counted {
             counted.way = route.cloned().map(|route| (route, upstream.clone()));
         }

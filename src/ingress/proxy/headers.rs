@@ -45,13 +45,7 @@ impl Onward<'_> {
     /// Makes a client's headers those that an endpoint is sent.
     pub(super) fn edit(self, headers: &mut HeaderMap) {
         let trailers = self.h2 && wants_trailers(headers);
-        if headers.keys().any(|name| is_hop(name) || is_odd(name)) {
-            remove_hop(headers);
-            for name in [EXPECT, PROXY, HTTP2_SETTINGS] {
-                headers.remove(name);
-            }
-            remove_odd(headers);
-        }
+        remove_hop_and_odd(headers);
         if !self.h2 {
             join_cookies(headers);
         }
@@ -212,6 +206,17 @@ fn is_hop(name: &HeaderName) -> bool {
     )
 }
 
+/// Removes of a client's headers what no endpoint is sent.
+pub(super) fn remove_hop_and_odd(headers: &mut HeaderMap) {
+    if headers.keys().any(|name| is_hop(name) || is_odd(name)) {
+        remove_hop(headers);
+        for name in [EXPECT, PROXY, HTTP2_SETTINGS] {
+            headers.remove(name);
+        }
+        remove_odd(headers);
+    }
+}
+
 /// Removes what is between us and the other side of a connection only.
 fn remove_hop(headers: &mut HeaderMap) {
     if headers.contains_key(CONNECTION) {
@@ -275,7 +280,7 @@ fn join_cookies(headers: &mut HeaderMap) {
 }
 
 /// 32 hexadecimal digits, as nginx's `$request_id`.
-fn request_id() -> HeaderValue {
+pub(super) fn request_id() -> HeaderValue {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut number = fastrand::u128(..);
     let mut text = [0; 32];

@@ -4,9 +4,13 @@
 mod check;
 mod context;
 mod elsewhere;
+mod directives;
 mod exchange;
 mod forward;
 mod headers;
+mod intercept;
+pub(crate) mod mirror;
+mod reply;
 mod spare;
 mod tunnel;
 mod upgrade;
@@ -17,7 +21,7 @@ use std::sync::{Arc, LazyLock};
 
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{
-    CONNECTION, CONTENT_TYPE, HOST, HeaderValue, LOCATION, STRICT_TRANSPORT_SECURITY,
+    CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, LOCATION, STRICT_TRANSPORT_SECURITY,
 };
 use hyper::http::request::Parts;
 use hyper::http::uri::{self, Authority, Scheme};
@@ -25,8 +29,10 @@ use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response, StatusCode, Uri, Version};
 
 use self::check::Raw;
+use self::check::Subject;
 use self::forward::Call;
 use self::headers::Onward;
+use self::reply::Reply;
 use self::upgrade::Upgrade;
 use super::balance;
 use super::body::{Body, RequestBody};
@@ -56,10 +62,11 @@ pub(crate) async fn handle(
     let grpc = client.h2 && errors::is_grpc(request.headers());
     let found = find(&worker, &request, raw, &client);
     let hsts = client.tls.then(|| hsts(&worker, &found)).flatten();
+    let mut reply = None;
     let answer = match found {
         Ok(found) => {
             found
-                .answer(&client, request, upgrading, &mut exchange)
+                .answer(&client, request, upgrading, (&mut exchange, &mut reply))
                 .await
         }
         Err(refusal) => Err(refusal.into()),
@@ -67,6 +74,9 @@ pub(crate) async fn handle(
     if unread && answer.is_err() {
         client.state.set_linger();
     }
+    let closes = matches!(&answer, Err(End::Refusal(refusal)) if refusal.close);
+    let answer = intercept::replace(reply.as_deref_mut(), &client, answer, &mut exchange).await;
+    let endpoint = answer.is_ok();
     let mut response = match answer {
         Ok(Answer::Upstream(response, lease, found)) => {
             let limit = found.route_settings().read_timeout;
@@ -84,14 +94,19 @@ pub(crate) async fn handle(
             response.headers_mut().insert(LOCATION, location);
             response
         }
+        Err(End::Ready(response)) => {
+            exchange.answered(response.status());
+            response.map(|page| Body::page(page, Some(exchange)))
+        }
         Err(End::Refusal(refusal)) if grpc => refuse_grpc(refusal, exchange),
         Err(End::Refusal(refusal)) => refuse(refusal, exchange),
     };
+    reply::finish(reply.as_deref(), &worker, &mut response, endpoint);
     if let Some(hsts) = hsts {
         let headers = response.headers_mut();
         headers.insert(STRICT_TRANSPORT_SECURITY, hsts);
     }
-    if last && !client.h2 {
+    if (last || closes) && !client.h2 {
         let headers = response.headers_mut();
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -116,6 +131,8 @@ enum Answer {
 enum End {
     Refusal(Refusal),
     Redirect(StatusCode, HeaderValue),
+    /// An answer that is made already.
+    Ready(Box<Response<bytes::Bytes>>),
 }
 
 impl From<Refusal> for End {
@@ -149,6 +166,7 @@ fn refuse_grpc(refusal: Refusal, mut exchange: Box<Exchange>) -> Response<Body> 
 }
 
 /// How a request came to where it goes.
+#[derive(Clone)]
 enum Way {
     Route(Arc<Route>),
     /// To the default backend, in this way.
@@ -188,6 +206,16 @@ fn find(
     client: &Client,
 ) -> Result<Found, Refusal> {
     let subject = check::subject(request, raw)?;
+    seek(worker, &subject, (request.uri(), request.headers()), client)
+}
+
+/// Finds where a request goes.
+fn seek(
+    worker: &Rc<Worker>,
+    subject: &Subject<'_>,
+    head: (&Uri, &HeaderMap),
+    client: &Client,
+) -> Result<Found, Refusal> {
     worker.table(|table| {
         let route = table.router.find(&subject.host, &subject.path).cloned();
         let (upstream, refusal) = match upstream(table, route.as_deref()) {
@@ -195,7 +223,7 @@ fn find(
             Err(refusal) if route.is_some() => (NOBODY.clone(), Some(refusal)),
             Err(refusal) => return Err(refusal),
         };
-        let key = hash_key(&upstream.balance, request, client);
+        let key = hash_key(&upstream.balance, head, client);
         Ok(Found {
             worker: worker.clone(),
             settings: table.settings.clone(),
@@ -224,18 +252,18 @@ fn upstream<'a>(table: &'a Table, route: Option<&'a Route>) -> Result<&'a Arc<Up
     }
 }
 
-fn hash_key(balance: &Balance, request: &Request<Incoming>, client: &Client) -> Option<u64> {
+fn hash_key(balance: &Balance, (uri, headers): (&Uri, &HeaderMap), client: &Client) -> Option<u64> {
     let Balance::Hash(key) = balance else {
         return None;
     };
     match key {
         HashKey::ClientAddress => Some(balance::hash(client.address_value.as_bytes())),
         HashKey::Uri => {
-            let uri = request.uri().path_and_query()?;
+            let uri = uri.path_and_query()?;
             Some(balance::hash(uri.as_str().as_bytes()))
         }
         HashKey::Header(name) => {
-            let value = request.headers().get(&**name)?;
+            let value = headers.get(&**name)?;
             Some(balance::hash(value.as_bytes()))
         }
     }
@@ -262,12 +290,32 @@ impl Found {
         client: &Client,
         request: Request<Incoming>,
         upgrading: Option<Upgrade>,
-        exchange: &mut Exchange,
+        (exchange, reply): (&mut Exchange, &mut Option<Box<Reply>>),
     ) -> Result<Answer, End> {
-        if self.refusal.is_none() {
-            exchange.goes_to(self.route(), &self.upstream);
-        }
         let (mut parts, incoming) = request.into_parts();
+        let (mut found, end) = self.directives(client, &mut parts);
+        *reply = Reply::of(&found, client, &mut parts);
+        let falls_back = found.fall_back();
+        if found.refusal.is_none() {
+            exchange.goes_to(found.route(), &found.upstream);
+        }
+        if let Some(end) = end {
+            return Err(end);
+        }
+        let reply = reply.as_deref().map(|reply| (reply, falls_back));
+        found
+            .proceed(client, (parts, incoming), upgrading, (exchange, reply))
+            .await
+    }
+
+    /// The same, when it is known where it goes.
+    async fn proceed(
+        self,
+        client: &Client,
+        (mut parts, incoming): (Parts, Incoming),
+        upgrading: Option<Upgrade>,
+        (exchange, reply): (&mut Exchange, Option<(&Reply, bool)>),
+    ) -> Result<Answer, End> {
         self.redirect(client, &parts)?;
         if let Some(refusal) = self.refusal {
             return Err(refusal.into());
@@ -280,7 +328,7 @@ impl Found {
         if incoming.size_hint().lower() > limit {
             return Err(Refusal::last(StatusCode::PAYLOAD_TOO_LARGE).into());
         }
-        let (body, progress) = if incoming.is_end_stream() {
+        let (mut body, progress) = if incoming.is_end_stream() {
             (RequestBody::empty(), None)
         } else {
             let (body, progress) = RequestBody::new(incoming, limit, self.settings.body_timeout);
@@ -290,10 +338,19 @@ impl Found {
         if client.h2 && upgrading.is_some() && self.speaks_h2() {
             return Err(Refusal::new(StatusCode::NOT_IMPLEMENTED).into());
         }
+        if let Some(copy) = mirror::begin(&self, client, &parts, progress.is_some()) {
+            body.copy_to(copy);
+        }
         let upgrading = upgrading.filter(|_| !self.speaks_h2());
         let (protocol, ours) = upgrading.map(|u| (u.protocol, u.ours)).unzip();
         self.rewrite(client, &mut parts)?;
-        let parts = self.onward(client, parts, protocol);
+        let mut parts = self.onward(client, parts, protocol);
+        if let Some((reply, falls_back)) = reply {
+            reply.onward(&mut parts, ours.is_some(), self.speaks_h2());
+            if falls_back {
+                self.tell(StatusCode::SERVICE_UNAVAILABLE, None, &mut parts.headers);
+            }
+        }
         let call = Call {
             worker: &self.worker,
             upstream: &self.upstream,

@@ -16,6 +16,7 @@ use super::state::State;
 use crate::ingress::access_log::AccessLog;
 use crate::ingress::meters::Meters;
 use crate::ingress::nginx_metrics::{Local, NginxMetrics};
+use crate::ingress::proxy::mirror::Mirrors;
 use crate::ingress::table::Table;
 use crate::ingress::upstream::Upstreams;
 
@@ -26,6 +27,7 @@ const SWEEP: Duration = Duration::from_secs(5);
 pub(crate) struct Worker {
     table: RefCell<Cache<Arc<ArcSwap<Table>>, Arc<Table>>>,
     upstreams: Upstreams,
+    mirrors: Mirrors,
     meters: Meters,
     log: Option<AccessLog>,
     tls: Arc<rustls::ServerConfig>,
@@ -59,6 +61,7 @@ impl Worker {
         Rc::new(Self {
             table: RefCell::new(Cache::new(parts.table)),
             upstreams: Upstreams::default(),
+            mirrors: Mirrors::default(),
             meters: parts.meters,
             log: parts.log,
             tls: parts.tls,
@@ -83,6 +86,11 @@ impl Worker {
     /// Connections to endpoints.
     pub(crate) fn upstreams(&self) -> &Upstreams {
         &self.upstreams
+    }
+
+    /// Copies of requests.
+    pub(crate) fn mirrors(&self) -> &Mirrors {
+        &self.mirrors
     }
 
     /// Counters.

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+//! How fast answers are sent, and what of nginx's buffers has no meaning here.
+
+use std::num::NonZeroU64;
+
+use super::value::{number, size};
+use super::{Draft, Kind, Reader};
+use crate::ingress::action::rate::Rate;
+
+pub(super) fn read(reader: &mut Reader<'_>, draft: &mut Draft) {
+    let (old_rate, old_after) = match draft.route.rate {
+        Some(rate) => (rate.bytes.get(), rate.after),
+        None => (0, 0),
+    };
+    // ingress-nginx writes the numbers with a `k` behind them.
+    let mut kilobytes = |name, old| {
+        let new = reader.value(name, |value| number(0, value));
+        new.map_or(old, |new| u64::from(new) * 1024)
+    };
+    let after = kilobytes("limit-rate-after", old_after);
+    let rate = NonZeroU64::new(kilobytes("limit-rate", old_rate));
+    draft.route.rate = rate.map(|bytes| Rate { bytes, after });
+    if reader.value("client-body-buffer-size", size).is_some() {
+        let text = "has no meaning: bodies are passed on as they come";
+        reader.note("client-body-buffer-size", Kind::Approximated, text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{notes, read_all};
+    use super::*;
+
+    #[test]
+    fn rates_are_kilobytes() {
+        let annotated = read_all(&[("limit-rate", "2"), ("limit-rate-after", "10")]);
+        let bytes = NonZeroU64::new(2048).unwrap();
+        let rate = Rate {
+            bytes,
+            after: 10_240,
+        };
+        assert_eq!(annotated.plain.rate, Some(rate));
+        for all in [
+            &[("limit-rate", "0")][..],
+            &[("limit-rate-after", "5")],
+            &[],
+        ] {
+            assert_eq!(read_all(all).plain.rate, None);
+        }
+        let wrong = read_all(&[("limit-rate", "fast"), ("client-body-buffer-size", "8k")]);
+        assert_eq!(wrong.plain.rate, None);
+        assert_eq!(
+            notes(&wrong),
+            [
+                "annotation client-body-buffer-size: has no meaning: bodies are passed on as they \
+                 come",
+                "annotation limit-rate: must be a number, is \"fast\"; the default holds"
+            ]
+        );
+    }
+}
