@@ -8,12 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
 use crate::cli::IngressArgs;
-use crate::debug::print::print;
+use crate::debug::print::{Grid, print};
 use crate::debug::{Verdict, client, values};
 use crate::ingress::catalog::{CONTROLLER, Catalog, NGINX_CONTROLLER, Options};
 use crate::ingress::lint::{Finding, FindingKind, Lint, lint, policy};
@@ -48,21 +47,13 @@ pub(super) fn run(args: &IngressArgs, out: &mut impl Write) -> Result<Verdict> {
 }
 
 fn page(found: &Lint, out: &mut dyn Write) -> std::io::Result<()> {
-    let mut table = Table::new();
-    table
-        .load_style(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(["OBJECT", "ANNOTATION", "KIND", "TEXT"]);
+    let mut grid = Grid::new(["OBJECT", "ANNOTATION", "KIND", "TEXT"]);
     for finding in &found.findings {
-        let annotation = match finding.annotation.as_str() {
-            "" => "-",
-            name => name,
-        };
         let kind = finding.kind.as_str();
-        table.add_row([&finding.object, annotation, kind, &finding.text]);
+        grid.row([&finding.object, &finding.annotation, kind, &finding.text]);
     }
     if !found.findings.is_empty() {
-        writeln!(out, "{table}\n")?;
+        writeln!(out, "{}\n", grid.text(|_| None))?;
     }
     let (ingresses, count) = (found.ingresses, found.findings.len());
     writeln!(out, "{ingresses} Ingresses, {count} findings")?;
