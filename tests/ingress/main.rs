@@ -4,6 +4,7 @@
 
 mod articles;
 mod behaviour;
+mod elsewhere;
 mod frames;
 mod grpc;
 mod h2_clients;
