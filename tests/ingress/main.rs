@@ -5,6 +5,7 @@
 mod articles;
 mod behaviour;
 mod answers;
+mod elsewhere;
 mod frames;
 mod grpc;
 mod h2_clients;
