@@ -179,8 +179,8 @@ impl Means {
         if begins("application/grpc") || is("text/event-stream") {
             return false;
         }
-        let listed = |word: &Box<str>| &**word == "*" || is(word);
-        !kind.is_empty() && (is("text/html") || self.types.iter().any(listed))
+        let mut listed = self.types.iter().map(|word| &**word);
+        !kind.is_empty() && (is("text/html") || listed.any(|word| word == "*" || is(word)))
     }
 }
 
