@@ -25,14 +25,17 @@ pub(crate) struct Encoder {
 }
 
 enum Kind {
-    Gzip(GzEncoder<Vec<u8>>),
+    Gzip(Box<GzEncoder<Vec<u8>>>),
     Brotli(Box<CompressorWriter<Vec<u8>>>),
 }
 
 impl Encoder {
     pub(crate) fn new(coding: Coding) -> Self {
         let kind = match coding {
-            Coding::Gzip(level) => Kind::Gzip(GzEncoder::new(Vec::new(), Compression::new(level))),
+            Coding::Gzip(level) => {
+                let writer = GzEncoder::new(Vec::new(), Compression::new(level));
+                Kind::Gzip(Box::new(writer))
+            }
             Coding::Brotli(level) => {
                 let writer = CompressorWriter::new(Vec::new(), BUFFER, level, WINDOW);
                 Kind::Brotli(Box::new(writer))

@@ -193,7 +193,7 @@ impl Client {
             head: text,
             body: String::new(),
         };
-        if head || answer.status < 200 || answer.status == 304 {
+        if head || answer.status < 200 || matches!(answer.status, 204 | 304) {
             return answer;
         }
         let body = match (

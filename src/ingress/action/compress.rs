@@ -120,14 +120,17 @@ impl Compress {
         self.gzip.on || self.brotli.on
     }
 
-    /// Makes the head of an answer that of an encoded one, if it is to be encoded.
+    /// Makes the head of an answer that of an encoded one, if it is to be encoded. Its body has
+    /// `length` bytes, if that is known.
     pub fn choose(
         &self,
         taken: Taken,
-        status: StatusCode,
+        (status, length): (StatusCode, Option<u64>),
         response: &mut HeaderMap,
     ) -> Option<Coding> {
-        let fit = |means: &Means| means.on && means.fits(status, response);
+        let fits = |means: &Means| means.fits(status, response);
+        let long = |means: &Means| length.is_none_or(|length| length >= means.least);
+        let fit = |means: &Means| means.on && long(means) && fits(means);
         let (gzip, brotli) = (fit(&self.gzip), fit(&self.brotli));
         if !gzip && !brotli {
             return None;
@@ -152,7 +155,6 @@ impl Means {
                 .get(name)
                 .and_then(|v: &HeaderValue| v.to_str().ok())
         };
-        let length = text(CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
         let kind = text(CONTENT_TYPE).unwrap_or_default();
         let kind = kind.split(';').next().unwrap_or_default().trim();
         let has = |name| headers.contains_key(name);
@@ -164,7 +166,6 @@ impl Means {
         statuses.contains(&status)
             && !has(CONTENT_ENCODING)
             && !has(CONTENT_RANGE)
-            && length.is_none_or(|length| length >= self.least)
             && !fixed
             && self.has(kind)
     }
@@ -179,8 +180,8 @@ impl Means {
         if begins("application/grpc") || is("text/event-stream") {
             return false;
         }
-        let listed = |word: &Box<str>| &**word == "*" || is(word);
-        !kind.is_empty() && (is("text/html") || self.types.iter().any(listed))
+        let mut listed = self.types.iter().map(|word| &**word);
+        !kind.is_empty() && (is("text/html") || listed.any(|word| word == "*" || is(word)))
     }
 }
 
@@ -237,7 +238,9 @@ mod tests {
     }
 
     fn choose(compress: &Compress, taken: Taken, response: &mut Parts) -> Option<Coding> {
-        compress.choose(taken, response.status, &mut response.headers)
+        let length = response.headers.get(CONTENT_LENGTH);
+        let length = length.map(|length| length.to_str().unwrap().parse().unwrap());
+        compress.choose(taken, (response.status, length), &mut response.headers)
     }
 
     fn taken(accept: &str) -> Taken {

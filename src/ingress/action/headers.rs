@@ -293,8 +293,8 @@ impl Edit {
             .split(';')
             .next()
             .unwrap_or_default();
-        let is = |wanted: &Box<str>| wanted.eq_ignore_ascii_case(kind.trim());
-        self.types.iter().any(is)
+        let mut wanted = self.types.iter();
+        wanted.any(|wanted| wanted.eq_ignore_ascii_case(kind.trim()))
     }
 }
 

@@ -44,7 +44,6 @@ pub(crate) fn service_name(value: &str) -> Result<&str, Wrong> {
 #[cfg(test)]
 mod tests {
     use super::super::tests::{notes, read_all};
-    use super::*;
 
     #[test]
     fn statuses_and_a_service_may_be_named() {

@@ -18,7 +18,7 @@ use super::{Answer, End, Found, headers};
 use crate::ingress::action::errors::{self, Instead};
 use crate::ingress::action::template::Place;
 use crate::ingress::body::RequestBody;
-use crate::ingress::errors::Refusal;
+use crate::ingress::errors::{Refusal, is_grpc};
 use crate::ingress::serve::Client;
 
 /// A request as it came.
@@ -55,7 +55,9 @@ impl Asked {
 /// Whether an answer is an error that somebody else answers.
 fn instead(reply: &Reply, answer: &Result<Answer, End>) -> Option<(StatusCode, Instead)> {
     let asked = reply.asked.as_ref()?;
+    // Clients of gRPC read no pages.
     let errors = asked.found.route_settings().errors.as_ref()?;
+    let errors = Some(errors).filter(|_| !is_grpc(&asked.headers))?;
     let (status, ours) = match answer {
         Ok(Answer::Upstream(response, ..)) => (response.status(), false),
         Ok(Answer::Tunnel(..)) | Err(End::Redirect(..)) => return None,

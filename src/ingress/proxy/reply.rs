@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use hyper::body::Body as _;
 use hyper::header::{CONNECTION, HOST, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
@@ -126,10 +127,10 @@ impl Reply {
     }
 
     fn shape(&self, response: &mut Response<Body>) {
-        let status = response.status();
+        let seen = (response.status(), response.body().size_hint().exact());
         let compress = self.settings.compress.as_ref().zip(self.taken);
         let coding = compress
-            .and_then(|(compress, taken)| compress.choose(taken, status, response.headers_mut()));
+            .and_then(|(compress, taken)| compress.choose(taken, seen, response.headers_mut()));
         response.body_mut().shape(coding, self.settings.rate);
     }
 }

@@ -65,7 +65,11 @@ fn dump(catalog: &Catalog) -> Vec<String> {
         for path in routes.paths() {
             let (ingress, kind) = (&path.route.ingress, path.kind);
             let backend = show(&path.route.backend);
-            lines.push(format!("{host} {kind} {} {ingress} {backend}", path.path));
+            let settings = &path.route.settings;
+            lines.push(format!(
+                "{host} {kind} {} {ingress} {backend} {settings:?}",
+                path.path
+            ));
         }
         let default = routes.default.iter();
         lines.extend(default.map(|route| format!("{host} default {route:?}")));
@@ -102,8 +106,9 @@ fn small_ingress() -> impl Strategy<Value = Ingress> {
         prop::collection::vec(rule, 0..4),
         tls,
         0..4_usize,
+        annotations(),
     );
-    parts.prop_map(|(n, created, rules, tls, class)| {
+    parts.prop_map(|(n, created, rules, tls, class, annotations)| {
         let rules: Vec<&str> = rules.iter().map(String::as_str).collect();
         let mut one = ingress(&format!("i{n}"), created, &rules);
         if let Some((host, secret)) = tls {
@@ -112,7 +117,45 @@ fn small_ingress() -> impl Strategy<Value = Ingress> {
         }
         let classes: [Option<&str>; 4] = [None, Some("ours"), Some("ours"), Some("theirs")];
         one.class = classes[class].map(Into::into);
+        one.annotations = annotations
+            .into_iter()
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect();
         one
+    })
+}
+
+/// Those that look at more than their Ingress: Services, ConfigMaps, other Ingresses of the host.
+fn annotations() -> impl Strategy<Value = BTreeMap<&'static str, &'static str>> {
+    let one = prop_oneof![
+        Just(("default-backend", "b")),
+        Just(("custom-http-errors", "404")),
+        Just(("custom-headers", "sys/linked")),
+        Just(("server-snippet", "add_header X one;")),
+        Just(("server-snippet", "add_header X two;")),
+        Just(("configuration-snippet", "return 404;")),
+    ];
+    prop::collection::vec(one, 0..3).prop_map(|all| all.into_iter().collect())
+}
+
+/// What the ConfigMap says, and one that is linked.
+fn config_map() -> impl Strategy<Value = Event> {
+    let settings = prop_oneof![
+        Just(("sys/settings", "allow-snippet-annotations", "true")),
+        Just(("sys/settings", "global-allowed-response-headers", "x-a")),
+        Just(("sys/settings", "add-headers", "sys/linked")),
+        Just(("sys/linked", "x-a", "1")),
+        Just(("sys/linked", "x-a", "2")),
+        Just(("sys/linked", "x-b", "1")),
+    ];
+    settings.prop_map(|(map, key, value)| {
+        let (namespace, name) = map.split_once('/').expect("a slash");
+        let name = ServiceName::new(namespace, name);
+        let map = ConfigMap {
+            name: name.clone(),
+            data: [(key.into(), value.into())].into(),
+        };
+        event(IngressEvent::ConfigMap(name, Observed::new(map)))
     })
 }
 
@@ -130,6 +173,7 @@ fn change() -> impl Strategy<Value = Event> {
             let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
             slice(name, "http", &addresses)
         }),
+        2 => config_map(),
         1 => ("[st]").prop_map(|name| secret(&name)),
         1 => ("[st]").prop_map(|text| {
             event(IngressEvent::Secret(name(&text), Observed::gone()))
@@ -157,6 +201,7 @@ proptest! {
     ) {
         let options = Options {
             default_backend: first.then(|| name("c")),
+            config_map: Some(ServiceName::new("sys", "settings")),
             ..Options::default()
         };
         let mut stepwise = Catalog::new("n1", options.clone());
