@@ -19,7 +19,9 @@
 //! | [`route`] | finds the route of a host and a path | I/O, clocks, logging |
 //! | [`serve`] | listens, speaks HTTP/1.1, HTTP/2 and TLS with clients, bounds what they cost | share anything between threads |
 //! | `proxy` | checks a request, hands it on, edits headers both ways | hold a body in memory |
+//! | `guard` | what serving threads share to keep clients out: limits, passwords, answers of others | decide what to keep out |
 //! | `filter` | a route's actions on a request, in a fixed order | I/O, clocks, logging |
+//! | `services` | connections to services that are asked who may come in | decide who may |
 //! | `upstream` | connections to endpoints, kept for the next request | choose an endpoint |
 //! | [`pass`] | TCP and UDP ports that go to a Service byte by byte | look into them |
 //! | `idle` | bytes both ways between two sides | know what they are |
@@ -40,6 +42,7 @@ pub mod control;
 mod errors;
 pub mod explain;
 mod filter;
+mod guard;
 mod idle;
 mod local;
 pub mod meters;
@@ -49,6 +52,7 @@ mod proxy;
 pub mod resolve;
 pub mod route;
 pub mod serve;
+mod services;
 pub mod status;
 mod stream;
 pub mod table;

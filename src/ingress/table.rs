@@ -6,6 +6,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::action::client_certificate::ClientCertificate;
+use super::action::gate::{Blocks, Gate};
 use super::route::Router;
 use crate::model::{Protocol, ServiceName, Target};
 
@@ -20,6 +22,19 @@ pub struct Table {
     pub defaults: Arc<RouteSettings>,
     /// What holds for all routes.
     pub settings: Arc<Settings>,
+    /// What TLS asks of clients, by host: a name, or `*.` and a name.
+    pub clients: BTreeMap<Arc<str>, Arc<ClientCertificate>>,
+}
+
+impl Table {
+    /// What TLS asks of the clients of a host, in lower case.
+    pub fn asks(&self, host: &str) -> Option<&Arc<ClientCertificate>> {
+        let wildcard = || {
+            let (_, parent) = host.split_once('.')?;
+            self.clients.get(format!("*.{parent}").as_str())
+        };
+        self.clients.get(host).or_else(wildcard)
+    }
 }
 
 /// One path of one Ingress rule.
@@ -153,6 +168,8 @@ pub struct RouteSettings {
     pub upstream_host: Option<Arc<str>>,
     /// Redirects plain HTTP to HTTPS with this status.
     pub https_redirect: Option<u16>,
+    /// What requests have to pass; none: nothing.
+    pub gate: Option<Arc<Gate>>,
     /// The annotation that closes the route, as it cannot be read: everything is answered 503.
     pub denied: Option<Arc<str>>,
 }
@@ -168,6 +185,7 @@ impl Default for RouteSettings {
             retry_non_idempotent: false,
             upstream_host: None,
             https_redirect: None,
+            gate: None,
             denied: None,
         }
     }
@@ -202,6 +220,8 @@ pub struct Settings {
     pub proxy_protocol: bool,
     /// `Strict-Transport-Security` of answers over TLS, in place of the endpoint's.
     pub hsts: Option<Arc<str>>,
+    /// Whom nobody answers.
+    pub blocks: Option<Arc<Blocks>>,
     /// Between two reads or writes of a [`Stream`].
     pub stream_timeout: Duration,
     /// How long requests may take to end after SIGTERM, if the command line does not say it.
@@ -224,6 +244,7 @@ impl Default for Settings {
             trusted: Vec::new(),
             proxy_protocol: false,
             hsts: None,
+            blocks: None,
             stream_timeout: Duration::from_secs(600),
             shutdown_grace: None,
         }

@@ -2,6 +2,7 @@
 //! The Ingress sidecar's data side, with real sockets: a server in this process, endpoints and
 //! clients on loopback.
 
+mod auth;
 mod frames;
 mod grpc;
 mod h2_clients;

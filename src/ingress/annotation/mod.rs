@@ -12,7 +12,17 @@
 //! | `value` | the shapes that values have: switches, numbers, times, sizes, lists |
 //! | `proxy` | how requests are handed on: time-outs, sizes, tries |
 //! | `tls` | redirects to HTTPS |
+//! | `access` | who may come in by address |
+//! | `auth` | who may by name and password, and whether one of all is enough |
+//! | `client_certificate` | what clients have to show when TLS begins |
+//! | `external` | which service is asked who may come in |
+//! | `limit` | how often clients may ask |
 
+pub(crate) mod access;
+mod auth;
+mod client_certificate;
+pub(crate) mod external;
+mod limit;
 mod note;
 mod proxy;
 mod reader;
@@ -26,6 +36,7 @@ use std::sync::Arc;
 
 pub use self::note::{Kind, Note};
 use self::reader::Reader;
+use super::action::gate::Gate;
 use super::table::RouteSettings;
 use crate::model::{ConfigMap, Ingress, Secret, ServiceName};
 
@@ -138,6 +149,11 @@ pub fn read(ingress: &Ingress, defaults: &Defaults, objects: &dyn Objects) -> An
     };
     proxy::read(&mut reader, &mut draft);
     tls::read(&mut reader, &mut draft);
+    access::read(&mut reader, &mut draft);
+    auth::read(&mut reader, &mut draft);
+    external::read(&mut reader, &mut draft);
+    client_certificate::read(&mut reader, &mut draft);
+    limit::read(&mut reader, &mut draft);
     let (notes, named, denied) = reader.finish();
     draft.route.denied = denied;
     Annotated {
@@ -145,4 +161,9 @@ pub fn read(ingress: &Ingress, defaults: &Defaults, objects: &dyn Objects) -> An
         named,
         ..draft.finish()
     }
+}
+
+/// What requests have to pass, to be changed.
+pub(crate) fn gate(route: &mut RouteSettings) -> &mut Gate {
+    Arc::make_mut(route.gate.get_or_insert_default())
 }

@@ -21,7 +21,7 @@ impl Catalog {
 
     /// Takes in those that have changed. Whether a setting has, for all routes.
     pub(super) fn configure(&mut self, dirty: &mut Dirty) -> bool {
-        let changed = std::mem::take(&mut dirty.config_maps);
+        let changed = dirty.config_maps.clone();
         let mut configured = false;
         for name in &changed {
             self.remarks.remove(name);
@@ -52,7 +52,12 @@ impl Catalog {
             let touched = self.upstreams.want_streams(self.aims.wanted());
             dirty.services.extend(touched);
         }
+        let own: Vec<_> = self.config_map_names().cloned().collect();
         for name in changed {
+            // Annotations that name others say themselves what is wrong with them.
+            if !own.contains(&name) {
+                continue;
+            }
             if !self.config_maps.contains_key(&name) {
                 let missing = "is not there".to_owned();
                 self.remarks.entry(name.clone()).or_default().push(missing);
@@ -78,7 +83,7 @@ impl Catalog {
             let hosts = all.flat_map(|ingress| index::hosts(ingress));
             dirty.hosts.extend(hosts);
         }
-        self.table.defaults = self.annotations.bare().plain.clone();
+        dirty.default |= changed;
         if changed {
             self.table.settings = Arc::new(read.settings);
         }

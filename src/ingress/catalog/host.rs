@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::{Catalog, Dirty, Part, Update};
+use crate::ingress::action::client_certificate::{ClientCertificate, Demand};
+use crate::ingress::annotation::gate;
 use crate::ingress::route::{HostRoutes, PathRoute, PathType};
-use crate::ingress::table::{Backend, Route, Upstream};
+use crate::ingress::table::{Backend, Route, RouteSettings, Upstream};
 use crate::model::ingress::{IngressBackend, IngressPathType};
 use crate::model::{Ingress, ServiceName};
 
@@ -21,6 +23,11 @@ impl Catalog {
             update.work.hosts += 1;
             update.work.routes += routes.len();
             let routes = (!routes.is_empty()).then(|| Arc::new(routes));
+            let asked = routes.as_ref().and_then(|_| self.client_certificate(&host));
+            match asked.filter(|asked| asked.asks()) {
+                Some(asked) => self.table.clients.insert(host.clone(), asked),
+                None => self.table.clients.remove(&host),
+            };
             self.table.router.replace(&host, routes);
             for (name, reasons) in reasons {
                 self.note(&name, Part::Host(host.clone()), reasons, dirty);
@@ -33,6 +40,7 @@ impl Catalog {
         let mut taken: HashMap<(PathType, String), ServiceName> = HashMap::new();
         let mut routes = Vec::new();
         let mut default = None;
+        let certificate = self.client_certificate(host);
         for name in self.index.of_host(host) {
             let Some(ingress) = self.served.get(name) else {
                 continue;
@@ -47,7 +55,7 @@ impl Catalog {
                     let entry = PathRoute {
                         kind: kind(path.kind),
                         path: path.path.clone(),
-                        route: self.route(ingress, host, &path.path, backend),
+                        route: self.route(ingress, host, (&path.path, &certificate), backend),
                     };
                     let (kind, key) = entry.key();
                     let key = (kind, key.to_owned());
@@ -66,7 +74,7 @@ impl Catalog {
             {
                 let (backend, reason) = self.backend(ingress, backend);
                 reasons.extend(reason.map(|reason| format!("spec.defaultBackend: {reason}")));
-                default = Some(self.route(ingress, host, &"".into(), backend));
+                default = Some(self.route(ingress, host, (&"".into(), &certificate), backend));
             }
         }
         HostRoutes::new(routes, default)
@@ -76,10 +84,10 @@ impl Catalog {
         &self,
         ingress: &Ingress,
         host: &Arc<str>,
-        path: &Arc<str>,
+        (path, certificate): (&Arc<str>, &Asked),
         backend: Backend,
     ) -> Arc<Route> {
-        let settings = self.route_settings(ingress, host);
+        let settings = certify(self.route_settings(ingress, host), certificate);
         Arc::new(Route {
             ingress: ingress.name.clone(),
             host: host.clone(),
@@ -90,6 +98,16 @@ impl Catalog {
             },
             settings,
         })
+    }
+
+    /// What the clients of a host have to show when TLS begins: a closed host is closed for all,
+    /// else the oldest Ingress that asks for something decides.
+    fn client_certificate(&self, host: &str) -> Asked {
+        let ingresses = self.index.of_host(host);
+        let gates = ingresses.filter_map(|name| self.annotations.of(name).plain.gate.as_ref());
+        let all: Vec<_> = gates.filter_map(|gate| gate.certificate.as_ref()).collect();
+        let closed = all.iter().find(|asked| asked.demand == Demand::Closed);
+        closed.or(all.first()).map(|asked| Arc::clone(asked))
     }
 
     /// What answers for a backend, and what is wrong with it.
@@ -135,11 +153,40 @@ impl Catalog {
         }
         let own = self.options.default_backend.as_ref();
         let own = own.and_then(|service| self.upstreams.answer(service, &None));
-        self.table.default_backend = found.or_else(|| own.map(|answer| answer.upstream.clone()));
+        self.table.default_backend = match (&owner, found) {
+            // Nobody else answers in place of an Ingress that is closed.
+            (Some(owner), _) if self.annotations.of(owner).plain.denied.is_some() => None,
+            (_, found) => found.or_else(|| own.map(|answer| answer.upstream.clone())),
+        };
+        self.table.defaults = match &owner {
+            Some(owner) => self.annotations.of(owner).plain.clone(),
+            // As in ingress-nginx, what keeps somebody out holds for Ingresses.
+            None => Arc::new(RouteSettings {
+                gate: None,
+                ..(*self.annotations.bare().plain).clone()
+            }),
+        };
         for (name, reasons) in reasons {
             self.note(&name, Part::Default, reasons, dirty);
         }
     }
+}
+
+type Asked = Option<Arc<ClientCertificate>>;
+
+/// Settings with what a host asks of clients' certificates, which another of its Ingresses may have
+/// said.
+fn certify(settings: Arc<RouteSettings>, asked: &Asked) -> Arc<RouteSettings> {
+    let own = settings
+        .gate
+        .as_ref()
+        .and_then(|gate| gate.certificate.as_ref());
+    if own == asked.as_ref() {
+        return settings;
+    }
+    let mut settings = (*settings).clone();
+    gate(&mut settings).certificate = asked.clone();
+    Arc::new(settings)
 }
 
 fn lost(place: &str, entry: &PathRoute, host: &str, owner: &ServiceName) -> String {

@@ -14,6 +14,7 @@
 //! | `upstream` | the endpoints of a Service's port |
 //! | `host` | the routes of one host |
 //! | `settings` | what a ConfigMap sets |
+//! | `gate_keys` | those keys of it that keep somebody out |
 //! | `streams` | ports that are passed on byte by byte |
 //! | `certificate` | which Secret serves which host |
 
@@ -21,6 +22,7 @@ mod annotate;
 mod certificate;
 mod class;
 mod configure;
+mod gate_keys;
 mod host;
 mod index;
 mod settings;
@@ -32,8 +34,8 @@ mod upstream;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-pub use self::certificate::Wishes;
 use self::annotate::Annotations;
+pub use self::certificate::Wishes;
 use self::class::Classes;
 pub use self::class::{CONTROLLER, NGINX_CONTROLLER, Verdict};
 use self::index::Index;
@@ -270,15 +272,15 @@ impl Catalog {
                 self.dirty.secrets.insert(name);
             }
             IngressEvent::ConfigMap(name, observed) => {
-                let named = self.annotations.names_config_map(&name);
-                if !named && !self.config_map_names().any(|named| *named == name) {
-                    return;
-                }
                 match observed.object {
                     Some(map) => self.config_maps.insert(name.clone(), Arc::new(map)),
                     None => self.config_maps.remove(&name),
                 };
-                self.dirty.config_maps.insert(name);
+                // The others may be named later.
+                let named = self.annotations.names_config_map(&name);
+                if named || self.config_map_names().any(|named| *named == name) {
+                    self.dirty.config_maps.insert(name);
+                }
             }
             IngressEvent::Resolved(name, addresses) => {
                 let users = self.upstreams.resolved(&name, addresses);

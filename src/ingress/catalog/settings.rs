@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::gate_keys;
 use crate::ingress::annotation::value::{self, Wrong};
 use crate::ingress::annotation::{Defaults, Https};
+use crate::ingress::annotation::{external, gate};
 use crate::ingress::table::{RouteSettings, Settings};
 
 /// Data of a ConfigMap.
@@ -31,6 +33,8 @@ enum Key {
     Number(fn(&mut Draft, u32)),
     Switch(fn(&mut Draft, bool)),
     Text(fn(&mut Draft, &str) -> Result<(), Wrong>),
+    /// One of `global-auth-*`, which are read together.
+    Together,
     /// Served with this value, and with no other.
     Always(&'static str),
 }
@@ -130,6 +134,56 @@ const KEYS: &[(&str, Key)] = &[
         "worker-shutdown-timeout",
         Key::Time(|d, t| d.settings.shutdown_grace = Some(t)),
     ),
+    (
+        "allow-cross-namespace-resources",
+        Key::Switch(|d, on| gate(&mut d.route).cross_namespace = on),
+    ),
+    (
+        "block-cidrs",
+        Key::Text(|d, text| gate_keys::block_networks(&mut d.settings, text)),
+    ),
+    (
+        "block-referers",
+        Key::Text(|d, text| gate_keys::block_referers(&mut d.settings, text)),
+    ),
+    (
+        "block-user-agents",
+        Key::Text(|d, text| gate_keys::block_agents(&mut d.settings, text)),
+    ),
+    (
+        "denylist-source-range",
+        Key::Text(|d, text| gate_keys::deny(&mut d.route, text)),
+    ),
+    ("global-auth-always-set-cookie", Key::Together),
+    ("global-auth-cache-duration", Key::Together),
+    ("global-auth-cache-key", Key::Together),
+    ("global-auth-method", Key::Together),
+    ("global-auth-request-redirect", Key::Together),
+    ("global-auth-response-headers", Key::Together),
+    ("global-auth-signin", Key::Together),
+    ("global-auth-signin-redirect-param", Key::Together),
+    ("global-auth-snippet", Key::Together),
+    ("global-auth-url", Key::Together),
+    (
+        "limit-conn-status-code",
+        Key::Text(|d, text| gate_keys::connection_status(&mut d.route, text)),
+    ),
+    (
+        "limit-conn-zone-variable",
+        Key::Always("$binary_remote_addr"),
+    ),
+    (
+        "limit-req-status-code",
+        Key::Text(|d, text| gate_keys::request_status(&mut d.route, text)),
+    ),
+    (
+        "no-auth-locations",
+        Key::Text(|d, text| gate_keys::open(&mut d.route, text)),
+    ),
+    (
+        "whitelist-source-range",
+        Key::Text(|d, text| gate_keys::allow(&mut d.route, text)),
+    ),
     ("allow-snippet-annotations", Key::Always("false")),
     ("enable-brotli", Key::Always("false")),
     ("enable-underscores-in-headers", Key::Always("false")),
@@ -165,6 +219,7 @@ pub(super) fn read(settings: &Settings, route: &RouteSettings, data: &Data) -> C
             ),
         }
     }
+    notes.extend(external::global(&mut draft.route, data));
     if !unknown.is_empty() {
         notes.push(format!("not served: {}", unknown.join(", ")));
     }
@@ -209,6 +264,7 @@ fn set(draft: &mut Draft, key: &Key, text: &str) -> Result<(), Wrong> {
         Key::Number(put) => put(draft, value::number(0, text)?),
         Key::Switch(put) => put(draft, value::switch(text)?),
         Key::Text(put) => put(draft, text)?,
+        Key::Together => {}
         Key::Always(only) if text.eq_ignore_ascii_case(only) => {}
         Key::Always(only) => return Err(format!("only {only:?} is served, is {text:?}")),
     }

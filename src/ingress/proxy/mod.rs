@@ -3,7 +3,9 @@
 
 mod check;
 mod exchange;
+mod external;
 mod forward;
+mod gate;
 mod headers;
 mod spare;
 mod tunnel;
@@ -24,6 +26,7 @@ use hyper::{Request, Response, StatusCode, Uri, Version};
 
 use self::check::Raw;
 use self::forward::Call;
+use self::gate::Reply;
 use self::headers::Onward;
 use self::upgrade::Upgrade;
 use super::balance;
@@ -60,6 +63,7 @@ pub(crate) async fn handle(
         }
         Err(refusal) => Err(refusal.into()),
     };
+    let cookies = exchange.take_cookies();
     if unread && answer.is_err() {
         client.state.set_linger();
     }
@@ -80,9 +84,14 @@ pub(crate) async fn handle(
             response.headers_mut().insert(LOCATION, location);
             response
         }
+        Err(End::Reply(reply)) if grpc => refuse_grpc(Refusal::new(reply.status), exchange),
+        Err(End::Reply(reply)) => reply.response(exchange),
         Err(End::Refusal(refusal)) if grpc => refuse_grpc(refusal, exchange),
         Err(End::Refusal(refusal)) => refuse(refusal, exchange),
     };
+    if let Some(cookies) = cookies {
+        cookies.add(&mut response);
+    }
     if client.tls
         && let Some(hsts) = worker.table(|table| hsts(&table.settings))
     {
@@ -110,6 +119,8 @@ enum Answer {
 enum End {
     Refusal(Refusal),
     Redirect(StatusCode, HeaderValue),
+    /// An answer with more than a page.
+    Reply(Box<Reply>),
 }
 
 impl From<Refusal> for End {
@@ -238,8 +249,10 @@ impl Found {
         exchange: &mut Exchange,
     ) -> Result<Answer, End> {
         exchange.goes_to(self.route(), &self.upstream);
-        let (parts, incoming) = request.into_parts();
+        let (mut parts, incoming) = request.into_parts();
+        self.greet(client, &parts)?;
         self.act(client, &parts)?;
+        self.enter(client, &mut parts, exchange).await?;
         let settings = self.route_settings();
         let limit = match settings.body_limit {
             0 => u64::MAX,

@@ -14,8 +14,10 @@ use tokio::sync::Notify;
 
 use super::state::State;
 use crate::ingress::access_log::AccessLog;
+use crate::ingress::guard::Guard;
 use crate::ingress::meters::Meters;
 use crate::ingress::nginx_metrics::{Local, NginxMetrics};
+use crate::ingress::services::Services;
 use crate::ingress::table::Table;
 use crate::ingress::upstream::Upstreams;
 
@@ -27,6 +29,8 @@ pub(crate) struct Worker {
     table: RefCell<Cache<Arc<ArcSwap<Table>>, Arc<Table>>>,
     upstreams: Upstreams,
     meters: Meters,
+    guard: Arc<Guard>,
+    services: Services,
     log: Option<AccessLog>,
     tls: Arc<rustls::ServerConfig>,
     limit: usize,
@@ -46,6 +50,7 @@ pub(crate) struct Worker {
 pub(super) struct Parts {
     pub(super) table: Arc<ArcSwap<Table>>,
     pub(super) meters: Meters,
+    pub(super) guard: Arc<Guard>,
     pub(super) log: Option<AccessLog>,
     pub(super) tls: Arc<rustls::ServerConfig>,
     pub(super) limit: usize,
@@ -60,6 +65,8 @@ impl Worker {
             table: RefCell::new(Cache::new(parts.table)),
             upstreams: Upstreams::default(),
             meters: parts.meters,
+            guard: parts.guard,
+            services: Services::default(),
             log: parts.log,
             tls: parts.tls,
             limit: parts.limit,
@@ -83,6 +90,16 @@ impl Worker {
     /// Connections to endpoints.
     pub(crate) fn upstreams(&self) -> &Upstreams {
         &self.upstreams
+    }
+
+    /// What keeps clients out.
+    pub(crate) fn guard(&self) -> &Guard {
+        &self.guard
+    }
+
+    /// Connections to services that are asked who may come in.
+    pub(crate) fn services(&self) -> &Services {
+        &self.services
     }
 
     /// Counters.
@@ -171,6 +188,8 @@ impl Worker {
             tokio::time::sleep(SWEEP).await;
             let keep = self.table(|table| table.settings.idle_upstream_timeout);
             self.upstreams.sweep(keep);
+            self.services.sweep();
+            self.guard.zones.sweep(Instant::now());
         }
     }
 }

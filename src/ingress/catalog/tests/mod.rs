@@ -134,6 +134,7 @@ fn secret(text: &str) -> Event {
         key: Some((*b"k").into()),
         authority: None,
         auth: None,
+        others: [].into(),
     };
     event(IngressEvent::Secret(
         secret.name.clone(),
