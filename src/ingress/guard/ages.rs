@@ -64,6 +64,7 @@ impl<K: Hash + Eq, V> Ages<K, V> {
     }
 
     /// How many there are.
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.young.len() + self.old.len()
     }

@@ -39,11 +39,6 @@ impl Reply {
         }
     }
 
-    pub(super) fn with(mut self, name: hyper::header::HeaderName, value: HeaderValue) -> Self {
-        self.headers.append(name, value);
-        self
-    }
-
     pub(super) fn response(self, mut exchange: Box<Exchange>) -> Response<Body> {
         exchange.answered(self.status);
         let closes = self.close && !exchange.is_h2();
@@ -58,6 +53,25 @@ impl Reply {
             headers.insert(hyper::header::CONNECTION, close);
         }
         response
+    }
+}
+
+/// What those have said who keep somebody out.
+struct SoFar {
+    satisfy: Satisfy,
+    /// What an answer of 401 asks for.
+    challenges: Vec<HeaderValue>,
+    /// `Authorization` is for us, not for the endpoint.
+    secret: bool,
+}
+
+impl SoFar {
+    fn new(any: bool) -> Self {
+        Self {
+            satisfy: Satisfy::new(any),
+            challenges: Vec::new(),
+            secret: false,
+        }
     }
 }
 
@@ -113,20 +127,15 @@ impl Found {
         self.limit(gate, address, exchange)?;
         let path = self.route().map_or("/", |route| &route.path);
         let open = (gate.basic.is_some() || gate.external.is_some()) && gate.is_open(path);
-        let mut satisfy = Satisfy::new(gate.satisfy_any);
-        satisfy.take(gate.access.of(address), StatusCode::FORBIDDEN);
-        let mut denied = Reply::new(StatusCode::UNAUTHORIZED);
+        let mut so_far = SoFar::new(gate.satisfy_any);
+        let ruling = gate.access.of(address);
+        so_far.satisfy.take(ruling, StatusCode::FORBIDDEN);
         if let Some(basic) = gate.basic.as_deref().filter(|_| !open) {
-            if !satisfy.is_settled() {
-                let ruling = self.log_in(basic, &parts.headers).await?;
-                satisfy.take(ruling, StatusCode::UNAUTHORIZED);
-                if ruling == Ruling::Refused {
-                    denied = denied.with(WWW_AUTHENTICATE, basic.challenge.clone());
-                }
-            }
+            self.log_in(basic, &parts.headers, &mut so_far).await?;
+            so_far.secret = true;
         }
-        if let Some(external) = gate.external.as_deref().filter(|_| !open) {
-            if satisfy.is_settled() {
+        if let Some(external) = gate.external.as_deref() {
+            if open || so_far.satisfy.is_settled() {
                 // What nobody has vouched for does not reach the endpoint.
                 let names = external.response_headers.iter();
                 names.for_each(|name| drop(parts.headers.remove(name)));
@@ -134,24 +143,19 @@ impl Found {
                 let asked = (external, gate.certificate.as_deref());
                 let (ruling, status, challenges) =
                     self.ask_service(asked, client, parts, exchange).await?;
-                satisfy.take(ruling, status);
-                for challenge in challenges {
-                    denied = denied.with(WWW_AUTHENTICATE, challenge);
-                }
+                so_far.satisfy.take(ruling, status);
+                so_far.challenges.extend(challenges);
             }
         }
-        if let Some(status) = satisfy.refusal() {
-            return Err(self.refused(gate, status, denied, (client, parts)));
+        if let Some(status) = so_far.satisfy.refusal() {
+            return Err(self.refused(gate, (status, so_far.challenges), (client, parts)));
         }
-        if gate.basic.is_some() && !open {
+        if so_far.secret {
             parts.headers.remove(AUTHORIZATION);
         }
         if let Some(asked) = &gate.certificate {
-            asked.tell(
-                client.tls,
-                client.greeting.shown.as_deref(),
-                &mut parts.headers,
-            );
+            let shown = client.greeting.shown.as_deref();
+            asked.tell(client.tls, shown, &mut parts.headers);
         }
         Ok(())
     }
@@ -171,12 +175,30 @@ impl Found {
         }
     }
 
-    /// Whether the name and the password are good.
-    async fn log_in(&self, basic: &Basic, headers: &HeaderMap) -> Result<Ruling, End> {
+    /// Asks for a name and a password, unless nobody needs them any more.
+    async fn log_in(
+        &self,
+        basic: &Basic,
+        headers: &HeaderMap,
+        so_far: &mut SoFar,
+    ) -> Result<(), End> {
+        if so_far.satisfy.is_settled() {
+            return Ok(());
+        }
         let given = headers.get(AUTHORIZATION).and_then(Credentials::read);
-        let Some(given) = given else {
-            return Ok(Ruling::Refused);
+        let ruling = match given {
+            Some(given) => self.verify(basic, &given).await?,
+            None => Ruling::Refused,
         };
+        so_far.satisfy.take(ruling, StatusCode::UNAUTHORIZED);
+        if ruling == Ruling::Refused {
+            so_far.challenges.push(basic.challenge.clone());
+        }
+        Ok(())
+    }
+
+    /// Whether the name and the password are good.
+    async fn verify(&self, basic: &Basic, given: &Credentials) -> Result<Ruling, End> {
         let Some((hash, real)) = basic.users.find(&given.name) else {
             return Ok(Ruling::Refused);
         };
@@ -198,8 +220,7 @@ impl Found {
     fn refused(
         &self,
         gate: &Gate,
-        status: StatusCode,
-        denied: Reply,
+        (status, challenges): (StatusCode, Vec<HeaderValue>),
         (client, parts): (&Client, &Parts),
     ) -> End {
         if status != StatusCode::UNAUTHORIZED {
@@ -211,7 +232,13 @@ impl Found {
             .and_then(|external| external.signin.as_ref());
         match signin {
             Some(signin) => self.sent_to(signin, client, parts),
-            None => denied.into(),
+            None => {
+                let mut reply = Reply::new(status);
+                for challenge in challenges {
+                    reply.headers.append(WWW_AUTHENTICATE, challenge);
+                }
+                reply.into()
+            }
         }
     }
 }

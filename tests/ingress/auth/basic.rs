@@ -2,11 +2,9 @@
 use super::{World, basic};
 use crate::rig::{eventually, header};
 
-#[test]
-fn names_and_passwords_are_asked_for() {
-    let Some(mut world) = World::new() else {
-        return;
-    };
+/// Ingresses with users of all kinds.
+fn world_of_users() -> Option<World> {
+    let mut world = World::new()?;
     let bcrypt = bcrypt::hash("secret", 5).unwrap();
     let file = format!(
         "# staff\nanna:{bcrypt}\nbert:$apr1$salt1234$k3J5yKYW6TlGmTytnkXbQ0\n\
@@ -49,6 +47,14 @@ fn names_and_passwords_are_asked_for() {
         &[("auth-type", "basic"), ("auth-secret", "users")],
     );
     world.start();
+    Some(world)
+}
+
+#[test]
+fn names_and_passwords_are_asked_for() {
+    let Some(world) = world_of_users() else {
+        return;
+    };
     let bare = world.get("a", "/", &[]);
     assert_eq!(bare.status, 401);
     assert_eq!(

@@ -2,7 +2,7 @@
 //! Certificates that clients show, as curl shows them.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rcgen::{
@@ -59,7 +59,7 @@ fn curl(world: &World, host: &str, path: &str, arguments: &[&str]) -> (u16, Stri
     (status.unwrap_or(0), text)
 }
 
-fn with(file: &PathBuf) -> [&str; 2] {
+fn with(file: &Path) -> [&str; 2] {
     ["--cert", file.to_str().unwrap()]
 }
 

@@ -13,7 +13,7 @@ fn service(extra: &'static str) -> Endpoint {
             let path = request.split(' ').nth(1).unwrap_or_default().to_owned();
             let status = path.trim_start_matches('/').split('?').next().unwrap();
             served.client.send(format!(
-                "HTTP/1.1 {status} X\r\nContent-Length: 4\r\n{extra}\r\nbody"
+                "HTTP/1.1 {status} X\r\nContent-Length: 6\r\n{extra}\r\ntheirs"
             ));
         }
     })
@@ -81,7 +81,7 @@ fn what_the_service_says_is_done() {
     assert_eq!(answer.header("www-authenticate"), Some("Custom x"));
     assert_eq!(all(&answer.head, "set-cookie"), [""; 0]);
     assert!(
-        !answer.body.contains("body"),
+        !answer.body.contains("theirs"),
         "the page is ours: {answer:?}"
     );
     assert_eq!(

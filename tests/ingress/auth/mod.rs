@@ -10,10 +10,10 @@ mod load;
 
 use std::fmt::Write as _;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 
 use super::hand_over::Process;
-use super::rig::{Answer, Client, Endpoint, own_address};
+use super::rig::{Answer, Client, Endpoint, eventually, own_address};
 
 /// What annotations of ingress-nginx begin with.
 const NGINX: &str = "nginx.ingress.kubernetes.io/";
@@ -130,6 +130,10 @@ impl World {
             "--threads=2",
         ];
         self.process = Some(Process::start(self.folder.path(), self.http, &flags));
+        // Ports open once a complete table is in place.
+        for address in [self.http, self.https] {
+            eventually("it serves", || TcpStream::connect(address).is_ok());
+        }
     }
 
     pub(super) fn connect(&self) -> Client {
