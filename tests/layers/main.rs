@@ -70,7 +70,6 @@ const RULES: &[Rule] = &[
 /// Pure modules inside of others, and the published crates that they may use.
 const PURE: &[(&str, &[&str])] = &[
     ("debug::doctor::checks", &["ipnet", "nix"]),
-    ("ingress::action", &["hyper", "regex", "regex_syntax"]),
     (
         "ingress::action",
         &[
@@ -78,8 +77,8 @@ const PURE: &[(&str, &[&str])] = &[
             "bcrypt",
             "hyper",
             "ipnet",
-            "md5",
             "regex",
+            "regex_syntax",
             "sha1",
             "sha_crypt",
             "subtle",
@@ -88,14 +87,7 @@ const PURE: &[(&str, &[&str])] = &[
     ),
     (
         "ingress::annotation",
-        &[
-            "hyper",
-            "ipnet",
-            "rustls_pki_types",
-            "schemars",
-            "serde",
-            "webpki",
-        ],
+        &["hyper", "ipnet", "rustls_pki_types", "schemars", "serde"],
     ),
     ("ingress::balance", &[]),
     ("ingress::catalog", &["hyper", "ipnet"]),

@@ -89,7 +89,7 @@ fn what_is_beyond_the_number_under_way_counts_for_the_rate() {
     assert_eq!(zones.admit(&both, address(1), now).unwrap_err(), Over::Rate);
 }
 
-/// The bound that docs/limits.md gives.
+/// The bound that docs/ingress-access.md gives.
 #[test]
 fn a_million_clients_take_less_than_three_mebibytes() {
     let zones = Zones::default();

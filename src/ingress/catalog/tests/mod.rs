@@ -3,6 +3,7 @@ mod certificates;
 mod classes;
 mod configuration;
 mod endpoints;
+mod gates;
 mod incremental;
 mod routes;
 
