@@ -61,15 +61,20 @@ macro_rules! page {
 pub(crate) fn page(status: StatusCode) -> Bytes {
     const KNOWN: &[(StatusCode, &str)] = &[
         page!(BAD_REQUEST, "400 Bad Request"),
+        page!(UNAUTHORIZED, "401 Authorization Required"),
+        page!(FORBIDDEN, "403 Forbidden"),
         page!(NOT_FOUND, "404 Not Found"),
         page!(METHOD_NOT_ALLOWED, "405 Not Allowed"),
         page!(REQUEST_TIMEOUT, "408 Request Time-out"),
         page!(PAYLOAD_TOO_LARGE, "413 Request Entity Too Large"),
         page!(URI_TOO_LONG, "414 Request-URI Too Large"),
+        page!(MISDIRECTED_REQUEST, "421 Misdirected Request"),
+        page!(TOO_MANY_REQUESTS, "429 Too Many Requests"),
         page!(
             REQUEST_HEADER_FIELDS_TOO_LARGE,
             "431 Request Header Fields Too Large"
         ),
+        page!(INTERNAL_SERVER_ERROR, "500 Internal Server Error"),
         page!(BAD_GATEWAY, "502 Bad Gateway"),
         page!(SERVICE_UNAVAILABLE, "503 Service Temporarily Unavailable"),
         page!(GATEWAY_TIMEOUT, "504 Gateway Time-out"),
@@ -79,6 +84,14 @@ pub(crate) fn page(status: StatusCode) -> Bytes {
         Some((_, text)) => Bytes::from_static(text.as_bytes()),
         None => Bytes::from(text(status)),
     }
+}
+
+/// The body of a 400 that says more than its status, as nginx writes it.
+pub(crate) fn bad_request(why: &str) -> Bytes {
+    Bytes::from(format!(
+        "<html>\r\n<head><title>400 {why}</title></head>\r\n<body>\r\n<center><h1>400 Bad Request\
+         </h1></center>\r\n<center>{why}</center>\r\n</body>\r\n</html>\r\n"
+    ))
 }
 
 fn text(status: StatusCode) -> String {

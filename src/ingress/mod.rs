@@ -20,7 +20,9 @@
 //! | [`route`] | finds the route of a host and a path | I/O, clocks, logging |
 //! | [`serve`] | listens, speaks HTTP/1.1, HTTP/2 and TLS with clients, bounds what they cost | share anything between threads |
 //! | `proxy` | checks a request, hands it on, edits headers both ways | hold a body in memory |
+//! | `guard` | what serving threads share to keep clients out: limits, passwords, answers of others | decide what to keep out |
 //! | `filter` | a route's actions on a request, in a fixed order | I/O, clocks, logging |
+//! | `services` | connections to services that are asked who may come in | decide who may |
 //! | `upstream` | connections to endpoints, kept for the next request | choose an endpoint |
 //! | [`pass`] | TCP and UDP ports that go to a Service byte by byte | look into them |
 //! | `shape` | bodies of answers encoded, and held to a rate | hold more than a window |
@@ -45,6 +47,7 @@ mod encode;
 mod errors;
 pub mod explain;
 mod filter;
+mod guard;
 mod idle;
 pub mod lint;
 mod local;
@@ -56,6 +59,7 @@ pub mod resolve;
 pub mod route;
 pub mod serve;
 mod shape;
+mod services;
 pub mod status;
 mod stream;
 pub mod table;

@@ -18,6 +18,8 @@ use super::action::headers::Headers;
 use super::action::mirror::Mirror;
 use super::action::rate::Rate;
 use super::action::snippet::{Snippet, Step};
+use super::action::client_certificate::ClientCertificate;
+use super::action::gate::{Blocks, Gate};
 use super::route::Router;
 pub use crate::model::Behaviour;
 use crate::model::{Protocol, ServiceName, Target};
@@ -33,6 +35,19 @@ pub struct Table {
     pub defaults: Arc<RouteSettings>,
     /// What holds for all routes.
     pub settings: Arc<Settings>,
+    /// What TLS asks of clients, by host: a name, or `*.` and a name.
+    pub clients: BTreeMap<Arc<str>, Arc<ClientCertificate>>,
+}
+
+impl Table {
+    /// What TLS asks of the clients of a host, in lower case.
+    pub fn asks(&self, host: &str) -> Option<&Arc<ClientCertificate>> {
+        let wildcard = || {
+            let (_, parent) = host.split_once('.')?;
+            self.clients.get(format!("*.{parent}").as_str())
+        };
+        self.clients.get(host).or_else(wildcard)
+    }
 }
 
 /// One path of one Ingress rule.
@@ -204,6 +219,8 @@ pub struct RouteSettings {
     pub rate: Option<Rate>,
     /// Whether requests are logged.
     pub access_log: bool,
+    /// What requests have to pass; none: nothing.
+    pub gate: Option<Arc<Gate>>,
     /// The annotation that closes the route, as it cannot be read: everything is answered 503.
     pub denied: Option<Arc<str>>,
 }
@@ -248,6 +265,7 @@ impl Default for RouteSettings {
             compress: None,
             rate: None,
             access_log: true,
+            gate: None,
             denied: None,
         }
     }
@@ -280,6 +298,8 @@ pub struct Settings {
     pub trusted: Vec<ipnet::IpNet>,
     /// Whether trusted peers begin connections with a PROXY protocol header.
     pub proxy_protocol: bool,
+    /// Whom nobody answers.
+    pub blocks: Option<Arc<Blocks>>,
     /// Between two reads or writes of a [`Stream`].
     pub stream_timeout: Duration,
     /// How long requests may take to end after SIGTERM, if the command line does not say it.
@@ -301,6 +321,7 @@ impl Default for Settings {
             full_forwarded_for: false,
             trusted: Vec::new(),
             proxy_protocol: false,
+            blocks: None,
             stream_timeout: Duration::from_secs(600),
             shutdown_grace: None,
         }

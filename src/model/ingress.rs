@@ -251,6 +251,8 @@ pub struct Secret {
     pub authority: Option<Arc<[u8]>>,
     /// `auth`: names and passwords as htpasswd writes them.
     pub auth: Option<Arc<[u8]>>,
+    /// All other entries by name: lists of revoked certificates, or a user each.
+    pub others: BTreeMap<Arc<str>, Arc<[u8]>>,
 }
 
 impl fmt::Debug for Secret {

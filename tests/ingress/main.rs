@@ -6,6 +6,7 @@ mod articles;
 mod behaviour;
 mod answers;
 mod elsewhere;
+mod auth;
 mod frames;
 mod grpc;
 mod h2_clients;

@@ -70,10 +70,24 @@ const RULES: &[Rule] = &[
 /// Pure modules inside of others, and the published crates that they may use.
 const PURE: &[(&str, &[&str])] = &[
     ("debug::doctor::checks", &["ipnet", "nix"]),
-    ("ingress::action", &["hyper", "regex", "regex_syntax"]),
+    (
+        "ingress::action",
+        &[
+            "base64",
+            "bcrypt",
+            "hyper",
+            "ipnet",
+            "regex",
+            "regex_syntax",
+            "sha1",
+            "sha_crypt",
+            "subtle",
+            "thiserror",
+        ],
+    ),
     (
         "ingress::annotation",
-        &["hyper", "ipnet", "schemars", "serde"],
+        &["hyper", "ipnet", "rustls_pki_types", "schemars", "serde"],
     ),
     ("ingress::balance", &[]),
     ("ingress::catalog", &["hyper", "ipnet"]),

@@ -8,6 +8,14 @@
 //! | [`pattern`] | regular expressions as nginx has them, in linear time |
 //! | [`redirect`] | answers that send the client elsewhere |
 //! | [`rewrite`] | another path for the endpoint |
+//! | [`access`] | who may come in by address |
+//! | [`basic`] | who may by name and password |
+//! | [`client_certificate`] | who may by what they show when TLS begins |
+//! | [`external`] | what another service is asked, and what its answer means |
+//! | [`gate`] | all of these in order, and how they are combined |
+//! | [`limit`] | how often clients may ask |
+//! | [`password`] | hashes of passwords |
+//! | [`search`] | patterns in linear time |
 //! | [`template`] | text with nginx's variables |
 //! | [`cors`] | who may read answers from other origins |
 //! | [`headers`] | changes of headers, both ways |
@@ -28,4 +36,12 @@ pub mod headers;
 pub mod mirror;
 pub mod rate;
 pub mod snippet;
+pub mod access;
+pub mod basic;
+pub mod client_certificate;
+pub mod external;
+pub mod gate;
+pub mod limit;
+pub mod password;
+pub mod search;
 pub mod template;

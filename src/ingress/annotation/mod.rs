@@ -26,6 +26,11 @@
 //! | `mirror` | copies of requests |
 //! | `compress` | compression |
 //! | `rate` | how fast answers are sent |
+//! | `access` | who may come in by address |
+//! | `auth` | who may by name and password, and whether one of all is enough |
+//! | `client_certificate` | what clients have to show when TLS begins |
+//! | `external` | which service is asked who may come in |
+//! | `limit` | how often clients may ask |
 
 mod defaults;
 pub(crate) mod keys;
@@ -37,6 +42,11 @@ mod cors;
 pub(crate) mod errors;
 mod headers;
 mod mirror;
+pub(crate) mod access;
+mod auth;
+mod client_certificate;
+pub(crate) mod external;
+mod limit;
 mod note;
 mod origin;
 mod proxy;
@@ -58,6 +68,7 @@ pub use self::defaults::{ByBehaviour, Defaults, Hsts, Https, PlainPaths, Policy}
 pub use self::note::{Kind, Note};
 use self::reader::Reader;
 pub use self::rewrite::Routing;
+use super::action::gate::Gate;
 use super::table::RouteSettings;
 use crate::model::{ConfigMap, Ingress, Secret, ServiceName};
 
@@ -180,4 +191,14 @@ fn groups(reader: &mut Reader<'_>, draft: &mut Draft) {
     mirror::read(reader, draft);
     compress::read(reader, draft);
     rate::read(reader, draft);
+    access::read(reader, draft);
+    auth::read(reader, draft);
+    external::read(reader, draft);
+    client_certificate::read(reader, draft);
+    limit::read(reader, draft);
+}
+
+/// What requests have to pass, to be changed.
+pub(crate) fn gate(route: &mut RouteSettings) -> &mut Gate {
+    Arc::make_mut(route.gate.get_or_insert_default())
 }

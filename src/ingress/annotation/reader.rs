@@ -96,6 +96,20 @@ impl<'a> Reader<'a> {
         self.note(name, Kind::Invalid, format!("{why}; its paths answer 503"));
     }
 
+    /// The same for what is understood, but not served.
+    pub(super) fn refuse(&mut self, name: &str, why: impl Into<String>) {
+        self.denied.get_or_insert_with(|| name.into());
+        let text = format!("{}; its paths answer 503", why.into());
+        self.note(name, Kind::Refused, text);
+    }
+
+    /// Closes all paths, unless they are closed already: somebody has said why.
+    pub(super) fn deny_if_open(&mut self, name: &str, why: &str) {
+        if self.denied.is_none() {
+            self.deny(name, why);
+        }
+    }
+
     pub(super) fn note(&mut self, name: &str, kind: Kind, text: impl Into<String>) {
         self.notes.push(Note {
             annotation: name.into(),

@@ -95,6 +95,7 @@ impl Catalog {
             let hosts = all.flat_map(|ingress| index::hosts(ingress));
             dirty.hosts.extend(hosts);
         }
+        dirty.default |= changed;
         if changed {
             self.table.settings = Arc::new(read.settings);
         }

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use super::arrange::Arranger;
 use super::patterns::PatternCache;
 use super::{Catalog, Dirty, Part, Update};
+use crate::ingress::action::client_certificate::{ClientCertificate, Demand};
+use crate::ingress::annotation::gate;
 use crate::ingress::route::{HostRoutes, PathRoute, PathType};
 use crate::ingress::table::{Backend, Behaviour, Route, RouteSettings, Upstream};
 use crate::model::ingress::{IngressBackend, IngressPathType};
@@ -22,6 +24,8 @@ struct Common<'a> {
     behaviour: Behaviour,
     /// Whether all of it is redirected to HTTPS, where an Ingress does not say otherwise.
     secured: bool,
+    /// What clients have to show when TLS begins.
+    certificate: &'a Asked,
 }
 
 impl Catalog {
@@ -42,6 +46,11 @@ impl Catalog {
             update.work.hosts += 1;
             update.work.routes += routes.len();
             let routes = (!routes.is_empty()).then(|| Arc::new(routes));
+            let asked = routes.as_ref().and_then(|_| self.client_certificate(&host));
+            match asked.filter(|asked| asked.asks()) {
+                Some(asked) => self.table.clients.insert(host.clone(), asked),
+                None => self.table.clients.remove(&host),
+            };
             self.table.router.replace(&host, routes);
             for (name, reasons) in reasons {
                 self.note(&name, Part::Host(host.clone()), reasons, dirty);
@@ -82,6 +91,7 @@ impl Catalog {
             host,
             behaviour,
             secured: nginx && ingresses.iter().any(|ingress| !ingress.tls.is_empty()),
+            certificate: &self.client_certificate(host),
         };
         let mut default = None;
         for ingress in &ingresses {
@@ -174,6 +184,7 @@ impl Catalog {
         backend: Backend,
     ) -> Arc<Route> {
         let settings = self.route_settings(ingress, (common.host, common.secured));
+        let settings = certify(settings, common.certificate);
         Arc::new(Route {
             ingress: ingress.name.clone(),
             host: common.host.clone(),
@@ -184,6 +195,16 @@ impl Catalog {
             },
             settings,
         })
+    }
+
+    /// What the clients of a host have to show when TLS begins: a closed host is closed for all,
+    /// else the oldest Ingress that asks for something decides.
+    fn client_certificate(&self, host: &str) -> Asked {
+        let ingresses = self.index.of_host(host);
+        let gates = ingresses.filter_map(|name| self.annotations.of(name).plain.gate.as_ref());
+        let all: Vec<_> = gates.filter_map(|gate| gate.certificate.as_ref()).collect();
+        let closed = all.iter().find(|asked| asked.demand == Demand::Closed);
+        closed.or(all.first()).map(|asked| Arc::clone(asked))
     }
 
     /// What answers for a backend, and what is wrong with it.
@@ -207,7 +228,11 @@ impl Catalog {
         let mut owner: Option<ServiceName> = None;
         let mut found: Option<Arc<Upstream>> = None;
         let bare = self.annotations.bare(self.options.behaviour);
-        let mut settings = bare.plain.clone();
+        // As in ingress-nginx, what keeps somebody out holds for Ingresses.
+        let mut settings = Arc::new(RouteSettings {
+            gate: None,
+            ..RouteSettings::clone(&bare.plain)
+        });
         let mut reasons = Vec::new();
         for name in self.index.catch_all() {
             let Some(ingress) = self.served.get(name) else {
@@ -238,11 +263,32 @@ impl Catalog {
         self.table.defaults = settings;
         let own = self.options.default_backend.as_ref();
         let own = own.and_then(|service| self.upstreams.answer(service, &None));
-        self.table.default_backend = found.or_else(|| own.map(|answer| answer.upstream.clone()));
+        self.table.default_backend = match (&owner, found) {
+            // Nobody else answers in place of an Ingress that is closed.
+            (Some(owner), _) if self.annotations.of(owner).plain.denied.is_some() => None,
+            (_, found) => found.or_else(|| own.map(|answer| answer.upstream.clone())),
+        };
         for (name, reasons) in reasons {
             self.note(&name, Part::Default, reasons, dirty);
         }
     }
+}
+
+type Asked = Option<Arc<ClientCertificate>>;
+
+/// Settings with what a host asks of clients' certificates, which another of its Ingresses may have
+/// said.
+fn certify(settings: Arc<RouteSettings>, asked: &Asked) -> Arc<RouteSettings> {
+    let own = settings
+        .gate
+        .as_ref()
+        .and_then(|gate| gate.certificate.as_ref());
+    if own == asked.as_ref() {
+        return settings;
+    }
+    let mut settings = (*settings).clone();
+    gate(&mut settings).certificate = asked.clone();
+    Arc::new(settings)
 }
 
 fn lost(place: &str, entry: &PathRoute, host: &str, owner: &ServiceName) -> String {

@@ -19,6 +19,7 @@
 //! | `names` | names that lead to a host without being one |
 //! | `patterns` | compiled patterns that are still used |
 //! | `settings` | what a ConfigMap sets |
+//! | `gate_keys` | those keys of it that keep somebody out |
 //! | `streams` | ports that are passed on byte by byte |
 //! | `certificate` | which Secret serves which host |
 
@@ -28,6 +29,7 @@ mod certificate;
 mod class;
 mod complete;
 mod configure;
+mod gate_keys;
 mod host;
 mod index;
 mod locations;

@@ -6,13 +6,14 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::gate_keys;
 use crate::ingress::action::compress::Compress;
 use crate::ingress::action::errors;
 use crate::ingress::action::headers::{self, Headers, Text};
 use crate::ingress::action::rate::Rate;
 use crate::ingress::annotation::value::{self, Wrong};
 use crate::ingress::annotation::{
-    ByBehaviour, Defaults, Hsts, Https, PlainPaths, Policy, compress, keys,
+    ByBehaviour, Defaults, Hsts, Https, PlainPaths, Policy, compress, external, gate, keys,
 };
 use crate::ingress::table::{Behaviour, RouteSettings, Settings};
 use crate::model::ServiceName;
@@ -50,6 +51,8 @@ enum Key {
     Number(fn(&mut Draft, u32)),
     Switch(fn(&mut Draft, bool)),
     Text(fn(&mut Draft, &str) -> Result<(), Wrong>),
+    /// One of `global-auth-*`, which are read together.
+    Together,
     /// Served with this value, and with no other.
     Always(&'static str),
 }
@@ -222,6 +225,56 @@ const KEYS: &[(&str, Key)] = &[
         "worker-shutdown-timeout",
         Key::Time(|d, t| d.settings.shutdown_grace = Some(t)),
     ),
+    (
+        "allow-cross-namespace-resources",
+        Key::Switch(|d, on| gate(&mut d.route).cross_namespace = on),
+    ),
+    (
+        "block-cidrs",
+        Key::Text(|d, text| gate_keys::block_networks(&mut d.settings, text)),
+    ),
+    (
+        "block-referers",
+        Key::Text(|d, text| gate_keys::block_referers(&mut d.settings, text)),
+    ),
+    (
+        "block-user-agents",
+        Key::Text(|d, text| gate_keys::block_agents(&mut d.settings, text)),
+    ),
+    (
+        "denylist-source-range",
+        Key::Text(|d, text| gate_keys::deny(&mut d.route, text)),
+    ),
+    ("global-auth-always-set-cookie", Key::Together),
+    ("global-auth-cache-duration", Key::Together),
+    ("global-auth-cache-key", Key::Together),
+    ("global-auth-method", Key::Together),
+    ("global-auth-request-redirect", Key::Together),
+    ("global-auth-response-headers", Key::Together),
+    ("global-auth-signin", Key::Together),
+    ("global-auth-signin-redirect-param", Key::Together),
+    ("global-auth-snippet", Key::Together),
+    ("global-auth-url", Key::Together),
+    (
+        "limit-conn-status-code",
+        Key::Text(|d, text| gate_keys::connection_status(&mut d.route, text)),
+    ),
+    (
+        "limit-conn-zone-variable",
+        Key::Always("$binary_remote_addr"),
+    ),
+    (
+        "limit-req-status-code",
+        Key::Text(|d, text| gate_keys::request_status(&mut d.route, text)),
+    ),
+    (
+        "no-auth-locations",
+        Key::Text(|d, text| gate_keys::open(&mut d.route, text)),
+    ),
+    (
+        "whitelist-source-range",
+        Key::Text(|d, text| gate_keys::allow(&mut d.route, text)),
+    ),
     ("enable-underscores-in-headers", Key::Always("false")),
     ("generate-request-id", Key::Always("true")),
     ("ignore-invalid-headers", Key::Always("true")),
@@ -280,6 +333,7 @@ fn read_for(defaults: Defaults, settings: &Settings, data: &Data) -> (Draft, Vec
             ),
         }
     }
+    notes.extend(external::global(&mut draft.route, data));
     if !unknown.is_empty() {
         notes.push(format!("not known: {}", unknown.join(", ")));
     }
@@ -323,6 +377,7 @@ fn set(draft: &mut Draft, key: &Key, text: &str) -> Result<(), Wrong> {
         Key::Number(put) => put(draft, value::number(0, text)?),
         Key::Switch(put) => put(draft, value::switch(text)?),
         Key::Text(put) => put(draft, text)?,
+        Key::Together => {}
         Key::Always(only) if text.eq_ignore_ascii_case(only) => {}
         Key::Always(only) => return Err(format!("only {only:?} is served, is {text:?}")),
     }

@@ -11,9 +11,11 @@ use hyper::body::{Frame, Incoming};
 use hyper::header::{HOST, HeaderMap, REFERER, USER_AGENT};
 use hyper::{Method, Request, StatusCode};
 
+use super::external::Cookies;
 use super::headers::X_REQUEST_ID;
 use crate::ingress::access_log::{Attempt, Entry};
 use crate::ingress::body::{Broken, Progress};
+use crate::ingress::guard::Slot;
 use crate::ingress::nginx_metrics;
 use crate::ingress::serve::Client;
 use crate::ingress::serve::worker::Worker;
@@ -31,6 +33,9 @@ pub(crate) struct Exchange {
     bytes: u64,
     entry: Option<Box<Entry>>,
     counted: Option<Box<Counted>>,
+    /// A place among the requests that may be under way.
+    slot: Option<Slot>,
+    cookies: Option<Box<Cookies>>,
 }
 
 /// What metrics by ingress-nginx's names want to know.
@@ -92,7 +97,24 @@ impl Exchange {
             worker,
             client,
             entry,
+            slot: None,
+            cookies: None,
         })
+    }
+
+    /// Keeps a place among the requests that may be under way until the exchange is over.
+    pub(super) fn hold(&mut self, slot: Slot) {
+        self.slot = Some(slot);
+    }
+
+    /// What is to be added to the answer, whoever gives it.
+    pub(super) fn set_cookies(&mut self, cookies: Cookies) {
+        self.cookies = Some(Box::new(cookies));
+    }
+
+    /// The same; nothing is left.
+    pub(super) fn take_cookies(&mut self) -> Option<Box<Cookies>> {
+        self.cookies.take()
     }
 
     /// When it came.

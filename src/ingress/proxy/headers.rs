@@ -69,17 +69,50 @@ impl Onward<'_> {
     }
 }
 
+/// Makes a client's headers those of a question about it: without what is for one hop.
+pub(super) fn without_hop(headers: &mut HeaderMap) {
+    remove_hop(headers);
+    for name in [EXPECT, PROXY, HTTP2_SETTINGS] {
+        headers.remove(name);
+    }
+    remove_odd(headers);
+    join_cookies(headers);
+}
+
+/// The client's address, behind the proxies that are trusted: what endpoints are told as
+/// `X-Real-IP`.
+pub(super) fn address(client: &Client, settings: &Settings, headers: &HeaderMap) -> IpAddr {
+    if !client.trusted {
+        return client.address;
+    }
+    let chain: Vec<&str> = headers
+        .get_all(X_FORWARDED_FOR)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .collect();
+    let real = real(settings, &chain.join(", "));
+    real.unwrap_or(client.address).to_canonical()
+}
+
+/// The id of a request: the client's, or a new one.
+pub(super) fn identify(headers: &mut HeaderMap) -> HeaderValue {
+    headers
+        .entry(X_REQUEST_ID)
+        .or_insert_with(request_id)
+        .clone()
+}
+
 /// Who and where the client is, as endpoints are told.
-struct Forwarded {
-    real: Option<HeaderValue>,
-    chain: Option<HeaderValue>,
-    host: Option<HeaderValue>,
-    port: HeaderValue,
-    scheme: HeaderValue,
+pub(super) struct Forwarded {
+    pub(super) real: Option<HeaderValue>,
+    pub(super) chain: Option<HeaderValue>,
+    pub(super) host: Option<HeaderValue>,
+    pub(super) port: HeaderValue,
+    pub(super) scheme: HeaderValue,
 }
 
 impl Forwarded {
-    fn of(
+    pub(super) fn of(
         client: &Client,
         settings: &Settings,
         headers: &HeaderMap,

@@ -63,6 +63,7 @@ fn instead(reply: &Reply, answer: &Result<Answer, End>) -> Option<(StatusCode, I
         Ok(Answer::Tunnel(..)) | Err(End::Redirect(..)) => return None,
         Err(End::Refusal(refusal)) => (refusal.status, true),
         Err(End::Ready(response)) => (response.status(), true),
+        Err(End::Denied(denial)) => (denial.status, true),
     };
     Some((status, errors.instead(status, ours)?))
 }

@@ -6,7 +6,9 @@ mod context;
 mod elsewhere;
 mod directives;
 mod exchange;
+mod external;
 mod forward;
+mod gate;
 mod headers;
 mod intercept;
 pub(crate) mod mirror;
@@ -31,6 +33,7 @@ use hyper::{Request, Response, StatusCode, Uri, Version};
 use self::check::Raw;
 use self::check::Subject;
 use self::forward::Call;
+use self::gate::Denial;
 use self::headers::Onward;
 use self::reply::Reply;
 use self::upgrade::Upgrade;
@@ -71,6 +74,8 @@ pub(crate) async fn handle(
         }
         Err(refusal) => Err(refusal.into()),
     };
+    let cookies = exchange.take_cookies();
+    let cookies = exchange.take_cookies();
     if unread && answer.is_err() {
         client.state.set_linger();
     }
@@ -98,10 +103,15 @@ pub(crate) async fn handle(
             exchange.answered(response.status());
             response.map(|page| Body::page(page, Some(exchange)))
         }
+        Err(End::Denied(denial)) if grpc => refuse_grpc(Refusal::new(denial.status), exchange),
+        Err(End::Denied(denial)) => denial.response(exchange),
         Err(End::Refusal(refusal)) if grpc => refuse_grpc(refusal, exchange),
         Err(End::Refusal(refusal)) => refuse(refusal, exchange),
     };
     reply::finish(reply.as_deref(), &worker, &mut response, endpoint);
+    if let Some(cookies) = cookies {
+        cookies.add(&mut response);
+    }
     if let Some(hsts) = hsts {
         let headers = response.headers_mut();
         headers.insert(STRICT_TRANSPORT_SECURITY, hsts);
@@ -133,6 +143,8 @@ enum End {
     Redirect(StatusCode, HeaderValue),
     /// An answer that is made already.
     Ready(Box<Response<bytes::Bytes>>),
+    /// An answer with more than a page.
+    Denied(Box<Denial>),
 }
 
 impl From<Refusal> for End {
@@ -293,6 +305,7 @@ impl Found {
         (exchange, reply): (&mut Exchange, &mut Option<Box<Reply>>),
     ) -> Result<Answer, End> {
         let (mut parts, incoming) = request.into_parts();
+        self.greet(client, &parts)?;
         let (mut found, end) = self.directives(client, &mut parts);
         *reply = Reply::of(&found, client, &mut parts);
         let falls_back = found.fall_back();
@@ -320,6 +333,7 @@ impl Found {
         if let Some(refusal) = self.refusal {
             return Err(refusal.into());
         }
+        self.enter(client, &mut parts, exchange).await?;
         let settings = self.route_settings();
         let limit = match settings.body_limit {
             0 => u64::MAX,

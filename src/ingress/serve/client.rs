@@ -8,6 +8,7 @@ use hyper::header::HeaderValue;
 
 use super::state::State;
 use super::worker::Place;
+use crate::ingress::action::client_certificate::Shown;
 use crate::ingress::table::Settings;
 
 /// The client of a connection, with what every request of it is sent on with.
@@ -27,8 +28,19 @@ pub(crate) struct Client {
     pub(crate) address_value: HeaderValue,
     /// The port as a header's value.
     pub(crate) port_value: HeaderValue,
+    /// What it said of itself when TLS began.
+    pub(crate) greeting: Greeting,
     /// Held for as long as there is the connection or a tunnel that it became.
     _place: Place,
+}
+
+/// What a client says of itself when TLS begins.
+#[derive(Debug, Default)]
+pub(crate) struct Greeting {
+    /// The host that it wants to speak with, in lower case.
+    pub(crate) host: Option<Box<str>>,
+    /// Its certificate, if it was asked for one.
+    pub(crate) shown: Option<Box<Shown>>,
 }
 
 /// How a connection came to be.
@@ -48,7 +60,7 @@ impl Client {
         origin: Origin,
         settings: &Settings,
         state: Arc<State>,
-        place: Place,
+        (place, greeting): (Place, Greeting),
     ) -> Self {
         let address = origin.told.unwrap_or(origin.peer).ip().to_canonical();
         Self {
@@ -59,6 +71,7 @@ impl Client {
             h2: origin.h2,
             address_value: value(&address.to_string()),
             port_value: origin.port.into(),
+            greeting,
             _place: place,
         }
     }

@@ -14,18 +14,23 @@ use bytes::{Buf, BytesMut};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::server::Acceptor;
+use rustls_pki_types::UnixTime;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 
-use super::client::{Client, Origin, trusted};
+use super::client::{Client, Greeting, Origin, trusted};
 use super::io::{Io, Prefixed, Stream};
 use super::proxy_protocol::{self, Header};
 use super::state::{HEAD_LIMIT, Limits, State, Verdict};
 use super::worker::{Place, Worker};
+use crate::ingress::action::client_certificate::Shown;
 use crate::ingress::local::LocalExecutor;
 use crate::ingress::proxy::handle;
 use crate::ingress::table::Settings;
+use crate::ingress::tls;
 
 /// What an HTTP/2 connection begins with.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -50,7 +55,7 @@ pub(super) async fn serve(
         begun = timeout(settings.header_timeout, begun) => begun,
         () = late(&worker) => return,
     };
-    let Ok(Ok((stream, origin))) = begun else {
+    let Ok(Ok((stream, origin, greeting))) = begun else {
         worker.meters().unbegun();
         return;
     };
@@ -62,7 +67,12 @@ pub(super) async fn serve(
     };
     let state = Arc::new(State::new(limits, !origin.h2));
     place.register(state.clone());
-    let client = Rc::new(Client::new(origin, &settings, state.clone(), place));
+    let client = Rc::new(Client::new(
+        origin,
+        &settings,
+        state.clone(),
+        (place, greeting),
+    ));
     let io = TokioIo::new(Io::new(stream, state.clone()));
     let served = worker.clone();
     let service = service_fn(move |request| handle(served.clone(), client.clone(), request));
@@ -157,33 +167,65 @@ async fn begin(
     settings: &Settings,
     stream: TcpStream,
     peer: SocketAddr,
-    tls: bool,
-) -> io::Result<(Stream, Origin)> {
+    over_tls: bool,
+) -> io::Result<(Stream, Origin, Greeting)> {
     let mut first = BytesMut::new();
     let mut origin = Origin {
         peer,
         told: None,
         port: stream.local_addr()?.port(),
-        tls,
+        tls: over_tls,
         h2: false,
     };
     if settings.proxy_protocol && trusted(settings, peer.ip()) {
         let told = timeout(PROXY_PATIENCE, proxy_header(&stream, &mut first)).await;
         origin.told = told.map_err(io::Error::other)??;
     }
-    if !tls {
+    if !over_tls {
         origin.h2 = preface(&stream, &mut first).await?;
     }
     let stream = Prefixed {
         first: first.freeze(),
         stream,
     };
-    if !tls {
-        return Ok((Stream::Plain(stream), origin));
+    if !over_tls {
+        return Ok((Stream::Plain(stream), origin, Greeting::default()));
     }
-    let stream = TlsAcceptor::from(worker.tls()).accept(stream).await?;
-    origin.h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-    Ok((Stream::Tls(Box::new(stream)), origin))
+    let (stream, shown) = match worker.table(|table| table.clients.is_empty()) {
+        true => (TlsAcceptor::from(worker.tls()).accept(stream).await?, None),
+        // Seldom, and large.
+        false => Box::pin(ask(worker, stream)).await?,
+    };
+    let session = stream.get_ref().1;
+    origin.h2 = session.alpn_protocol() == Some(b"h2");
+    let greeting = Greeting {
+        host: session
+            .server_name()
+            .map(|name| name.to_ascii_lowercase().into()),
+        shown,
+    };
+    Ok((Stream::Tls(Box::new(stream)), origin, greeting))
+}
+
+/// Begins TLS, and asks for a certificate if the host wants one.
+async fn ask(
+    worker: &Worker,
+    stream: Prefixed,
+) -> io::Result<(TlsStream<Prefixed>, Option<Box<Shown>>)> {
+    let started = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+    let host = started
+        .client_hello()
+        .server_name()
+        .map(str::to_ascii_lowercase);
+    let asked = host.and_then(|host| worker.table(|table| table.asks(&host).cloned()));
+    let Some(asked) = asked else {
+        return Ok((started.into_stream(worker.tls()).await?, None));
+    };
+    let config = tls::asking(&worker.tls(), &asked).map_err(io::Error::other)?;
+    let stream = started.into_stream(config).await?;
+    let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    let shown = tls::shown(&asked, chain, UnixTime::now());
+    Ok((stream, shown.map(Box::new)))
 }
 
 /// Reads the PROXY protocol's header; what follows it stays in `first`.

@@ -111,6 +111,7 @@ impl Server {
         let parts = Parts {
             table,
             meters: options.meters,
+            guard: Arc::default(),
             log: options.access_log,
             tls: tls::server_config(store)?,
             limit: options.connections.div_ceil(count),

@@ -14,9 +14,11 @@ use tokio::sync::Notify;
 
 use super::state::State;
 use crate::ingress::access_log::AccessLog;
+use crate::ingress::guard::Guard;
 use crate::ingress::meters::Meters;
 use crate::ingress::nginx_metrics::{Local, NginxMetrics};
 use crate::ingress::proxy::mirror::Mirrors;
+use crate::ingress::services::Services;
 use crate::ingress::table::Table;
 use crate::ingress::upstream::Upstreams;
 
@@ -29,6 +31,8 @@ pub(crate) struct Worker {
     upstreams: Upstreams,
     mirrors: Mirrors,
     meters: Meters,
+    guard: Arc<Guard>,
+    services: Services,
     log: Option<AccessLog>,
     tls: Arc<rustls::ServerConfig>,
     limit: usize,
@@ -48,6 +52,7 @@ pub(crate) struct Worker {
 pub(super) struct Parts {
     pub(super) table: Arc<ArcSwap<Table>>,
     pub(super) meters: Meters,
+    pub(super) guard: Arc<Guard>,
     pub(super) log: Option<AccessLog>,
     pub(super) tls: Arc<rustls::ServerConfig>,
     pub(super) limit: usize,
@@ -63,6 +68,8 @@ impl Worker {
             upstreams: Upstreams::default(),
             mirrors: Mirrors::default(),
             meters: parts.meters,
+            guard: parts.guard,
+            services: Services::default(),
             log: parts.log,
             tls: parts.tls,
             limit: parts.limit,
@@ -91,6 +98,16 @@ impl Worker {
     /// Copies of requests.
     pub(crate) fn mirrors(&self) -> &Mirrors {
         &self.mirrors
+    }
+
+    /// What keeps clients out.
+    pub(crate) fn guard(&self) -> &Guard {
+        &self.guard
+    }
+
+    /// Connections to services that are asked who may come in.
+    pub(crate) fn services(&self) -> &Services {
+        &self.services
     }
 
     /// Counters.
@@ -179,6 +196,8 @@ impl Worker {
             tokio::time::sleep(SWEEP).await;
             let keep = self.table(|table| table.settings.idle_upstream_timeout);
             self.upstreams.sweep(keep);
+            self.services.sweep();
+            self.guard.zones.sweep(Instant::now());
         }
     }
 }

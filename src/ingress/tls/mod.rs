@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Certificates that clients are shown: chosen by SNI, swapped as a whole while connections go on.
 
+mod ask;
 mod certificate;
 mod client;
+mod shown;
 #[cfg(test)]
 mod tests;
 
@@ -15,8 +17,10 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign;
 
+pub(crate) use self::ask::asking;
 pub use self::certificate::{CertifiedKey, Error, parse, self_signed};
 pub(crate) use self::client::client_config;
+pub(crate) use self::shown::shown;
 
 /// Which certificate is shown for which name.
 #[derive(Debug, Clone, Default)]

@@ -238,8 +238,16 @@ fn secrets_are_decoded_and_never_shown() {
     assert_eq!(good.certificate.as_deref(), Some(&b"cert"[..]));
     assert_eq!(good.key.as_deref(), Some(&b"secret"[..]));
     assert_eq!(good.authority, None);
+    let others: Vec<_> = good.others.iter().map(|(k, v)| (&**k, &**v)).collect();
+    assert_eq!(others, [("other", &b"x"[..])]);
     let wrong = convert(json!({"data": {"tls.key": "c2VjcmV0*"}}));
     assert_eq!(wrong.skipped, ["data[tls.key]: not base64"]);
+    let wrong =
+        convert(json!({"data": {"x": "?", "y": null, "z": "eA=="}, "stringData": {"y": "z"}}));
+    assert_eq!(wrong.skipped, ["data[x]: not base64"]);
+    let others = wrong.object.expect("a Secret").others;
+    let others: Vec<_> = others.iter().map(|(k, v)| (&**k, &**v)).collect();
+    assert_eq!(others, [("y", &b"z"[..]), ("z", b"x")]);
     let plain = convert(json!({"stringData": {"auth": "a:b"}, "data": {"auth": "eA=="}}));
     assert_eq!(
         plain.object.expect("a Secret").auth.as_deref(),

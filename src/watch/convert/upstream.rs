@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Service as an upstream, Secret and ConfigMap.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -96,23 +97,34 @@ pub fn config_map(name: &ServiceName, object: &wire::ConfigMap) -> Observed<Conf
 pub fn secret(name: &ServiceName, object: &wire::Secret) -> Observed<Secret> {
     let (data, plain) = (&object.data, &object.string_data);
     let mut skipped = Skipped::default();
-    let mut part = |field: &str, data: &Option<String>, plain: &Option<String>| {
+    let mut part = |field: &str, data: Option<&String>, plain: Option<&String>| {
         if let Some(plain) = plain {
             return Some(plain.as_bytes().into());
         }
         // The error of the decoder would tell where, and with which byte of the secret.
-        let decoded = STANDARD.decode(data.as_ref()?);
+        let decoded = STANDARD.decode(data?);
         let decoded = decoded.map_err(|_| "not base64".to_owned());
         skipped
             .keep(format_args!("data[{field}]"), decoded)
             .map(Arc::from)
     };
+    let names: BTreeSet<&String> = data.others.keys().chain(plain.others.keys()).collect();
+    let others = names.into_iter().filter_map(|name| {
+        let of = |entries: &'_ wire::SecretData| entries.others.get(name).cloned().flatten();
+        let found = part(name, of(data).as_ref(), of(plain).as_ref())?;
+        Some((name.as_str().into(), found))
+    });
+    let others = others.collect();
+    let mut named = |field: &str, of: fn(&wire::SecretData) -> &Option<String>| {
+        part(field, of(data).as_ref(), of(plain).as_ref())
+    };
     let secret = Secret {
         name: name.clone(),
-        certificate: part("tls.crt", &data.certificate, &plain.certificate),
-        key: part("tls.key", &data.key, &plain.key),
-        authority: part("ca.crt", &data.authority, &plain.authority),
-        auth: part("auth", &data.auth, &plain.auth),
+        certificate: named("tls.crt", |entries| &entries.certificate),
+        key: named("tls.key", |entries| &entries.key),
+        authority: named("ca.crt", |entries| &entries.authority),
+        auth: named("auth", |entries| &entries.auth),
+        others,
     };
     skipped.observed(secret)
 }

@@ -264,6 +264,9 @@ pub struct SecretData {
     pub authority: Option<String>,
     /// `auth`.
     pub auth: Option<String>,
+    /// All others.
+    #[serde(flatten)]
+    pub others: BTreeMap<String, Option<String>>,
 }
 
 impl fmt::Debug for SecretData {

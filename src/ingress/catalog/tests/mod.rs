@@ -3,6 +3,7 @@ mod certificates;
 mod classes;
 mod configuration;
 mod endpoints;
+mod gates;
 mod incremental;
 mod locations;
 mod routes;
@@ -136,6 +137,7 @@ fn secret(text: &str) -> Event {
         key: Some((*b"k").into()),
         authority: None,
         auth: None,
+        others: [].into(),
     };
     event(IngressEvent::Secret(
         secret.name.clone(),
