@@ -2,6 +2,8 @@
 //! The Ingress sidecar's data side, with real sockets: a server in this process, endpoints and
 //! clients on loopback.
 
+mod canary;
+mod choosing;
 mod frames;
 mod grpc;
 mod h2_clients;
@@ -13,8 +15,11 @@ mod pass;
 mod program;
 mod resolver;
 mod rig;
+mod sessions;
+mod speech;
 mod time;
 mod tls;
 mod upgrade;
 mod wall;
 mod websocket;
+mod world;

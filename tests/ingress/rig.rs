@@ -48,10 +48,13 @@ impl Plan {
                 service: ServiceName::new("default", "web"),
                 port: "80".into(),
                 protocol: self.protocol,
+                variant: "".into(),
             },
             endpoints: self.endpoints.iter().map(target).collect(),
             protocol: self.protocol,
             balance: self.balance.clone(),
+            sessions: None,
+            tls: None,
         };
         let route = |host: &str, path: &str, backend| {
             Arc::new(Route {
@@ -60,6 +63,7 @@ impl Plan {
                 path: path.into(),
                 backend,
                 settings: Arc::new(self.route.clone()),
+                canary: None,
             })
         };
         let mut add = |host: &str, path: &str, backend| {
@@ -96,7 +100,7 @@ impl Plan {
     }
 }
 
-fn target(address: &SocketAddr) -> Target {
+pub(crate) fn target(address: &SocketAddr) -> Target {
     Target {
         address: address.ip(),
         port: address.port(),
@@ -348,7 +352,10 @@ impl Endpoint {
         Self::serving_at(Ipv4Addr::LOCALHOST.into(), serve)
     }
 
-    fn serving_at(address: IpAddr, serve: impl Fn(Served, usize) + Send + Sync + 'static) -> Self {
+    pub(crate) fn serving_at(
+        address: IpAddr,
+        serve: impl Fn(Served, usize) + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind((address, 0)).unwrap();
         let endpoint = Self {
             address: listener.local_addr().unwrap(),

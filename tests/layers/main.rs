@@ -70,8 +70,11 @@ const RULES: &[Rule] = &[
 /// Pure modules inside of others, and the published crates that they may use.
 const PURE: &[(&str, &[&str])] = &[
     ("debug::doctor::checks", &["ipnet", "nix"]),
-    ("ingress::action", &["hyper", "regex", "regex_syntax"]),
-    ("ingress::balance", &[]),
+    (
+        "ingress::action",
+        &["hyper", "jiff", "regex", "regex_syntax"],
+    ),
+    ("ingress::balance", &["crc32fast", "md5"]),
     ("ingress::catalog", &["ipnet"]),
     ("ingress::filter", &["hyper"]),
     ("ingress::route", &[]),

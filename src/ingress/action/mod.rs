@@ -4,6 +4,14 @@
 //!
 //! | module | does |
 //! |---|---|
+//! | [`affinity`] | cookies that keep a session at its endpoint |
+//! | [`canary`] | which requests go to another Service |
+//! | [`cookies`] | finds a cookie |
+//! | [`retry`] | which failures make a request be tried again |
 //! | [`template`] | text with nginx's variables |
 
+pub mod affinity;
+pub mod canary;
+pub mod cookies;
+pub mod retry;
 pub mod template;

@@ -10,9 +10,18 @@
 //! |---|---|
 //! | `reader` | hands out values by name, and notes what is wrong with them |
 //! | `value` | the shapes that values have: switches, numbers, times, sizes, lists |
+//! | `affinity` | cookies that keep a session at its endpoint |
+//! | `backend`, `backend_tls` | what is spoken to endpoints, and when a request is tried again |
+//! | `balance` | how endpoints are chosen |
+//! | `canary` | an Ingress that takes part of another's requests |
 //! | `proxy` | how requests are handed on: time-outs, sizes, tries |
 //! | `tls` | redirects to HTTPS |
 
+mod affinity;
+pub(crate) mod backend;
+mod backend_tls;
+pub(crate) mod balance;
+mod canary;
 mod note;
 mod proxy;
 mod reader;
@@ -138,6 +147,10 @@ pub fn read(ingress: &Ingress, defaults: &Defaults, objects: &dyn Objects) -> An
     };
     proxy::read(&mut reader, &mut draft);
     tls::read(&mut reader, &mut draft);
+    affinity::read(&mut reader, &mut draft);
+    backend::read(&mut reader, &mut draft);
+    balance::read(&mut reader, &mut draft);
+    canary::read(&mut reader, &mut draft);
     let (notes, named, denied) = reader.finish();
     draft.route.denied = denied;
     Annotated {

@@ -77,11 +77,7 @@ impl Annotations {
         let before = old.map(|old| old.named.clone()).unwrap_or_default();
         let after = new.as_ref().map(|new| new.named.clone());
         let after = after.unwrap_or_default();
-        move_users(
-            &mut self.by_secret,
-            name,
-            (&before.secrets, &after.secrets),
-        );
+        move_users(&mut self.by_secret, name, (&before.secrets, &after.secrets));
         move_users(
             &mut self.by_config_map,
             name,
@@ -149,6 +145,7 @@ impl Catalog {
             let (changed, wanted) = self.annotations.replace(&name, read);
             if changed {
                 dirty.hosts.extend(index::hosts(&ingress));
+                dirty.default |= index::is_catch_all(&ingress);
             }
             dirty.wanted |= wanted;
             self.note(&name, Part::Annotations, reasons, dirty);

@@ -72,6 +72,7 @@ impl Catalog {
         let mut changed = *self.table.settings != read.settings;
         if *self.annotations.defaults() != read.defaults {
             changed = true;
+            dirty.default = true;
             self.annotations.set_defaults(read.defaults);
             dirty.annotated.extend(self.served.keys().cloned());
             let all = self.served.values();

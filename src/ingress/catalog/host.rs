@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use super::variant::{Variants, Wish};
 use super::{Catalog, Dirty, Part, Update};
 use crate::ingress::route::{HostRoutes, PathRoute, PathType};
 use crate::ingress::table::{Backend, Route, Upstream};
@@ -15,9 +16,10 @@ type Reasons = BTreeMap<ServiceName, Vec<String>>;
 
 impl Catalog {
     pub(super) fn build_hosts(&mut self, dirty: &mut Dirty, update: &mut Update) {
+        let mut variants = Variants::default();
         for host in std::mem::take(&mut dirty.hosts) {
             let mut reasons = Reasons::new();
-            let routes = self.build_host(&host, &mut reasons);
+            let routes = self.build_host(&host, &mut variants, &mut reasons);
             update.work.hosts += 1;
             update.work.routes += routes.len();
             let routes = (!routes.is_empty()).then(|| Arc::new(routes));
@@ -29,12 +31,17 @@ impl Catalog {
     }
 
     /// Older Ingresses keep what others ask for, too.
-    fn build_host(&self, host: &Arc<str>, reasons: &mut Reasons) -> HostRoutes {
+    fn build_host(
+        &self,
+        host: &Arc<str>,
+        variants: &mut Variants,
+        reasons: &mut Reasons,
+    ) -> HostRoutes {
         let mut taken: HashMap<(PathType, String), ServiceName> = HashMap::new();
         let mut routes = Vec::new();
         let mut default = None;
         for name in self.index.of_host(host) {
-            let Some(ingress) = self.served.get(name) else {
+            let Some(ingress) = self.served.get(name).filter(|i| !self.is_canary(i)) else {
                 continue;
             };
             let reasons = reasons.entry(name.clone()).or_default();
@@ -42,7 +49,8 @@ impl Catalog {
             for (i, rule) in rules.filter(|(_, rule)| rule.host == *host) {
                 for (j, path) in rule.paths.iter().enumerate() {
                     let place = format!("spec.rules[{i}].http.paths[{j}]");
-                    let (backend, reason) = self.backend(ingress, &path.backend);
+                    let backend = (&path.backend, &**host);
+                    let (backend, reason) = self.backend(ingress, backend, variants);
                     reasons.extend(reason.map(|reason| format!("{place}.backend: {reason}")));
                     let entry = PathRoute {
                         kind: kind(path.kind),
@@ -64,11 +72,12 @@ impl Catalog {
                 .as_ref()
                 .filter(|_| default.is_none())
             {
-                let (backend, reason) = self.backend(ingress, backend);
+                let (backend, reason) = self.backend(ingress, (backend, host), variants);
                 reasons.extend(reason.map(|reason| format!("spec.defaultBackend: {reason}")));
                 default = Some(self.route(ingress, host, &"".into(), backend));
             }
         }
+        self.add_canaries(host, &mut routes, variants, reasons);
         HostRoutes::new(routes, default)
     }
 
@@ -89,11 +98,17 @@ impl Catalog {
                 None => backend,
             },
             settings,
+            canary: None,
         })
     }
 
     /// What answers for a backend, and what is wrong with it.
-    fn backend(&self, ingress: &Ingress, backend: &IngressBackend) -> (Backend, Option<String>) {
+    fn backend(
+        &self,
+        ingress: &Ingress,
+        (backend, host): (&IngressBackend, &str),
+        variants: &mut Variants,
+    ) -> (Backend, Option<String>) {
         let IngressBackend::Service { name, port } = backend else {
             // Conversion has said why.
             return (Backend::Status(503), None);
@@ -101,8 +116,9 @@ impl Catalog {
         let service = ServiceName::new(ingress.name.namespace.clone(), name.clone());
         match self.upstreams.answer(&service, &Some(port.clone())) {
             Some(answer) => {
-                let upstream = answer.upstream.clone();
-                (Backend::Upstream(upstream), answer.reason.clone())
+                let settings = self.route_settings(ingress, host);
+                let (upstream, wrong) = variants.make(answer, Wish::of(&settings));
+                (Backend::Upstream(upstream), answer.reason.clone().or(wrong))
             }
             None => (Backend::Status(503), None),
         }
@@ -122,9 +138,14 @@ impl Catalog {
                 reasons.push((name.clone(), vec![lost]));
                 continue;
             }
+            if self.is_canary(ingress) {
+                let lost = "spec.defaultBackend: a canary takes requests of paths only".to_owned();
+                reasons.push((name.clone(), vec![lost]));
+                continue;
+            }
             let backend = ingress.default_backend.as_ref();
             let (backend, reason) = backend.map_or((Backend::Status(503), None), |backend| {
-                self.backend(ingress, backend)
+                self.backend(ingress, (backend, ""), &mut Variants::default())
             });
             let reason = reason.map(|reason| format!("spec.defaultBackend: {reason}"));
             reasons.push((name.clone(), reason.into_iter().collect()));
@@ -135,7 +156,11 @@ impl Catalog {
         }
         let own = self.options.default_backend.as_ref();
         let own = own.and_then(|service| self.upstreams.answer(service, &None));
-        self.table.default_backend = found.or_else(|| own.map(|answer| answer.upstream.clone()));
+        let own = own.map(|answer| {
+            let wish = Wish::of(&self.table.defaults);
+            Variants::default().make(answer, wish).0
+        });
+        self.table.default_backend = found.or(own);
         for (name, reasons) in reasons {
             self.note(&name, Part::Default, reasons, dirty);
         }
@@ -147,7 +172,7 @@ fn lost(place: &str, entry: &PathRoute, host: &str, owner: &ServiceName) -> Stri
     format!("{place}: {kind} {path:?} of host {host:?} belongs to the older Ingress {owner}")
 }
 
-fn kind(kind: IngressPathType) -> PathType {
+pub(super) fn kind(kind: IngressPathType) -> PathType {
     match kind {
         IngressPathType::Exact => PathType::Exact,
         IngressPathType::Prefix => PathType::Prefix,

@@ -12,12 +12,15 @@
 //! | `annotate` | what annotations come to, and when they are read again |
 //! | `index` | finds Ingresses by host, Service and Secret |
 //! | `upstream` | the endpoints of a Service's port |
+//! | `variant` | the same as annotations want them |
 //! | `host` | the routes of one host |
+//! | `canary` | Ingresses that take requests of another's routes |
 //! | `settings` | what a ConfigMap sets |
 //! | `streams` | ports that are passed on byte by byte |
 //! | `certificate` | which Secret serves which host |
 
 mod annotate;
+mod canary;
 mod certificate;
 mod class;
 mod configure;
@@ -28,12 +31,13 @@ mod streams;
 #[cfg(test)]
 mod tests;
 mod upstream;
+mod variant;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-pub use self::certificate::Wishes;
 use self::annotate::Annotations;
+pub use self::certificate::Wishes;
 use self::class::Classes;
 pub use self::class::{CONTROLLER, NGINX_CONTROLLER, Verdict};
 use self::index::Index;

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::ingress::action::retry::Retry;
+use crate::ingress::annotation::balance::{self, Algorithm};
 use crate::ingress::annotation::value::{self, Wrong};
-use crate::ingress::annotation::{Defaults, Https};
-use crate::ingress::table::{RouteSettings, Settings};
+use crate::ingress::annotation::{Defaults, Https, backend};
+use crate::ingress::table::{Choice, RouteSettings, Settings};
 
 /// Data of a ConfigMap.
 pub(super) type Data = BTreeMap<Arc<str>, Arc<str>>;
@@ -83,10 +85,18 @@ const KEYS: &[(&str, Key)] = &[
         "keep-alive-requests",
         Key::Number(|d, n| d.settings.keep_alive_requests = n.max(1)),
     ),
+    ("load-balance", Key::Text(load_balance)),
     ("proxy-body-size", Key::Text(body_size)),
+    ("proxy-buffer-size", Key::Text(response_head)),
     (
         "proxy-connect-timeout",
         Key::Seconds(1, |d, t| d.route.connect_timeout = t),
+    ),
+    ("proxy-http-version", Key::Text(http_version)),
+    ("proxy-next-upstream", Key::Text(next_upstream)),
+    (
+        "proxy-next-upstream-timeout",
+        Key::Number(|d, n| d.route.retry.within = backend::within_seconds(n)),
     ),
     (
         "proxy-next-upstream-tries",
@@ -109,6 +119,7 @@ const KEYS: &[(&str, Key)] = &[
         "retry-non-idempotent",
         Key::Switch(|d, on| d.route.retry_non_idempotent = on),
     ),
+    ("service-upstream", Key::Switch(service_upstream)),
     ("ssl-redirect", Key::Switch(|d, on| d.https.secured = on)),
     (
         "upstream-keepalive-connections",
@@ -136,7 +147,9 @@ const KEYS: &[(&str, Key)] = &[
     ("generate-request-id", Key::Always("true")),
     ("ignore-invalid-headers", Key::Always("true")),
     ("proxy-buffering", Key::Always("off")),
+    ("proxy-max-temp-file-size", Key::Always("1024m")),
     ("proxy-request-buffering", Key::Always("off")),
+    ("proxy-ssl-location-only", Key::Always("true")),
     ("server-tokens", Key::Always("false")),
     ("ssl-protocols", Key::Always("TLSv1.2 TLSv1.3")),
     ("use-gzip", Key::Always("false")),
@@ -220,6 +233,43 @@ fn body_size(draft: &mut Draft, text: &str) -> Result<(), Wrong> {
     Ok(())
 }
 
+fn change(draft: &mut Draft, change: impl FnOnce(&mut Choice)) {
+    let mut choice = draft.route.choice.as_deref().cloned().unwrap_or_default();
+    change(&mut choice);
+    let differs = choice != Choice::default();
+    draft.route.choice = differs.then(|| Arc::new(choice));
+}
+
+fn load_balance(draft: &mut Draft, text: &str) -> Result<(), Wrong> {
+    match balance::algorithm(text)? {
+        Algorithm::Is(how) => change(draft, |choice| choice.how = how),
+        Algorithm::Follows(from) => return Err(format!("{text:?} follows from {from}")),
+    }
+    Ok(())
+}
+
+fn service_upstream(draft: &mut Draft, on: bool) {
+    change(draft, |choice| choice.by_service = on);
+}
+
+fn next_upstream(draft: &mut Draft, text: &str) -> Result<(), Wrong> {
+    let (retry, non_idempotent) = Retry::parse(text)?;
+    let within = draft.route.retry.within;
+    draft.route.retry = Retry { within, ..retry };
+    draft.route.retry_non_idempotent |= non_idempotent;
+    Ok(())
+}
+
+fn http_version(draft: &mut Draft, text: &str) -> Result<(), Wrong> {
+    draft.route.http10 = backend::http_version(text)?;
+    Ok(())
+}
+
+fn response_head(draft: &mut Draft, text: &str) -> Result<(), Wrong> {
+    draft.route.response_head = Some(value::size(text)?);
+    Ok(())
+}
+
 fn redirect_status(draft: &mut Draft, text: &str) -> Result<(), Wrong> {
     draft.https.status = match text {
         "301" => 301,
@@ -239,6 +289,7 @@ fn trusted(draft: &mut Draft, text: &str) -> Result<(), Wrong> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ingress::table::How;
 
     fn read_all(data: &[(&str, &str)]) -> Configured {
         let data = data
@@ -273,6 +324,39 @@ mod tests {
         assert_eq!(all.defaults.route.body_limit, 8 << 20);
         assert_eq!(all.defaults.route.read_timeout, Duration::from_secs(61));
         assert_eq!(all.defaults.https, Https::default());
+    }
+
+    #[test]
+    fn endpoints_are_chosen_and_asked_again_as_annotations_have_it() {
+        let all = read_all(&[
+            ("load-balance", "ewma"),
+            ("service-upstream", "true"),
+            ("proxy-next-upstream", "error http_503 non_idempotent"),
+            ("proxy-next-upstream-timeout", "9"),
+            ("proxy-http-version", "1.0"),
+            ("proxy-buffer-size", "16k"),
+            ("proxy-max-temp-file-size", "1024m"),
+        ]);
+        assert_eq!(all.notes, [""; 0]);
+        let route = all.defaults.route;
+        let choice = route.choice.as_deref().expect("a choice");
+        assert_eq!((&choice.how, choice.by_service), (&How::PeakEwma, true));
+        assert!(
+            route
+                .retry
+                .on_status(hyper::StatusCode::SERVICE_UNAVAILABLE)
+        );
+        assert!(route.retry_non_idempotent && !route.retry.timeout && route.http10);
+        assert_eq!(route.retry.within, Some(Duration::from_secs(9)));
+        assert_eq!(route.response_head, Some(16 << 10));
+        let plain = read_all(&[
+            ("load-balance", "round_robin"),
+            ("service-upstream", "false"),
+        ]);
+        assert_eq!((plain.defaults.route.choice, plain.notes), (None, vec![]));
+        for key in ["load-balance", "proxy-next-upstream", "proxy-http-version"] {
+            assert_eq!(read_all(&[(key, "chash")]).notes.len(), 1, "{key}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! One request: checked, looked up, handed on, answered.
 
 mod check;
+mod choose;
 mod exchange;
 mod forward;
 mod headers;
@@ -26,16 +27,13 @@ use self::check::Raw;
 use self::forward::Call;
 use self::headers::Onward;
 use self::upgrade::Upgrade;
-use super::balance;
 use super::body::{Body, RequestBody};
 use super::errors::{self, Refusal, page};
 use super::filter::{self, Action};
 use super::serve::Client;
 use super::serve::worker::Worker;
-use super::table::{
-    Backend, Balance, HashKey, Route, RouteSettings, Settings, Table, Upstream, UpstreamProtocol,
-};
-use super::upstream::Lease;
+use super::table::{Backend, Route, RouteSettings, Settings, Table, Upstream, UpstreamProtocol};
+use super::upstream::{Lease, Spoken};
 
 pub(crate) use self::exchange::Exchange;
 
@@ -51,7 +49,7 @@ pub(crate) async fn handle(
     let upgrading = upgrade::wanted(&mut request, client.h2);
     let unread = !request.body().is_end_stream();
     let grpc = client.h2 && errors::is_grpc(request.headers());
-    let found = find(&worker, &request, raw, &client);
+    let found = find(&worker, &request, raw);
     let answer = match found {
         Ok(found) => {
             found
@@ -155,7 +153,8 @@ pub(super) struct Found {
     settings: Arc<Settings>,
     way: Way,
     upstream: Arc<Upstream>,
-    key: Option<u64>,
+    key: u32,
+    session: Option<Box<choose::Session>>,
 }
 
 /// Checks a request and finds where it goes.
@@ -163,13 +162,11 @@ fn find(
     worker: &Rc<Worker>,
     request: &Request<Incoming>,
     raw: Option<Raw>,
-    client: &Client,
 ) -> Result<Found, Refusal> {
     let subject = check::subject(request, raw)?;
     worker.table(|table| {
         let route = table.router.find(&subject.host, &subject.path).cloned();
         let upstream = upstream(table, route.as_deref())?.clone();
-        let key = hash_key(&upstream.balance, request, client);
         Ok(Found {
             worker: worker.clone(),
             settings: table.settings.clone(),
@@ -178,7 +175,8 @@ fn find(
                 None => Way::Default(table.defaults.clone()),
             },
             upstream,
-            key,
+            key: 0,
+            session: None,
         })
     })
 }
@@ -194,23 +192,6 @@ fn upstream<'a>(table: &'a Table, route: Option<&'a Route>) -> Result<&'a Arc<Up
             .default_backend
             .as_ref()
             .ok_or(Refusal::new(StatusCode::NOT_FOUND)),
-    }
-}
-
-fn hash_key(balance: &Balance, request: &Request<Incoming>, client: &Client) -> Option<u64> {
-    let Balance::Hash(key) = balance else {
-        return None;
-    };
-    match key {
-        HashKey::ClientAddress => Some(balance::hash(client.address_value.as_bytes())),
-        HashKey::Uri => {
-            let uri = request.uri().path_and_query()?;
-            Some(balance::hash(uri.as_str().as_bytes()))
-        }
-        HashKey::Header(name) => {
-            let value = request.headers().get(&**name)?;
-            Some(balance::hash(value.as_bytes()))
-        }
     }
 }
 
@@ -231,7 +212,7 @@ impl Found {
 
     /// Runs the route's actions and hands the request on.
     async fn answer(
-        self,
+        mut self,
         client: &Client,
         request: Request<Incoming>,
         upgrading: Option<Upgrade>,
@@ -240,11 +221,15 @@ impl Found {
         exchange.goes_to(self.route(), &self.upstream);
         let (parts, incoming) = request.into_parts();
         self.act(client, &parts)?;
+        self.choose(client, &parts, exchange);
         let settings = self.route_settings();
         let limit = match settings.body_limit {
             0 => u64::MAX,
             limit => limit,
         };
+        if settings.http10 && incoming.size_hint().exact().is_none() {
+            return Err(Refusal::last(StatusCode::LENGTH_REQUIRED).into());
+        }
         if incoming.size_hint().lower() > limit {
             return Err(Refusal::last(StatusCode::PAYLOAD_TOO_LARGE).into());
         }
@@ -258,7 +243,7 @@ impl Found {
         if client.h2 && upgrading.is_some() && self.speaks_h2() {
             return Err(Refusal::new(StatusCode::NOT_IMPLEMENTED).into());
         }
-        let upgrading = upgrading.filter(|_| !self.speaks_h2());
+        let upgrading = upgrading.filter(|_| !self.speaks_h2() && !settings.http10);
         let (protocol, ours) = upgrading.map(|u| (u.protocol, u.ours)).unzip();
         let parts = self.onward(client, parts, protocol);
         let call = Call {
@@ -267,11 +252,17 @@ impl Found {
             settings,
             most_idle: self.settings.idle_upstream_connections,
             key: self.key,
+            session: self.session.as_deref(),
+            speech: Spoken {
+                protocol: self.upstream.protocol.for_client(client.tls),
+                tls: self.upstream.tls.clone(),
+            },
             progress,
         };
         let request = Request::from_parts(parts, body);
         let (mut response, lease) = call.forward(request, exchange).await?;
         *response.version_mut() = Version::HTTP_11;
+        self.remember(client, response.headers_mut());
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return self.upgraded(response, ours, client.h2);
         }
@@ -321,10 +312,10 @@ impl Found {
         if h2 || parts.uri.authority().is_some() {
             parts.uri = self.uri(&parts.uri, upstream_host.as_ref().filter(|_| h2));
         }
-        parts.version = if h2 {
-            Version::HTTP_2
-        } else {
-            Version::HTTP_11
+        parts.version = match self.route_settings().http10 {
+            _ if h2 => Version::HTTP_2,
+            true => Version::HTTP_10,
+            false => Version::HTTP_11,
         };
         parts.extensions.clear();
         let onward = Onward {

@@ -2,9 +2,11 @@
 //! Certificates that clients are shown: chosen by SNI, swapped as a whole while connections go on.
 
 mod certificate;
+pub(crate) mod cipher;
 mod client;
 #[cfg(test)]
 mod tests;
+pub(crate) mod upstream;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,6 +19,7 @@ use rustls::sign;
 
 pub use self::certificate::{CertifiedKey, Error, parse, self_signed};
 pub(crate) use self::client::client_config;
+pub use self::upstream::UpstreamTls;
 
 /// Which certificate is shown for which name.
 #[derive(Debug, Clone, Default)]

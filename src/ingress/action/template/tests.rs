@@ -53,21 +53,36 @@ fn variables_have_nginx_s_values() {
     for (text, expected) in [
         ("", ""),
         ("plain", "plain"),
-        ("$scheme://$host$request_uri", "http://shop.example/a%20b/?x=1&Y=2%2f&x=3"),
+        (
+            "$scheme://$host$request_uri",
+            "http://shop.example/a%20b/?x=1&Y=2%2f&x=3",
+        ),
         ("$pass_access_scheme$https", "https"),
-        ("${http_host}x$best_http_host", "Shop.Example:8080xfront.example"),
+        (
+            "${http_host}x$best_http_host",
+            "Shop.Example:8080xfront.example",
+        ),
         ("[$uri][$document_uri]", "[/a b/][/a b/]"),
-        ("$is_args$args|$query_string", "?x=1&Y=2%2f&x=3|x=1&Y=2%2f&x=3"),
+        (
+            "$is_args$args|$query_string",
+            "?x=1&Y=2%2f&x=3|x=1&Y=2%2f&x=3",
+        ),
         ("$arg_x,$arg_y,$arg_z", "1,2%2f,"),
         ("$http_user_agent,$http_x_many,$http_none", "curl,1, 2,"),
         ("$http_cookie", "a=1; Session=s%3d; b=2"),
         ("$cookie_session,$cookie_b,$cookie_c", "s%3d,2,"),
-        ("$remote_addr:$server_port:$pass_port", "2001:db8::1:8080:443"),
+        (
+            "$remote_addr:$server_port:$pass_port",
+            "2001:db8::1:8080:443",
+        ),
         ("$request_method $server_protocol", "POST HTTP/1.1"),
         ("$request_id=$req_id", "0af7=0af7"),
         ("$namespace/$ingress_name", "default/web"),
         ("$service_name:$service_port$location_path", "shop:http/a"),
-        ("$escaped_request_uri", "%2Fa%2520b%2F%3Fx%3D1%26Y%3D2%252f%26x%3D3"),
+        (
+            "$escaped_request_uri",
+            "%2Fa%2520b%2F%3Fx%3D1%26Y%3D2%252f%26x%3D3",
+        ),
         ("/$2/$1$3", "/two/one"),
         ("/$10${1}0", "/one0one0"),
         ("a${literal_dollar}b", "a$b"),
@@ -109,7 +124,10 @@ fn what_is_not_known_is_refused_by_name() {
     assert_eq!(wrong("a$"), "must have a name after each dollar, is \"a$\"");
     assert_eq!(wrong("$/"), "must have a name after each dollar, is \"$/\"");
     assert_eq!(wrong("${a"), "must close its braces, is \"${a\"");
-    assert_eq!(wrong("${}"), "must have a name after each dollar, is \"${}\"");
+    assert_eq!(
+        wrong("${}"),
+        "must have a name after each dollar, is \"${}\""
+    );
 }
 
 #[test]

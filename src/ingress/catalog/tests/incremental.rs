@@ -58,6 +58,23 @@ fn work_is_proportional_to_the_change() {
     );
 }
 
+fn variant(backend: &Backend) -> String {
+    match backend {
+        Backend::Upstream(upstream) => format!("{:?} {}", upstream.protocol, upstream.id.variant),
+        Backend::Status(_) => String::new(),
+    }
+}
+
+/// What an Ingress may say of its endpoints.
+const ANNOTATIONS: [&[(&str, &str)]; 6] = [
+    &[],
+    &[],
+    &[("canary", "true"), ("load-balance", "ewma")],
+    &[("canary", "true"), ("affinity-canary-behavior", "legacy")],
+    &[("affinity", "cookie"), ("backend-protocol", "HTTPS")],
+    &[("service-upstream", "true")],
+];
+
 /// Everything that a request could notice, and what is said.
 fn dump(catalog: &Catalog) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
@@ -65,7 +82,15 @@ fn dump(catalog: &Catalog) -> Vec<String> {
         for path in routes.paths() {
             let (ingress, kind) = (&path.route.ingress, path.kind);
             let backend = show(&path.route.backend);
-            lines.push(format!("{host} {kind} {} {ingress} {backend}", path.path));
+            let canary = path.route.canary.as_deref().map(|canary| {
+                let backend = Backend::Upstream(canary.upstream.clone());
+                (&canary.ingress, show(&backend), variant(&backend))
+            });
+            let variant = variant(&path.route.backend);
+            lines.push(format!(
+                "{host} {kind} {} {ingress} {backend} {variant} {canary:?}",
+                path.path
+            ));
         }
         let default = routes.default.iter();
         lines.extend(default.map(|route| format!("{host} default {route:?}")));
@@ -102,8 +127,9 @@ fn small_ingress() -> impl Strategy<Value = Ingress> {
         prop::collection::vec(rule, 0..4),
         tls,
         0..4_usize,
+        prop::sample::select(&ANNOTATIONS),
     );
-    parts.prop_map(|(n, created, rules, tls, class)| {
+    parts.prop_map(|(n, created, rules, tls, class, annotations)| {
         let rules: Vec<&str> = rules.iter().map(String::as_str).collect();
         let mut one = ingress(&format!("i{n}"), created, &rules);
         if let Some((host, secret)) = tls {
@@ -112,6 +138,10 @@ fn small_ingress() -> impl Strategy<Value = Ingress> {
         }
         let classes: [Option<&str>; 4] = [None, Some("ours"), Some("ours"), Some("theirs")];
         one.class = classes[class].map(Into::into);
+        let annotations = annotations.iter();
+        one.annotations = annotations
+            .map(|(name, value)| ((*name).into(), (*value).into()))
+            .collect();
         one
     })
 }
