@@ -238,7 +238,7 @@ fn view(route: &Route, kind: &str) -> RouteView {
     let endpoints =
         |upstream: &Upstream| upstream.endpoints.iter().map(ToString::to_string).collect();
     let (backend, endpoints) = match &route.backend {
-        Backend::Upstream(upstream) => (upstream.id.to_string(), endpoints(upstream)),
+        Backend::Upstream(upstream) => (named(upstream, route), endpoints(upstream)),
         Backend::Status(status) => (format!("status {status}"), Vec::new()),
     };
     RouteView {
@@ -249,6 +249,14 @@ fn view(route: &Route, kind: &str) -> RouteView {
         backend,
         endpoints,
         lost: String::new(),
+    }
+}
+
+fn named(upstream: &Upstream, route: &Route) -> String {
+    let id = &upstream.id;
+    match &route.canary {
+        Some(canary) => format!("{id} (canary {} of {})", canary.upstream.id, canary.ingress),
+        None => id.to_string(),
     }
 }
 

@@ -70,7 +70,7 @@ mod tests {
         assert_eq!(hashed.sets[2][1..], endpoints[..2]);
         for key in [1, u32::MAX / 2, u32::MAX] {
             let chosen: BTreeSet<_> = (0..50).map(|n| hashed.pick(&[], key, n)).collect();
-            let set = |set: &Box<[Target]>| set.iter().copied().map(Some).collect();
+            let set = |set: &[Target]| set.iter().copied().map(Some).collect();
             assert!(hashed.sets.iter().any(|s| chosen == set(s)), "{chosen:?}");
         }
     }

@@ -61,7 +61,7 @@ struct Failed {
 
 type Answered = (Response<Incoming>, Lease);
 
-/// An answer, with the request if it may be sent again.
+/// An answer, with the request if the answer is one that makes it be sent again.
 type Asked = (Answered, Option<Box<Spare>>);
 
 impl Call<'_> {
@@ -88,40 +88,35 @@ impl Call<'_> {
             let load = Balancer::measures(&self.upstream.balance)
                 .then(|| Load::begin(balancer.clone(), target, now));
             let asked = self.ask(target, request, load, begun).await;
-            tried.push(target);
-            let goes_on = self.has_time(exchange.begun());
-            match asked {
-                Ok((answered, spare)) => {
-                    let answer = answered.0.status();
-                    exchange.attempted(target, Some(answer), begun);
-                    let again = spare.filter(|_| goes_on && self.is_another(&tried));
-                    let again = again.filter(|_| self.settings.retry.on_status(answer));
-                    let Some(again) = again.and_then(|spare| spare.request()) else {
+            let answer = asked
+                .as_ref()
+                .ok()
+                .map(|((response, _), _)| response.status());
+            exchange.attempted(target, answer, begun);
+            let again = match asked {
+                Ok((answered, None)) => return Ok(answered),
+                Ok((answered, Some(spare))) => {
+                    tried.push(target);
+                    let another = self.is_another(&tried) && self.has_time(exchange.begun());
+                    let Some(again) = spare.request().filter(|_| another) else {
                         return Ok(answered);
                     };
                     self.worker.meters().upstream_failed("status");
-                    request = again;
+                    Some(Box::new(again))
                 }
                 Err(failed) => {
-                    exchange.attempted(target, None, begun);
+                    tried.push(target);
                     self.worker.meters().upstream_failed(failed.reason);
                     status = failed.status;
-                    let again = failed
-                        .request
-                        .filter(|_| goes_on && self.retries(failed.cause));
-                    let Some(again) = again else { break };
-                    request = *again;
+                    let retries = self.retries(failed.cause) && self.has_time(exchange.begun());
+                    failed.request.filter(|_| retries)
                 }
-            }
+            };
+            let Some(again) = again else { break };
+            request = *again;
             begun = std::time::Instant::now();
         }
-        Err(match status {
-            StatusCode::BAD_GATEWAY
-            | StatusCode::GATEWAY_TIMEOUT
-            | StatusCode::SERVICE_UNAVAILABLE => Refusal::new(status),
-            // The client is at fault, and what it sends next is the rest of this request.
-            status => Refusal::last(status),
-        })
+        Err(refusal(status))
     }
 
     /// The most endpoints that are tried.
@@ -322,6 +317,16 @@ impl Call<'_> {
             reason,
             request: None,
         }
+    }
+}
+
+fn refusal(status: StatusCode) -> Refusal {
+    match status {
+        StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT | StatusCode::SERVICE_UNAVAILABLE => {
+            Refusal::new(status)
+        }
+        // The client is at fault, and what it sends next is the rest of this request.
+        status => Refusal::last(status),
     }
 }
 

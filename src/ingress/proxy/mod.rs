@@ -227,7 +227,8 @@ impl Found {
             0 => u64::MAX,
             limit => limit,
         };
-        if settings.http10 && incoming.size_hint().exact().is_none() {
+        let http10 = settings.http10 && !self.speaks_h2();
+        if http10 && incoming.size_hint().exact().is_none() {
             return Err(Refusal::last(StatusCode::LENGTH_REQUIRED).into());
         }
         if incoming.size_hint().lower() > limit {
@@ -243,7 +244,7 @@ impl Found {
         if client.h2 && upgrading.is_some() && self.speaks_h2() {
             return Err(Refusal::new(StatusCode::NOT_IMPLEMENTED).into());
         }
-        let upgrading = upgrading.filter(|_| !self.speaks_h2() && !settings.http10);
+        let upgrading = upgrading.filter(|_| !self.speaks_h2() && !http10);
         let (protocol, ours) = upgrading.map(|u| (u.protocol, u.ours)).unzip();
         let parts = self.onward(client, parts, protocol);
         let call = Call {

@@ -44,13 +44,16 @@ pub enum UpstreamTlsError {
     Verifier(#[from] rustls::client::VerifierBuilderError),
 }
 
+/// Certificates or a key, as text.
+pub(crate) type Pem = Arc<[u8]>;
+
 /// How TLS to endpoints is to be.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Terms {
     /// Who may have signed their certificates: certificates in PEM.
-    pub authority: Option<Arc<[u8]>>,
+    pub authority: Option<Pem>,
     /// What they are shown if they ask: certificates and key in PEM.
-    pub client: Option<(Arc<[u8]>, Arc<[u8]>)>,
+    pub client: Option<(Pem, Pem)>,
     /// The name that their certificates must have.
     pub name: Arc<str>,
     /// Whether they are told the name.

@@ -42,6 +42,11 @@ fn a_canary_has_the_paths_of_another_and_none_of_its_own() {
     let (mut catalog, update) = catalog(Options::default(), all);
     assert_eq!(find(&catalog, "h.com", "/"), "default/a:80 10.0.0.1:8080");
     assert_eq!(show_canary(&catalog, "/"), "default/b:80 10.0.0.2:8080");
+    let shown = crate::ingress::explain::explain(&catalog, &Default::default(), "h.com", "/");
+    assert_eq!(
+        shown.answer,
+        "default/a:80 (canary default/b:80 of default/c)"
+    );
     assert_eq!(
         find(&catalog, "h.com", "/alone"),
         find(&catalog, "h.com", "/")
