@@ -324,7 +324,7 @@ fn view(route: &Route, kind: &str) -> RouteView {
     let endpoints =
         |upstream: &Upstream| upstream.endpoints.iter().map(ToString::to_string).collect();
     let (backend, endpoints) = match &route.backend {
-        Backend::Upstream(upstream) => (upstream.id.to_string(), endpoints(upstream)),
+        Backend::Upstream(upstream) => (named(upstream, route), endpoints(upstream)),
         Backend::Status(status) => (format!("status {status}"), Vec::new()),
         Backend::Default => (DEFAULT.to_owned(), Vec::new()),
     };
@@ -348,6 +348,14 @@ fn view(route: &Route, kind: &str) -> RouteView {
             .or_else(https)
             .unwrap_or_default(),
         lost: String::new(),
+    }
+}
+
+fn named(upstream: &Upstream, route: &Route) -> String {
+    let id = &upstream.id;
+    match &route.canary {
+        Some(canary) => format!("{id} (canary {} of {})", canary.upstream.id, canary.ingress),
+        None => id.to_string(),
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::num::NonZero;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,13 @@ use super::action::client_certificate::ClientCertificate;
 use super::action::gate::{Blocks, Gate};
 use super::route::Router;
 pub use crate::model::Behaviour;
+use super::action::affinity::Affinity;
+use super::action::canary::Rules;
+use super::action::retry::Retry;
+use super::action::template::Template;
+use super::balance::{Hashed, Sessions};
+use super::route::Router;
+use super::tls::UpstreamTls;
 use crate::model::{Protocol, ServiceName, Target};
 
 /// Everything that serving a request needs to know.
@@ -63,6 +71,19 @@ pub struct Route {
     pub backend: Backend,
     /// How requests are handed on.
     pub settings: Arc<RouteSettings>,
+    /// What answers some of the requests instead.
+    pub canary: Option<Arc<Canary>>,
+}
+
+/// What answers some requests of a route.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Canary {
+    /// Namespace and name of the Ingress that says so.
+    pub ingress: ServiceName,
+    /// Which requests.
+    pub rules: Arc<Rules>,
+    /// What answers them; never without endpoints.
+    pub upstream: Arc<Upstream>,
 }
 
 /// What answers on a route.
@@ -88,6 +109,10 @@ pub struct Upstream {
     pub protocol: UpstreamProtocol,
     /// How one is chosen.
     pub balance: Balance,
+    /// Where sessions are, if requests of a session go to the same endpoint.
+    pub sessions: Option<Arc<Sessions>>,
+    /// TLS to its endpoints, where it is not [`UpstreamProtocol::Tls`]'s own.
+    pub tls: Option<Arc<UpstreamTls>>,
 }
 
 /// A service port as an upstream, with all that makes its connections different from another's.
@@ -99,6 +124,17 @@ pub struct UpstreamId {
     pub port: Arc<str>,
     /// What is spoken: two Ingresses may disagree.
     pub protocol: UpstreamProtocol,
+    /// What else they may disagree on: how an endpoint is chosen, and TLS. Empty for what holds
+    /// without annotations.
+    pub variant: Arc<str>,
+}
+
+impl UpstreamId {
+    /// As ingress-nginx names it: `default-web-80`.
+    pub fn nginx_name(&self) -> String {
+        let ServiceName { namespace, name } = &self.service;
+        format!("{namespace}-{name}-{}", self.port)
+    }
 }
 
 impl fmt::Display for UpstreamId {
@@ -120,6 +156,19 @@ pub enum UpstreamProtocol {
     Tls,
     /// HTTP/2 over TLS.
     H2Tls,
+    /// [`UpstreamProtocol::Tls`] for clients that speak TLS, else [`UpstreamProtocol::Http1`].
+    Auto,
+}
+
+impl UpstreamProtocol {
+    /// What is spoken for a client that speaks TLS, or not.
+    pub fn for_client(self, tls: bool) -> Self {
+        match self {
+            Self::Auto if tls => Self::Tls,
+            Self::Auto => Self::Http1,
+            other => other,
+        }
+    }
 }
 
 /// How an endpoint is chosen.
@@ -132,19 +181,45 @@ pub enum Balance {
     LeastConnections,
     /// Peak EWMA of response times, the better of two.
     PeakEwma,
-    /// Consistent hash of a request's property.
-    Hash(HashKey),
+    /// Consistent hash of a text that is made of each request.
+    Hash(Arc<Template>, Arc<Hashed>),
 }
 
-/// What is hashed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HashKey {
-    /// The client's address.
-    ClientAddress,
-    /// The path with the query.
-    Uri,
-    /// A header's value; requests without it are balanced in turn.
-    Header(Arc<str>),
+/// How a route's endpoints are chosen, before it is known which there are.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Choice {
+    /// How one is chosen.
+    pub how: How,
+    /// The Service's ClusterIP is the only one.
+    pub by_service: bool,
+}
+
+/// How an endpoint is chosen among those that there will be.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum How {
+    /// [`Balance::RoundRobin`].
+    #[default]
+    RoundRobin,
+    /// [`Balance::PeakEwma`].
+    PeakEwma,
+    /// [`Balance::Hash`].
+    Hash {
+        /// As it was written.
+        text: Arc<str>,
+        /// Of what.
+        by: Arc<Template>,
+        /// Among sets of so many endpoints, of which any may be taken.
+        subset: Option<NonZero<usize>>,
+    },
+}
+
+/// What is spoken to endpoints, where it is not what the Service says.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Speech {
+    /// Instead of what the Service's `appProtocol` says.
+    pub protocol: Option<UpstreamProtocol>,
+    /// Over TLS: with whom, and as whom.
+    pub tls: Option<Arc<UpstreamTls>>,
 }
 
 /// A port that is passed on to a Service byte by byte.
@@ -179,6 +254,20 @@ pub struct RouteSettings {
     /// Whether a request that is not idempotent (POST, LOCK, PATCH) may be tried again once it
     /// was sent.
     pub retry_non_idempotent: bool,
+    /// What else makes a request be tried again, and for how long.
+    pub retry: Retry,
+    /// How endpoints are chosen; none: in turn.
+    pub choice: Option<Arc<Choice>>,
+    /// What is spoken to endpoints; none: what the Service says.
+    pub speech: Option<Arc<Speech>>,
+    /// Requests go to endpoints as HTTP/1.0.
+    pub http10: bool,
+    /// The most bytes of the head of a response; more answers 502. None: as much as is ever taken.
+    pub response_head: Option<u64>,
+    /// Requests of a session go to the same endpoint.
+    pub affinity: Option<Arc<Affinity>>,
+    /// The Ingress is no route of its own but takes requests of another's.
+    pub canary: Option<Arc<Rules>>,
     /// The Host that the endpoint is given in place of the client's.
     pub upstream_host: Option<Arc<str>>,
     /// How its Ingress is read.
@@ -245,6 +334,13 @@ impl Default for RouteSettings {
             body_limit: 1 << 20,
             tries: 3,
             retry_non_idempotent: false,
+            retry: Retry::default(),
+            choice: None,
+            speech: None,
+            http10: false,
+            response_head: None,
+            affinity: None,
+            canary: None,
             upstream_host: None,
             behaviour: Behaviour::default(),
             https_redirect: None,

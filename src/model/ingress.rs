@@ -219,6 +219,8 @@ pub struct UpstreamService {
     pub external: Option<Arc<str>>,
     /// The family that its first ClusterIP, or `spec.ipFamilies`, has.
     pub family: IpFamily,
+    /// Its first ClusterIP; none if it is headless or has no address of its own.
+    pub cluster: Option<IpAddr>,
     /// Its TCP and UDP ports.
     pub ports: Vec<UpstreamPort>,
 }

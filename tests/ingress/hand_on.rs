@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use ferrule::ingress::table::{Balance, HashKey};
+use ferrule::ingress::action::template::Template;
+use ferrule::ingress::balance::Hashed;
+use ferrule::ingress::table::Balance;
 
-use super::rig::{Endpoint, Plan, eventually, header};
+use super::rig::{Endpoint, Plan, eventually, header, target};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
 const POST: &str = "POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 3\r\n\r\nabc";
@@ -359,7 +361,10 @@ fn a_key_stays_with_its_endpoint() {
     let endpoints: Vec<Endpoint> = (0..5).map(|_| Endpoint::echo()).collect();
     let addresses: Vec<_> = endpoints.iter().map(|e| e.address).collect();
     let mut plan = Plan::to(&addresses);
-    plan.balance = Balance::Hash(HashKey::Header("x-user".into()));
+    let targets: Vec<_> = addresses.iter().map(target).collect();
+    let by = Template::parse("$http_x_user").unwrap();
+    let hashed = Hashed::new(&targets, None);
+    plan.balance = Balance::Hash(Arc::new(by), Arc::new(hashed));
     let rig = plan.start();
     for _ in 0..30 {
         rig.ask("GET / HTTP/1.1\r\nHost: a.example\r\nX-User: me\r\n\r\n");

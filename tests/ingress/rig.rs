@@ -49,10 +49,13 @@ impl Plan {
                 service: ServiceName::new("default", "web"),
                 port: "80".into(),
                 protocol: self.protocol,
+                variant: "".into(),
             },
             endpoints: self.endpoints.iter().map(target).collect(),
             protocol: self.protocol,
             balance: self.balance.clone(),
+            sessions: None,
+            tls: None,
         };
         let route = |host: &str, path: &str, backend| {
             Arc::new(Route {
@@ -61,6 +64,7 @@ impl Plan {
                 path: path.into(),
                 backend,
                 settings: Arc::new(self.route.clone()),
+                canary: None,
             })
         };
         let mut add = |host: &str, path: &str, backend| {
@@ -97,7 +101,7 @@ impl Plan {
     }
 }
 
-fn target(address: &SocketAddr) -> Target {
+pub(crate) fn target(address: &SocketAddr) -> Target {
     Target {
         address: address.ip(),
         port: address.port(),

@@ -16,6 +16,10 @@
 //! | [`limit`] | how often clients may ask |
 //! | [`password`] | hashes of passwords |
 //! | [`search`] | patterns in linear time |
+//! | [`affinity`] | cookies that keep a session at its endpoint |
+//! | [`canary`] | which requests go to another Service |
+//! | [`cookies`] | finds a cookie |
+//! | [`retry`] | which failures make a request be tried again |
 //! | [`template`] | text with nginx's variables |
 //! | [`cors`] | who may read answers from other origins |
 //! | [`headers`] | changes of headers, both ways |
@@ -44,4 +48,8 @@ pub mod gate;
 pub mod limit;
 pub mod password;
 pub mod search;
+pub mod affinity;
+pub mod canary;
+pub mod cookies;
+pub mod retry;
 pub mod template;

@@ -12,6 +12,10 @@
 //! | `value` | the shapes that values have: switches, numbers, times, sizes, lists |
 //! | `defaults` | what holds without annotations, by behaviour and ConfigMap |
 //! | `origin` | what endpoints say of where they are |
+//! | `affinity` | cookies that keep a session at its endpoint |
+//! | `backend`, `backend_tls` | what is spoken to endpoints, and when a request is tried again |
+//! | `balance` | how endpoints are chosen |
+//! | `canary` | an Ingress that takes part of another's requests |
 //! | `proxy` | how requests are handed on: time-outs, sizes, tries |
 //! | `redirect` | redirects to other places |
 //! | `rewrite` | how paths and hosts are compared, and what endpoints are asked for |
@@ -47,6 +51,11 @@ mod auth;
 mod client_certificate;
 pub(crate) mod external;
 mod limit;
+mod affinity;
+pub(crate) mod backend;
+mod backend_tls;
+pub(crate) mod balance;
+mod canary;
 mod note;
 mod origin;
 mod proxy;
@@ -196,6 +205,10 @@ fn groups(reader: &mut Reader<'_>, draft: &mut Draft) {
     external::read(reader, draft);
     client_certificate::read(reader, draft);
     limit::read(reader, draft);
+    affinity::read(reader, draft);
+    backend::read(reader, draft);
+    balance::read(reader, draft);
+    canary::read(reader, draft);
 }
 
 /// What requests have to pass, to be changed.

@@ -6,6 +6,8 @@
 
 mod ewma;
 mod hash;
+mod ring;
+mod sessions;
 #[cfg(test)]
 mod tests;
 
@@ -16,15 +18,17 @@ use self::ewma::Ewma;
 use super::table::Balance;
 use crate::model::Target;
 
-pub use self::hash::hash;
+pub use self::hash::Hashed;
+pub use self::ring::{Ring, hash};
+pub use self::sessions::{Mode, Sessions};
 
 /// What one request brings to the choice.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
     /// Endpoints that this request has failed on.
     pub tried: &'a [Target],
-    /// [`hash`] of the property that [`Balance::Hash`] names, if the request has it.
-    pub key: Option<u64>,
+    /// [`hash`] of what [`Balance::Hash`] makes of the request; 0 for all else.
+    pub key: u32,
     /// A random number.
     pub random: u64,
     /// Since any fixed moment.
@@ -65,10 +69,7 @@ impl Balancer {
         match balance {
             Balance::LeastConnections => self.fewest(endpoints, request),
             Balance::PeakEwma => self.fastest(endpoints, request),
-            Balance::Hash(_) => match request.key {
-                Some(key) => hash::rendezvous(endpoints, request.tried, key),
-                None => self.in_turn(endpoints, request),
-            },
+            Balance::Hash(_, hashed) => hashed.pick(request.tried, request.key, request.random),
             Balance::RoundRobin => self.in_turn(endpoints, request),
         }
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::arrange::Arranger;
 use super::patterns::PatternCache;
+use super::variant::{Variants, Wish};
 use super::{Catalog, Dirty, Part, Update};
 use crate::ingress::action::client_certificate::{ClientCertificate, Demand};
 use crate::ingress::annotation::gate;
@@ -32,6 +33,7 @@ impl Catalog {
     pub(super) fn build_hosts(&mut self, dirty: &mut Dirty, update: &mut Update) {
         let mut open = std::mem::take(&mut dirty.hosts);
         let mut cache = std::mem::take(&mut self.patterns);
+        let mut variants = Variants::default();
         let mut aliases = false;
         while let Some(host) = open.pop_first() {
             let renamed = self.rename(&host);
@@ -39,7 +41,7 @@ impl Catalog {
             dirty.tls |= renamed.aliases || !renamed.hosts.is_empty();
             open.extend(renamed.hosts);
             let mut reasons = Reasons::new();
-            let mut routes = self.build_host(&host, &mut cache, &mut reasons);
+            let mut routes = self.build_host(&host, (&mut cache, &mut variants), &mut reasons);
             if routes.is_empty() {
                 routes = self.redirected_host(&host).unwrap_or(routes);
             }
@@ -80,12 +82,13 @@ impl Catalog {
     fn build_host(
         &self,
         host: &Arc<str>,
-        cache: &mut PatternCache,
+        (cache, variants): (&mut PatternCache, &mut Variants),
         reasons: &mut Reasons,
     ) -> HostRoutes {
         let mut taken: HashMap<(PathType, String), ServiceName> = HashMap::new();
         let mut routes = Vec::new();
-        let (ingresses, behaviour) = self.of_host(host);
+        let (mut ingresses, behaviour) = self.of_host(host);
+        ingresses.retain(|ingress| !self.is_canary(ingress));
         let nginx = behaviour == Behaviour::IngressNginx;
         let common = Common {
             host,
@@ -108,7 +111,8 @@ impl Catalog {
             for (i, rule) in rules.filter(|(_, rule)| rule.host == *host) {
                 for (j, path) in rule.paths.iter().enumerate() {
                     let place = format!("spec.rules[{i}].http.paths[{j}]");
-                    let (backend, reason) = self.backend(ingress, &path.backend);
+                    let backend = (&path.backend, &**host);
+                    let (backend, reason) = self.backend(ingress, backend, variants);
                     reasons.extend(reason.map(|reason| format!("{place}.backend: {reason}")));
                     let entry = PathRoute {
                         kind: kind(path.kind, behaviour),
@@ -131,13 +135,14 @@ impl Catalog {
                 .as_ref()
                 .filter(|_| default.is_none() && !nginx)
             {
-                let (backend, reason) = self.backend(ingress, backend);
+                let (backend, reason) = self.backend(ingress, (backend, host), variants);
                 reasons.extend(reason.map(|reason| format!("spec.defaultBackend: {reason}")));
                 default = Some(self.route(ingress, common, &"".into(), backend));
             }
         }
+        self.add_canaries(host, &mut routes, variants, reasons);
         let root = ingresses.first().filter(|_| nginx);
-        let root = root.and_then(|first| self.root(first, common, reasons));
+        let root = root.and_then(|first| self.root(first, common, variants, reasons));
         let mut arranger = Arranger {
             catalog: self,
             cache,
@@ -155,6 +160,7 @@ impl Catalog {
         &self,
         first: &Ingress,
         common: Common<'_>,
+        variants: &mut Variants,
         reasons: &mut Reasons,
     ) -> Option<PathRoute> {
         if common.host.is_empty() {
@@ -162,7 +168,7 @@ impl Catalog {
         }
         let own = first.default_backend.as_ref();
         let backend = own.map_or(Backend::Default, |backend| {
-            let (backend, reason) = self.backend(first, backend);
+            let (backend, reason) = self.backend(first, (backend, common.host), variants);
             let reason = reason.map(|reason| format!("spec.defaultBackend: {reason}"));
             let reasons = reasons.entry(first.name.clone()).or_default();
             reasons.extend(reason);
@@ -194,6 +200,7 @@ impl Catalog {
                 None => backend,
             },
             settings,
+            canary: None,
         })
     }
 
@@ -208,7 +215,12 @@ impl Catalog {
     }
 
     /// What answers for a backend, and what is wrong with it.
-    fn backend(&self, ingress: &Ingress, backend: &IngressBackend) -> (Backend, Option<String>) {
+    fn backend(
+        &self,
+        ingress: &Ingress,
+        (backend, host): (&IngressBackend, &str),
+        variants: &mut Variants,
+    ) -> (Backend, Option<String>) {
         let IngressBackend::Service { name, port } = backend else {
             // Conversion has said why.
             return (Backend::Status(503), None);
@@ -216,8 +228,9 @@ impl Catalog {
         let service = ServiceName::new(ingress.name.namespace.clone(), name.clone());
         match self.upstreams.answer(&service, &Some(port.clone())) {
             Some(answer) => {
-                let upstream = answer.upstream.clone();
-                (Backend::Upstream(upstream), answer.reason.clone())
+                let settings = self.route_settings(ingress, host);
+                let (upstream, wrong) = variants.make(answer, Wish::of(&settings));
+                (Backend::Upstream(upstream), answer.reason.clone().or(wrong))
             }
             None => (Backend::Status(503), None),
         }
@@ -243,9 +256,14 @@ impl Catalog {
                 reasons.push((name.clone(), vec![lost]));
                 continue;
             }
+            if self.is_canary(ingress) {
+                let lost = "spec.defaultBackend: a canary takes requests of paths only".to_owned();
+                reasons.push((name.clone(), vec![lost]));
+                continue;
+            }
             let backend = ingress.default_backend.as_ref();
             let (backend, reason) = backend.map_or((Backend::Status(503), None), |backend| {
-                self.backend(ingress, backend)
+                self.backend(ingress, (backend, ""), &mut Variants::default())
             });
             let reason = reason.map(|reason| format!("spec.defaultBackend: {reason}"));
             reasons.push((name.clone(), reason.into_iter().collect()));
@@ -266,7 +284,10 @@ impl Catalog {
         self.table.default_backend = match (&owner, found) {
             // Nobody else answers in place of an Ingress that is closed.
             (Some(owner), _) if self.annotations.of(owner).plain.denied.is_some() => None,
-            (_, found) => found.or_else(|| own.map(|answer| answer.upstream.clone())),
+            (_, found) => found.or_else(|| {
+                let wish = Wish::of(&self.table.defaults);
+                own.map(|answer| Variants::default().make(answer, wish).0)
+            }),
         };
         for (name, reasons) in reasons {
             self.note(&name, Part::Default, reasons, dirty);
@@ -297,7 +318,7 @@ fn lost(place: &str, entry: &PathRoute, host: &str, owner: &ServiceName) -> Stri
 }
 
 /// ingress-nginx takes ImplementationSpecific for Prefix (`SetDefaultNGINXPathType`).
-fn kind(kind: IngressPathType, behaviour: Behaviour) -> PathType {
+pub(super) fn kind(kind: IngressPathType, behaviour: Behaviour) -> PathType {
     match (kind, behaviour) {
         (IngressPathType::Exact, _) => PathType::Exact,
         (IngressPathType::Prefix, _) => PathType::Prefix,

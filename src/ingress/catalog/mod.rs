@@ -14,10 +14,12 @@
 //! | `annotate` | what annotations come to, and when they are read again |
 //! | `index` | finds Ingresses by host, Service and Secret |
 //! | `upstream` | the endpoints of a Service's port |
+//! | `variant` | the same as annotations want them |
 //! | `host` | the routes of one host |
 //! | `locations` | the same as ingress-nginx makes them |
 //! | `names` | names that lead to a host without being one |
 //! | `patterns` | compiled patterns that are still used |
+//! | `canary` | Ingresses that take requests of another's routes |
 //! | `settings` | what a ConfigMap sets |
 //! | `gate_keys` | those keys of it that keep somebody out |
 //! | `streams` | ports that are passed on byte by byte |
@@ -25,6 +27,7 @@
 
 mod annotate;
 mod arrange;
+mod canary;
 mod certificate;
 mod class;
 mod complete;
@@ -40,6 +43,7 @@ mod streams;
 #[cfg(test)]
 mod tests;
 mod upstream;
+mod variant;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;

@@ -11,11 +11,13 @@ use crate::ingress::action::compress::Compress;
 use crate::ingress::action::errors;
 use crate::ingress::action::headers::{self, Headers, Text};
 use crate::ingress::action::rate::Rate;
+use crate::ingress::action::retry::Retry;
+use crate::ingress::annotation::balance::{self, Algorithm};
 use crate::ingress::annotation::value::{self, Wrong};
 use crate::ingress::annotation::{
-    ByBehaviour, Defaults, Hsts, Https, PlainPaths, Policy, compress, external, gate, keys,
+    ByBehaviour, Defaults, Hsts, Https, PlainPaths, Policy, backend, compress, external, gate, keys,
 };
-use crate::ingress::table::{Behaviour, RouteSettings, Settings};
+use crate::ingress::table::{Behaviour, Choice, RouteSettings, Settings};
 use crate::model::ServiceName;
 
 /// Data of a ConfigMap.
@@ -164,10 +166,18 @@ const KEYS: &[(&str, Key)] = &[
     ),
     ("limit-rate", Key::Number(|d, n| d.rate.0 = n.into())),
     ("limit-rate-after", Key::Number(|d, n| d.rate.1 = n.into())),
+    ("load-balance", Key::Text(load_balance)),
     ("proxy-body-size", Key::Text(body_size)),
+    ("proxy-buffer-size", Key::Text(response_head)),
     (
         "proxy-connect-timeout",
         Key::Seconds(1, |d, t| d.route.connect_timeout = t),
+    ),
+    ("proxy-http-version", Key::Text(http_version)),
+    ("proxy-next-upstream", Key::Text(next_upstream)),
+    (
+        "proxy-next-upstream-timeout",
+        Key::Number(|d, n| d.route.retry.within = backend::within_seconds(n)),
     ),
     (
         "proxy-next-upstream-tries",
@@ -202,6 +212,7 @@ const KEYS: &[(&str, Key)] = &[
         "server-tokens",
         Key::Switch(|d, on| headers_of(d).server = on),
     ),
+    ("service-upstream", Key::Switch(service_upstream)),
     ("ssl-redirect", Key::Switch(|d, on| d.https.secured = on)),
     (
         "upstream-keepalive-connections",
@@ -279,7 +290,10 @@ const KEYS: &[(&str, Key)] = &[
     ("generate-request-id", Key::Always("true")),
     ("ignore-invalid-headers", Key::Always("true")),
     ("proxy-buffering", Key::Always("off")),
+    ("proxy-max-temp-file-size", Key::Always("1024m")),
     ("proxy-request-buffering", Key::Always("off")),
+    ("proxy-ssl-location-only", Key::Always("true")),
+    ("proxy-ssl-location-only", Key::Always("true")),
     ("ssl-protocols", Key::Always("TLSv1.2 TLSv1.3")),
     ("use-http2", Key::Always("true")),
     ("use-port-in-redirects", Key::Always("false")),
@@ -502,6 +516,7 @@ fn trusted(draft: &mut Draft, text: &str) -> Result<(), Wrong> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ingress::table::How;
 
     fn read_all(data: &[(&str, &str)]) -> Configured {
         let data = data
@@ -542,6 +557,39 @@ mod tests {
         assert_eq!(all.spec().route.body_limit, 8 << 20);
         assert_eq!(all.spec().route.read_timeout, Duration::from_secs(61));
         assert_eq!(all.spec().https, Https::default());
+    }
+
+    #[test]
+    fn endpoints_are_chosen_and_asked_again_as_annotations_have_it() {
+        let all = read_all(&[
+            ("load-balance", "ewma"),
+            ("service-upstream", "true"),
+            ("proxy-next-upstream", "error http_503 non_idempotent"),
+            ("proxy-next-upstream-timeout", "9"),
+            ("proxy-http-version", "1.0"),
+            ("proxy-buffer-size", "16k"),
+            ("proxy-max-temp-file-size", "1024m"),
+        ]);
+        assert_eq!(all.notes, [""; 0]);
+        let route = all.spec().route;
+        let choice = route.choice.as_deref().expect("a choice");
+        assert_eq!((&choice.how, choice.by_service), (&How::PeakEwma, true));
+        assert!(
+            route
+                .retry
+                .on_status(hyper::StatusCode::SERVICE_UNAVAILABLE)
+        );
+        assert!(route.retry_non_idempotent && !route.retry.timeout && route.http10);
+        assert_eq!(route.retry.within, Some(Duration::from_secs(9)));
+        assert_eq!(route.response_head, Some(16 << 10));
+        let plain = read_all(&[
+            ("load-balance", "round_robin"),
+            ("service-upstream", "false"),
+        ]);
+        assert_eq!((plain.spec().route.choice, plain.notes), (None, vec![]));
+        for key in ["load-balance", "proxy-next-upstream", "proxy-http-version"] {
+            assert_eq!(read_all(&[(key, "chash")]).notes.len(), 1, "{key}");
+        }
     }
 
     #[test]

@@ -17,6 +17,8 @@ type Port = Option<PortRef>;
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Answer {
     pub(super) upstream: Arc<Upstream>,
+    /// The Service's own address, at which all its endpoints are found.
+    pub(super) cluster: Option<Target>,
     pub(super) reason: Option<String>,
 }
 
@@ -241,6 +243,7 @@ impl Upstreams {
     ) -> Answer {
         let place = (Protocol::Tcp, port.clone());
         let ((endpoints, reason), app_protocol) = self.endpoints(name, service, &place, how);
+        let cluster = service.and_then(|service| cluster(service, &place));
         let protocol = match app_protocol.as_deref() {
             Some("kubernetes.io/h2c") => UpstreamProtocol::H2c,
             _ => UpstreamProtocol::Http1,
@@ -250,14 +253,21 @@ impl Upstreams {
             service: name.clone(),
             port: port.as_str().into(),
             protocol,
+            variant: "".into(),
         };
         let upstream = Arc::new(Upstream {
             id,
             endpoints,
             protocol,
             balance: crate::ingress::table::Balance::default(),
+            sessions: None,
+            tls: None,
         });
-        Answer { upstream, reason }
+        Answer {
+            upstream,
+            cluster,
+            reason,
+        }
     }
 
     /// The endpoints of a port, with what is wrong with it and its appProtocol.
@@ -324,6 +334,13 @@ impl Upstreams {
             false => preferred,
         }
     }
+}
+
+/// A Service's own address and port.
+fn cluster(service: &UpstreamService, (protocol, port): &(Protocol, Port)) -> Option<Target> {
+    let port = find(service, *protocol, port)?.port;
+    let address = service.cluster?;
+    Some(Target { address, port })
 }
 
 /// The port that is asked for. An ExternalName need not list its ports.

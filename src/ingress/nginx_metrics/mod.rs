@@ -31,7 +31,7 @@ const SECONDS: [f64; 11] = [
 ];
 /// Upper bounds, in bytes: ingress-nginx's `--size-buckets`.
 const BYTES: [f64; 7] = [1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7];
-/// The names of the labels of requests; `canary` is empty.
+/// The names of the labels of requests; `canary` is empty unless one answered.
 const LABELS: [&str; 8] = [
     "host",
     "path",
@@ -76,6 +76,8 @@ type Rows = Arc<Mutex<Vec<Arc<Row>>>>;
 pub(crate) struct Request<'a> {
     pub(crate) route: &'a Route,
     pub(crate) upstream: &'a Upstream,
+    /// What answered instead.
+    pub(crate) canary: Option<&'a Upstream>,
     pub(crate) method: &'a Method,
     pub(crate) status: StatusCode,
     pub(crate) took: Duration,
@@ -193,12 +195,16 @@ impl Local {
         if self.per_host {
             route.host.hash(&mut hasher);
         }
+        if let Some(canary) = request.canary {
+            (&canary.id.service, &canary.id.port).hash(&mut hasher);
+        }
         hasher.finish().max(1)
     }
 
     #[cold]
     fn insert(&mut self, key: u64, request: &Request<'_>) {
         let (route, service) = (request.route, &request.upstream.id.service);
+        let canary = request.canary.map(|canary| canary.id.nginx_name());
         let labels = [
             if self.per_host { &*route.host } else { "" },
             &route.path,
@@ -207,7 +213,7 @@ impl Local {
             &route.ingress.namespace,
             &route.ingress.name,
             &service.name,
-            "",
+            canary.as_deref().unwrap_or_default(),
         ];
         let labels = if key == 0 { [""; 8] } else { labels };
         let row = Arc::new(Row {

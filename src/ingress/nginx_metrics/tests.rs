@@ -11,10 +11,13 @@ fn counted(local: &mut Local, host: &str, status: u16, times: usize) {
             service: crate::model::ServiceName::new("shop", "web"),
             port: "80".into(),
             protocol: crate::ingress::table::UpstreamProtocol::Http1,
+            variant: "".into(),
         },
         endpoints: Arc::default(),
         protocol: crate::ingress::table::UpstreamProtocol::Http1,
         balance: crate::ingress::table::Balance::default(),
+        sessions: None,
+        tls: None,
     };
     let route = Route {
         ingress: crate::model::ServiceName::new("shop", "i"),
@@ -22,11 +25,13 @@ fn counted(local: &mut Local, host: &str, status: u16, times: usize) {
         path: "/x".into(),
         backend: Backend::Status(503),
         settings: Arc::default(),
+        canary: None,
     };
     for _ in 0..times {
         local.count(&Request {
             route: &route,
             upstream: &upstream,
+            canary: (status == 201).then_some(&upstream),
             method: &Method::from_bytes(b"BREW").unwrap(),
             status: StatusCode::from_u16(status).unwrap(),
             took: Duration::from_millis(20),
@@ -62,6 +67,7 @@ fn threads_are_added_up() {
     counted(&mut one, "a.example", 200, 3);
     counted(&mut two, "a.example", 200, 4);
     counted(&mut two, "a.example", 502, 1);
+    counted(&mut two, "a.example", 201, 1);
     let text = text(&metrics);
     let labels = "canary=\"\",controller_class=\"k8s.io/ingress-nginx\",\
                   controller_namespace=\"sys\",controller_pod=\"p\",host=\"a.example\",\
@@ -80,6 +86,12 @@ fn threads_are_added_up() {
     ] {
         assert!(text.contains(&line), "{line}\n{text}");
     }
+    let canary = labels.replace("canary=\"\"", "canary=\"shop-web-80\"");
+    let canary = canary.replace("200", "201");
+    assert!(
+        text.contains(&format!("{name}requests{{{canary}}} 1")),
+        "{text}"
+    );
     assert!(text.contains("state=\"active\"} 0"), "{text}");
     assert!(text.contains("config_last_reload_successful{"), "{text}");
 }

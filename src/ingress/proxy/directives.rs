@@ -88,7 +88,7 @@ impl Found {
             return Ok(None);
         }
         let subject = check::subject_of(parts)?;
-        let found = seek(&self.worker, &subject, (&parts.uri, &parts.headers), client)?;
+        let found = seek(&self.worker, &subject)?;
         Ok(Some(found))
     }
 }

@@ -44,6 +44,7 @@ struct Counted {
     method: Method,
     head: u64,
     way: Option<(Arc<Route>, Arc<Upstream>)>,
+    canary: Option<Arc<Upstream>>,
     progress: Option<Rc<Progress>>,
 }
 
@@ -61,6 +62,7 @@ impl Counted {
             method: request.method().clone(),
             head: head as u64,
             way: None,
+            canary: None,
             progress: None,
         })
     }
@@ -140,6 +142,16 @@ impl Exchange {
         }
     }
 
+    /// It goes to a canary instead.
+    pub(super) fn diverted(&mut self, canary: &Arc<Upstream>) {
+        if let Some(counted) = &mut self.counted {
+            counted.canary = Some(canary.clone());
+        }
+        if let Some(entry) = &mut self.entry {
+            entry.upstream = Some(canary.clone());
+        }
+    }
+
     /// Its body, of which bytes are counted.
     pub(super) fn has_body(&mut self, progress: &Rc<Progress>) {
         if let Some(counted) = &mut self.counted {
@@ -161,6 +173,7 @@ impl Exchange {
         nginx.borrow_mut().count(&nginx_metrics::Request {
             route,
             upstream,
+            canary: counted.canary.as_deref(),
             method: &counted.method,
             status,
             took,

@@ -2,6 +2,7 @@
 //! Gets a response from one of the endpoints of an upstream, as nginx does with
 //! `proxy_next_upstream error timeout`.
 
+use std::cell::RefCell;
 use std::error::Error as _;
 use std::future::poll_fn;
 use std::io;
@@ -11,9 +12,10 @@ use std::task::{Poll, ready};
 use std::time::Duration;
 
 use hyper::body::Incoming;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, Version};
 use tokio::time::{Instant, sleep_until};
 
+use super::choose::Session;
 use super::exchange::Exchange;
 use super::spare::Spare;
 use crate::ingress::balance::{self, Balancer};
@@ -21,7 +23,7 @@ use crate::ingress::body::{Broken, Progress, RequestBody};
 use crate::ingress::errors::Refusal;
 use crate::ingress::serve::worker::Worker;
 use crate::ingress::table::{RouteSettings, Upstream};
-use crate::ingress::upstream::{ConnectError, Lease, Load, Sent};
+use crate::ingress::upstream::{ConnectError, Lease, Load, Sent, Spoken};
 use crate::model::Target;
 
 /// A request that is to be handed on.
@@ -30,14 +32,27 @@ pub(super) struct Call<'a> {
     pub(super) upstream: &'a Upstream,
     pub(super) settings: &'a RouteSettings,
     pub(super) most_idle: usize,
-    pub(super) key: Option<u64>,
+    pub(super) key: u32,
+    pub(super) session: Option<&'a Session>,
+    pub(super) speech: Spoken,
     /// Of the request's body, if it has one.
     pub(super) progress: Option<Rc<Progress>>,
+}
+
+/// What went wrong, as far as it decides whether another endpoint is asked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    Error,
+    Timeout,
+    /// The answer is no HTTP, or its head is too long.
+    Invalid,
+    Client,
 }
 
 /// An endpoint did not answer.
 struct Failed {
     status: StatusCode,
+    cause: Cause,
     /// For the metric.
     reason: &'static str,
     /// The request, if it may be sent again.
@@ -45,6 +60,9 @@ struct Failed {
 }
 
 type Answered = (Response<Incoming>, Lease);
+
+/// An answer, with the request if the answer is one that makes it be sent again.
+type Asked = (Answered, Option<Box<Spare>>);
 
 impl Call<'_> {
     /// Tries endpoints until one answers, or the request may not be sent again.
@@ -57,53 +75,100 @@ impl Call<'_> {
         // A clock is read anew only where time has passed.
         let mut begun = exchange.begun();
         let balancer = self.worker.upstreams().balancer(self.upstream, begun);
-        let most = match self.settings.tries {
-            0 => usize::MAX,
-            tries => tries,
-        };
         let mut status = StatusCode::SERVICE_UNAVAILABLE;
         let mut tried: Vec<Target> = Vec::new();
-        while tried.len() < most {
-            let wish = balance::Request {
-                tried: &tried,
-                key: self.key,
-                random: fastrand::u64(..),
-                now: self.worker.elapsed(begun),
+        while tried.len() < self.most() {
+            let now = self.worker.elapsed(begun);
+            let Some(target) = self.pick(&balancer, &tried, now) else {
+                break;
             };
-            let endpoints = &self.upstream.endpoints;
-            let picked = balancer
-                .borrow_mut()
-                .pick(&self.upstream.balance, endpoints, &wish);
-            let Some(target) = picked else { break };
             if !tried.is_empty() {
                 self.worker.meters().retried();
             }
             let load = Balancer::measures(&self.upstream.balance)
-                .then(|| Load::begin(balancer.clone(), target, wish.now));
-            let failed = match self.ask(target, request, load, begun).await {
-                Ok(answered) => {
-                    exchange.attempted(target, Some(answered.0.status()), begun);
-                    return Ok(answered);
+                .then(|| Load::begin(balancer.clone(), target, now));
+            let asked = self.ask(target, request, load, begun).await;
+            let answer = asked
+                .as_ref()
+                .ok()
+                .map(|((response, _), _)| response.status());
+            exchange.attempted(target, answer, begun);
+            let again = match asked {
+                Ok((answered, None)) => return Ok(answered),
+                Ok((answered, Some(spare))) => {
+                    tried.push(target);
+                    let another = self.is_another(&tried) && self.has_time(exchange.begun());
+                    let Some(again) = spare.request().filter(|_| another) else {
+                        return Ok(answered);
+                    };
+                    self.worker.meters().upstream_failed("status");
+                    Some(Box::new(again))
                 }
-                Err(failed) => failed,
+                Err(failed) => {
+                    tried.push(target);
+                    self.worker.meters().upstream_failed(failed.reason);
+                    status = failed.status;
+                    let retries = self.retries(failed.cause) && self.has_time(exchange.begun());
+                    failed.request.filter(|_| retries)
+                }
             };
-            exchange.attempted(target, None, begun);
-            self.worker.meters().upstream_failed(failed.reason);
-            status = failed.status;
-            match failed.request {
-                Some(again) => request = *again,
-                None => break,
-            }
-            tried.push(target);
+            let Some(again) = again else { break };
+            request = *again;
             begun = std::time::Instant::now();
         }
-        Err(match status {
-            StatusCode::BAD_GATEWAY
-            | StatusCode::GATEWAY_TIMEOUT
-            | StatusCode::SERVICE_UNAVAILABLE => Refusal::new(status),
-            // The client is at fault, and what it sends next is the rest of this request.
-            status => Refusal::last(status),
-        })
+        Err(refusal(status))
+    }
+
+    /// The most endpoints that are tried.
+    fn most(&self) -> usize {
+        match self.settings.tries {
+            0 => self.upstream.endpoints.len(),
+            tries => tries,
+        }
+    }
+
+    fn pick(
+        &self,
+        balancer: &RefCell<Balancer>,
+        tried: &[Target],
+        now: Duration,
+    ) -> Option<Target> {
+        if let Some(session) = self.session {
+            return session.pick(tried);
+        }
+        let wish = balance::Request {
+            tried,
+            key: self.key,
+            random: fastrand::u64(..),
+            now,
+        };
+        let endpoints = &self.upstream.endpoints;
+        balancer
+            .borrow_mut()
+            .pick(&self.upstream.balance, endpoints, &wish)
+    }
+
+    /// Whether there is an endpoint for one more attempt.
+    fn is_another(&self, tried: &[Target]) -> bool {
+        let stays = self.session.is_some_and(Session::stays);
+        let mut endpoints = self.upstream.endpoints.iter();
+        tried.len() < self.most() && (stays || endpoints.any(|target| !tried.contains(target)))
+    }
+
+    /// Whether endpoints may still be tried.
+    fn has_time(&self, since: std::time::Instant) -> bool {
+        let within = self.settings.retry.within;
+        within.is_none_or(|within| since.elapsed() < within)
+    }
+
+    fn retries(&self, cause: Cause) -> bool {
+        let retry = &self.settings.retry;
+        match cause {
+            Cause::Error => retry.error,
+            Cause::Timeout => retry.timeout,
+            Cause::Invalid => retry.invalid_header,
+            Cause::Client => false,
+        }
     }
 
     /// Asks one endpoint. A connection that has been used before may have been closed by the
@@ -114,7 +179,7 @@ impl Call<'_> {
         mut request: Request<RequestBody>,
         mut load: Option<Load>,
         begun: std::time::Instant,
-    ) -> Result<Answered, Failed> {
+    ) -> Result<Asked, Failed> {
         let mut fresh = false;
         loop {
             let mut lease = match self.connection(target, fresh).await {
@@ -130,19 +195,21 @@ impl Call<'_> {
                 false => Instant::now(),
             };
             let sent = self.send(&mut lease, request, since).await;
-            let mut failed = match sent {
+            let mut failed = match sent.and_then(|response| self.measure(response)) {
                 Ok(response) => {
                     if let Some(load) = &mut load {
                         load.answered();
                     }
                     lease.set_load(load);
-                    return Ok((response, lease));
+                    let kept = self.settings.retry.on_status(response.status());
+                    let spare = spare.filter(|_| kept).map(Box::new);
+                    return Ok(((response, lease), spare));
                 }
                 Err(failed) => failed,
             };
             failed.request = failed.request.or_else(|| Some(Box::new(spare?.request()?)));
             match failed.request {
-                Some(again) if reused && !fresh && failed.reason == "broken" => {
+                Some(again) if reused && !fresh && failed.cause == Cause::Error => {
                     request = *again;
                     fresh = true;
                 }
@@ -152,10 +219,10 @@ impl Call<'_> {
     }
 
     async fn connection(&self, target: Target, fresh: bool) -> Result<Lease, ConnectError> {
-        let protocol = self.upstream.protocol;
         let upstreams = self.worker.upstreams();
+        let speech = self.speech.clone();
         upstreams
-            .connection(target, protocol, self.settings, fresh)
+            .connection(target, speech, self.settings, fresh)
             .await
     }
 
@@ -204,6 +271,18 @@ impl Call<'_> {
         Some(since + limit).filter(|deadline| *deadline > now)
     }
 
+    /// Takes a response unless its head is too long.
+    fn measure(&self, response: Response<Incoming>) -> Result<Response<Incoming>, Failed> {
+        let most = self.settings.response_head;
+        if most.is_none_or(|most| head(&response) <= most) || response.version() == Version::HTTP_2
+        {
+            return Ok(response);
+        }
+        let mut failed = self.failed("broken");
+        failed.cause = Cause::Invalid;
+        Err(failed)
+    }
+
     fn judge(&self, sent: Sent) -> Result<Response<Incoming>, Failed> {
         sent.map_err(|mut error| {
             let reason = if timed_out(error.error()) {
@@ -212,6 +291,9 @@ impl Call<'_> {
                 "broken"
             };
             let mut failed = self.failed(reason);
+            if error.error().is_parse() && failed.cause == Cause::Error {
+                failed.cause = Cause::Invalid;
+            }
             let started = self.progress.as_ref().is_some_and(|p| p.started.get());
             failed.request = error.take_message().filter(|_| !started).map(Box::new);
             failed
@@ -221,32 +303,58 @@ impl Call<'_> {
     /// What a failure is to the client. If its own body broke off, that is why.
     fn failed(&self, reason: &'static str) -> Failed {
         let broken = self.progress.as_ref().and_then(|p| p.broken.get());
-        let (status, reason) = match (broken, reason) {
-            (Some(Broken::TooLarge), _) => (StatusCode::PAYLOAD_TOO_LARGE, "client"),
-            (Some(Broken::TimedOut), _) => (StatusCode::REQUEST_TIMEOUT, "client"),
-            (Some(_), _) => (StatusCode::BAD_REQUEST, "client"),
-            (None, "timeout") => (StatusCode::GATEWAY_TIMEOUT, reason),
-            (None, _) => (StatusCode::BAD_GATEWAY, reason),
+        let client = |status| (status, "client", Cause::Client);
+        let (status, reason, cause) = match (broken, reason) {
+            (Some(Broken::TooLarge), _) => client(StatusCode::PAYLOAD_TOO_LARGE),
+            (Some(Broken::TimedOut), _) => client(StatusCode::REQUEST_TIMEOUT),
+            (Some(_), _) => client(StatusCode::BAD_REQUEST),
+            (None, "timeout") => (StatusCode::GATEWAY_TIMEOUT, reason, Cause::Timeout),
+            (None, _) => (StatusCode::BAD_GATEWAY, reason, Cause::Error),
         };
         Failed {
             status,
+            cause,
             reason,
             request: None,
         }
     }
 }
 
+fn refusal(status: StatusCode) -> Refusal {
+    match status {
+        StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT | StatusCode::SERVICE_UNAVAILABLE => {
+            Refusal::new(status)
+        }
+        // The client is at fault, and what it sends next is the rest of this request.
+        status => Refusal::last(status),
+    }
+}
+
 fn unreachable(error: &ConnectError, request: Request<RequestBody>) -> Failed {
-    let (status, reason) = match error {
-        ConnectError::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "connect_timeout"),
-        _ => (StatusCode::BAD_GATEWAY, "connect"),
+    let (status, reason, cause) = match error {
+        ConnectError::TimedOut => (
+            StatusCode::GATEWAY_TIMEOUT,
+            "connect_timeout",
+            Cause::Timeout,
+        ),
+        _ => (StatusCode::BAD_GATEWAY, "connect", Cause::Error),
     };
     tracing::debug!(%error, "an endpoint cannot be reached");
     Failed {
         status,
+        cause,
         reason,
         request: Some(Box::new(request)),
     }
+}
+
+/// The bytes of a response's head, as it is usually written.
+fn head(response: &Response<Incoming>) -> u64 {
+    let fields = response.headers().iter();
+    let fields = fields.map(|(name, value)| name.as_str().len() + value.len() + 4);
+    let reason = response.status().canonical_reason().map_or(0, str::len);
+    // `HTTP/1.1 200 OK`, an empty line, and line ends.
+    (fields.sum::<usize>() + reason + 17) as u64
 }
 
 /// Whether the endpoint did not read what it was sent for too long.

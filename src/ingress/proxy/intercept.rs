@@ -20,6 +20,7 @@ use crate::ingress::action::template::Place;
 use crate::ingress::body::RequestBody;
 use crate::ingress::errors::{Refusal, is_grpc};
 use crate::ingress::serve::Client;
+use crate::ingress::upstream::Spoken;
 
 /// A request as it came.
 pub(super) struct Asked {
@@ -124,7 +125,12 @@ impl Asked {
             upstream: &self.found.upstream,
             settings: self.found.route_settings(),
             most_idle: self.found.settings.idle_upstream_connections,
-            key: None,
+            key: 0,
+            session: None,
+            speech: Spoken {
+                protocol: self.found.upstream.protocol.for_client(client.tls),
+                tls: self.found.upstream.tls.clone(),
+            },
             progress: None,
         };
         let request = Request::from_parts(parts, RequestBody::empty());
@@ -146,7 +152,8 @@ impl Found {
             settings: Arc::clone(&self.settings),
             way: self.way.clone(),
             upstream: Arc::clone(&self.upstream),
-            key: self.key,
+            key: 0,
+            session: None,
             refusal: self.refusal,
         }
     }

@@ -5,6 +5,7 @@ mod check;
 mod context;
 mod elsewhere;
 mod directives;
+mod choose;
 mod exchange;
 mod external;
 mod forward;
@@ -37,16 +38,14 @@ use self::gate::Denial;
 use self::headers::Onward;
 use self::reply::Reply;
 use self::upgrade::Upgrade;
-use super::balance;
 use super::body::{Body, RequestBody};
 use super::errors::{self, Refusal, page};
 use super::serve::Client;
 use super::serve::worker::Worker;
 use super::table::{
-    Backend, Balance, HashKey, Route, RouteSettings, Settings, Table, Upstream, UpstreamId,
-    UpstreamProtocol,
+    Backend, Balance, Route, RouteSettings, Settings, Table, Upstream, UpstreamId, UpstreamProtocol,
 };
-use super::upstream::Lease;
+use super::upstream::{Lease, Spoken};
 use crate::model::ServiceName;
 
 pub(crate) use self::exchange::Exchange;
@@ -63,7 +62,7 @@ pub(crate) async fn handle(
     let upgrading = upgrade::wanted(&mut request, client.h2);
     let unread = !request.body().is_end_stream();
     let grpc = client.h2 && errors::is_grpc(request.headers());
-    let found = find(&worker, &request, raw, &client);
+    let found = find(&worker, &request, raw);
     let hsts = client.tls.then(|| hsts(&worker, &found)).flatten();
     let mut reply = None;
     let answer = match found {
@@ -74,7 +73,6 @@ pub(crate) async fn handle(
         }
         Err(refusal) => Err(refusal.into()),
     };
-    let cookies = exchange.take_cookies();
     let cookies = exchange.take_cookies();
     if unread && answer.is_err() {
         client.state.set_linger();
@@ -191,9 +189,10 @@ pub(super) struct Found {
     settings: Arc<Settings>,
     way: Way,
     upstream: Arc<Upstream>,
-    key: Option<u64>,
     /// What answers when nothing else has, in place of the upstream.
     refusal: Option<Refusal>,
+    key: u32,
+    session: Option<Box<choose::Session>>,
 }
 
 /// The upstream of routes that have none.
@@ -203,10 +202,13 @@ static NOBODY: LazyLock<Arc<Upstream>> = LazyLock::new(|| {
             service: ServiceName::new("", ""),
             port: "".into(),
             protocol: UpstreamProtocol::default(),
+            variant: "".into(),
         },
         endpoints: Arc::default(),
         protocol: UpstreamProtocol::default(),
         balance: Balance::default(),
+        sessions: None,
+        tls: None,
     })
 });
 
@@ -215,19 +217,13 @@ fn find(
     worker: &Rc<Worker>,
     request: &Request<Incoming>,
     raw: Option<Raw>,
-    client: &Client,
 ) -> Result<Found, Refusal> {
     let subject = check::subject(request, raw)?;
-    seek(worker, &subject, (request.uri(), request.headers()), client)
+    seek(worker, &subject)
 }
 
 /// Finds where a request goes.
-fn seek(
-    worker: &Rc<Worker>,
-    subject: &Subject<'_>,
-    head: (&Uri, &HeaderMap),
-    client: &Client,
-) -> Result<Found, Refusal> {
+fn seek(worker: &Rc<Worker>, subject: &Subject<'_>) -> Result<Found, Refusal> {
     worker.table(|table| {
         let route = table.router.find(&subject.host, &subject.path).cloned();
         let (upstream, refusal) = match upstream(table, route.as_deref()) {
@@ -235,7 +231,6 @@ fn seek(
             Err(refusal) if route.is_some() => (NOBODY.clone(), Some(refusal)),
             Err(refusal) => return Err(refusal),
         };
-        let key = hash_key(&upstream.balance, head, client);
         Ok(Found {
             worker: worker.clone(),
             settings: table.settings.clone(),
@@ -244,8 +239,9 @@ fn seek(
                 None => Way::Default(table.defaults.clone()),
             },
             upstream,
-            key,
             refusal,
+            key: 0,
+            session: None,
         })
     })
 }
@@ -261,23 +257,6 @@ fn upstream<'a>(table: &'a Table, route: Option<&'a Route>) -> Result<&'a Arc<Up
             .default_backend
             .as_ref()
             .ok_or(Refusal::new(StatusCode::NOT_FOUND)),
-    }
-}
-
-fn hash_key(balance: &Balance, (uri, headers): (&Uri, &HeaderMap), client: &Client) -> Option<u64> {
-    let Balance::Hash(key) = balance else {
-        return None;
-    };
-    match key {
-        HashKey::ClientAddress => Some(balance::hash(client.address_value.as_bytes())),
-        HashKey::Uri => {
-            let uri = uri.path_and_query()?;
-            Some(balance::hash(uri.as_str().as_bytes()))
-        }
-        HashKey::Header(name) => {
-            let value = headers.get(&**name)?;
-            Some(balance::hash(value.as_bytes()))
-        }
     }
 }
 
@@ -298,7 +277,7 @@ impl Found {
 
     /// Runs the route's actions and hands the request on.
     async fn answer(
-        self,
+        mut self,
         client: &Client,
         request: Request<Incoming>,
         upgrading: Option<Upgrade>,
@@ -323,7 +302,7 @@ impl Found {
 
     /// The same, when it is known where it goes.
     async fn proceed(
-        self,
+        mut self,
         client: &Client,
         (mut parts, incoming): (Parts, Incoming),
         upgrading: Option<Upgrade>,
@@ -334,11 +313,16 @@ impl Found {
             return Err(refusal.into());
         }
         self.enter(client, &mut parts, exchange).await?;
+        self.choose(client, &parts, exchange);
         let settings = self.route_settings();
         let limit = match settings.body_limit {
             0 => u64::MAX,
             limit => limit,
         };
+        let http10 = settings.http10 && !self.speaks_h2();
+        if http10 && incoming.size_hint().exact().is_none() {
+            return Err(Refusal::last(StatusCode::LENGTH_REQUIRED).into());
+        }
         if incoming.size_hint().lower() > limit {
             return Err(Refusal::last(StatusCode::PAYLOAD_TOO_LARGE).into());
         }
@@ -355,7 +339,7 @@ impl Found {
         if let Some(copy) = mirror::begin(&self, client, &parts, progress.is_some()) {
             body.copy_to(copy);
         }
-        let upgrading = upgrading.filter(|_| !self.speaks_h2());
+        let upgrading = upgrading.filter(|_| !self.speaks_h2() && !http10);
         let (protocol, ours) = upgrading.map(|u| (u.protocol, u.ours)).unzip();
         self.rewrite(client, &mut parts)?;
         let mut parts = self.onward(client, parts, protocol);
@@ -373,11 +357,17 @@ impl Found {
                 .idle_upstream_connections
                 .unwrap_or(self.settings.idle_upstream_connections),
             key: self.key,
+            session: self.session.as_deref(),
+            speech: Spoken {
+                protocol: self.upstream.protocol.for_client(client.tls),
+                tls: self.upstream.tls.clone(),
+            },
             progress,
         };
         let request = Request::from_parts(parts, body);
         let (mut response, lease) = call.forward(request, exchange).await?;
         *response.version_mut() = Version::HTTP_11;
+        self.remember(client, response.headers_mut());
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return self.upgraded(response, ours, client.h2);
         }
@@ -410,10 +400,10 @@ impl Found {
         if h2 || parts.uri.authority().is_some() {
             parts.uri = self.uri(&parts.uri, upstream_host.as_ref().filter(|_| h2));
         }
-        parts.version = if h2 {
-            Version::HTTP_2
-        } else {
-            Version::HTTP_11
+        parts.version = match self.route_settings().http10 {
+            _ if h2 => Version::HTTP_2,
+            true => Version::HTTP_10,
+            false => Version::HTTP_11,
         };
         parts.extensions.clear();
         let onward = Onward {

@@ -16,6 +16,7 @@ fn route(host: &str, path: &str, number: usize) -> Arc<Route> {
         path: path.into(),
         backend: Backend::Status(404),
         settings: Arc::new(RouteSettings::default()),
+        canary: None,
     })
 }
 

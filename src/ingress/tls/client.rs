@@ -22,6 +22,11 @@ pub(crate) fn client_config(alpn: &[u8]) -> Result<Arc<ClientConfig>, Error> {
 }
 
 /// Takes any certificate.
+pub(super) fn unverified(provider: Arc<CryptoProvider>) -> Arc<dyn ServerCertVerifier> {
+    Arc::new(Unverified(provider))
+}
+
+/// Takes any certificate.
 #[derive(Debug)]
 struct Unverified(Arc<CryptoProvider>);
 

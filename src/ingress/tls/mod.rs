@@ -3,10 +3,12 @@
 
 mod ask;
 mod certificate;
+pub(crate) mod cipher;
 mod client;
 mod shown;
 #[cfg(test)]
 mod tests;
+pub(crate) mod upstream;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,6 +23,7 @@ pub(crate) use self::ask::asking;
 pub use self::certificate::{CertifiedKey, Error, parse, self_signed};
 pub(crate) use self::client::client_config;
 pub(crate) use self::shown::shown;
+pub use self::upstream::UpstreamTls;
 
 /// Which certificate is shown for which name.
 #[derive(Debug, Clone, Default)]

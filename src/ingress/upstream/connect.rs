@@ -24,6 +24,12 @@ use crate::model::Target;
 /// The longest head of a response, in bytes, and how much of a body is read ahead.
 const BUFFER: usize = 64 * 1024;
 
+/// How a connection is secured, and whom it must lead to.
+pub(super) struct Secured {
+    pub(super) config: Arc<ClientConfig>,
+    pub(super) name: ServerName<'static>,
+}
+
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConnectError {
@@ -43,7 +49,7 @@ pub(crate) enum ConnectError {
 
 /// A connection for one request at a time.
 pub(super) async fn own(
-    tls: Option<Arc<ClientConfig>>,
+    tls: Option<Secured>,
     target: Target,
     limit: Duration,
 ) -> Result<(http1::SendRequest<RequestBody>, Arc<Link>), ConnectError> {
@@ -60,7 +66,7 @@ pub(super) async fn own(
 
 /// A connection for many requests at a time.
 pub(super) async fn shared(
-    tls: Option<Arc<ClientConfig>>,
+    tls: Option<Secured>,
     target: Target,
     limit: Duration,
 ) -> Result<(http2::SendRequest<RequestBody>, Arc<Link>), ConnectError> {
@@ -83,7 +89,7 @@ pub(super) async fn shared(
 }
 
 async fn open(
-    tls: Option<Arc<ClientConfig>>,
+    tls: Option<Secured>,
     target: Target,
     limit: Duration,
 ) -> Result<(TokioIo<Io>, Arc<Link>), ConnectError> {
@@ -95,14 +101,12 @@ async fn open(
     Ok((TokioIo::new(Io::new(stream, link.clone())), link))
 }
 
-async fn stream(tls: Option<Arc<ClientConfig>>, target: Target) -> io::Result<Stream> {
+async fn stream(tls: Option<Secured>, target: Target) -> io::Result<Stream> {
     let stream = TcpStream::connect(SocketAddr::new(target.address, target.port)).await?;
     stream.set_nodelay(true)?;
-    let Some(config) = tls else {
+    let Some(Secured { config, name }) = tls else {
         return Ok(Stream::Plain(stream));
     };
-    // By address: no name is sent, as nginx does.
-    let name = ServerName::IpAddress(target.address.into());
     let stream = TlsConnector::from(config).connect(name, stream).await?;
     Ok(Stream::Tls(Box::new(stream)))
 }

@@ -15,14 +15,17 @@ use std::time::{Duration, Instant};
 
 use hyper::client::conn::{http1, http2};
 use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
 use tokio::sync::Notify;
 
 use super::balance::Balancer;
 use super::body::RequestBody;
 use super::table::{RouteSettings, Upstream, UpstreamId, UpstreamProtocol};
+use super::tls::UpstreamTls;
 use crate::model::Target;
 
 pub(crate) use self::connect::ConnectError;
+use self::connect::Secured;
 pub(crate) use self::lease::{Lease, Load, Sent};
 
 /// Requests at a time on an HTTP/2 connection; one more opens another.
@@ -38,10 +41,26 @@ pub(crate) struct Upstreams {
 }
 
 /// What makes two connections fit for the same request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Key {
     target: Target,
-    protocol: UpstreamProtocol,
+    speech: Spoken,
+}
+
+/// What is spoken to an endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Spoken {
+    /// Never [`UpstreamProtocol::Auto`], which counts as HTTP/1.1.
+    pub(crate) protocol: UpstreamProtocol,
+    /// How TLS is, where it is not as it is without annotations.
+    pub(crate) tls: Option<Arc<UpstreamTls>>,
+}
+
+impl From<UpstreamProtocol> for Spoken {
+    fn from(protocol: UpstreamProtocol) -> Self {
+        let tls = None;
+        Self { protocol, tls }
+    }
 }
 
 struct Known {
@@ -111,25 +130,30 @@ impl Upstreams {
     pub(crate) async fn connection(
         &self,
         target: Target,
-        protocol: UpstreamProtocol,
+        speech: impl Into<Spoken>,
         settings: &RouteSettings,
         fresh: bool,
     ) -> Result<Lease, ConnectError> {
-        let key = Key { target, protocol };
-        let pool = self.pool(key);
-        let lease = match protocol {
-            UpstreamProtocol::Http1 | UpstreamProtocol::Tls => match pool.idle(fresh) {
-                Some(idle) => Lease::own(pool, idle, true),
-                None => {
-                    // Seldom, and large: in a box it makes no request's future larger.
-                    let opening = Box::pin(self.open_own(key, settings.connect_timeout));
-                    Lease::own(pool, opening.await?, false)
+        let key = Key {
+            target,
+            speech: speech.into(),
+        };
+        let pool = self.pool(&key);
+        let lease = match key.speech.protocol {
+            UpstreamProtocol::Http1 | UpstreamProtocol::Tls | UpstreamProtocol::Auto => {
+                match pool.idle(fresh) {
+                    Some(idle) => Lease::own(pool, idle, true),
+                    None => {
+                        // Seldom, and large: in a box it makes no request's future larger.
+                        let opening = Box::pin(self.open_own(&key, settings.connect_timeout));
+                        Lease::own(pool, opening.await?, false)
+                    }
                 }
-            },
+            }
             UpstreamProtocol::H2c | UpstreamProtocol::H2Tls => {
                 let (shared, reused) = match pool.with_room().filter(|_| !fresh) {
                     Some(shared) => (shared, true),
-                    None => Box::pin(self.shared(&pool, key, settings, fresh)).await?,
+                    None => Box::pin(self.shared(&pool, &key, settings, fresh)).await?,
                 };
                 Lease::shared(shared, reused)
             }
@@ -138,12 +162,16 @@ impl Upstreams {
         Ok(lease)
     }
 
-    fn pool(&self, key: Key) -> Rc<Pool> {
-        self.pools.borrow_mut().entry(key).or_default().clone()
+    fn pool(&self, key: &Key) -> Rc<Pool> {
+        let mut pools = self.pools.borrow_mut();
+        match pools.get(key) {
+            Some(pool) => pool.clone(),
+            None => pools.entry(key.clone()).or_default().clone(),
+        }
     }
 
-    async fn open_own(&self, key: Key, limit: Duration) -> Result<Idle, ConnectError> {
-        let (sender, link) = connect::own(self.tls(key.protocol)?, key.target, limit).await?;
+    async fn open_own(&self, key: &Key, limit: Duration) -> Result<Idle, ConnectError> {
+        let (sender, link) = connect::own(self.tls(key)?, key.target, limit).await?;
         Ok(Idle {
             sender,
             link,
@@ -155,7 +183,7 @@ impl Upstreams {
     async fn shared(
         &self,
         pool: &Rc<Pool>,
-        key: Key,
+        key: &Key,
         settings: &RouteSettings,
         fresh: bool,
     ) -> Result<(Shared, bool), ConnectError> {
@@ -169,7 +197,7 @@ impl Upstreams {
             pool.opened.notified().await;
         }
         let _opening = Opening::begin(pool);
-        let tls = self.tls(key.protocol)?;
+        let tls = self.tls(key)?;
         let (sender, link) = connect::shared(tls, key.target, settings.connect_timeout).await?;
         let shared = Shared {
             sender,
@@ -181,17 +209,31 @@ impl Upstreams {
         Ok((shared, false))
     }
 
-    fn tls(&self, protocol: UpstreamProtocol) -> Result<Option<Arc<ClientConfig>>, ConnectError> {
-        let (kept, alpn): (_, &[u8]) = match protocol {
-            UpstreamProtocol::Http1 | UpstreamProtocol::H2c => return Ok(None),
+    fn tls(&self, key: &Key) -> Result<Option<Secured>, ConnectError> {
+        let (kept, alpn): (_, &[u8]) = match key.speech.protocol {
+            UpstreamProtocol::Http1 | UpstreamProtocol::H2c | UpstreamProtocol::Auto => {
+                return Ok(None);
+            }
             UpstreamProtocol::Tls => (&self.tls, b"http/1.1"),
             UpstreamProtocol::H2Tls => (&self.h2_tls, b"h2"),
         };
-        if let Some(config) = kept.get() {
-            return Ok(Some(config.clone()));
+        if let Some(tls) = &key.speech.tls {
+            let h2 = key.speech.protocol == UpstreamProtocol::H2Tls;
+            return Ok(Some(Secured {
+                config: tls.config(h2).clone(),
+                name: tls.name.clone(),
+            }));
         }
-        let config = super::tls::client_config(alpn).map_err(ConnectError::Tls)?;
-        Ok(Some(kept.get_or_init(|| config).clone()))
+        let config = match kept.get() {
+            Some(config) => config.clone(),
+            None => {
+                let config = super::tls::client_config(alpn).map_err(ConnectError::Tls)?;
+                kept.get_or_init(|| config).clone()
+            }
+        };
+        // By address: no name is sent, as nginx does.
+        let name = ServerName::IpAddress(key.target.address.into());
+        Ok(Some(Secured { config, name }))
     }
 
     /// Closes what has waited for longer than `keep`, and forgets balancers that nobody uses.

@@ -198,6 +198,7 @@ fn services_of_all_types_are_upstreams() {
     );
     let service = plain.object.expect("a Service");
     assert_eq!(service.family, IpFamily::V6);
+    assert_eq!(service.cluster, "2001:db8::1".parse().ok());
     assert_eq!(service.ports.len(), 3);
     assert_eq!(service.ports[0].target, None);
     assert_eq!(service.ports[1].protocol, Protocol::Udp);

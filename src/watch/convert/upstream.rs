@@ -2,6 +2,7 @@
 //! Service as an upstream, Secret and ConfigMap.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -32,6 +33,7 @@ pub fn upstream(name: &ServiceName, object: &wire::Upstream) -> Observed<Upstrea
     };
     let service = UpstreamService {
         name: name.clone(),
+        cluster: cluster(spec).filter(|_| external.is_none()),
         external,
         family: family(spec),
         ports: ports(&spec.ports, &mut skipped),
@@ -46,13 +48,16 @@ fn external(text: Option<&str>) -> Result<Arc<str>, String> {
     Ok(name.into())
 }
 
+fn cluster(spec: &wire::UpstreamSpec) -> Option<IpAddr> {
+    field::address(spec.cluster_ip.as_deref()?).ok()
+}
+
 /// The family that the Service prefers.
 fn family(spec: &wire::UpstreamSpec) -> IpFamily {
-    let cluster_ip = spec.cluster_ip.as_deref().unwrap_or_default();
-    match (field::address(cluster_ip), spec.ip_families.first()) {
-        (Ok(address), _) => IpFamily::of(address),
-        (Err(_), Some(family)) if family == "IPv6" => IpFamily::V6,
-        (Err(_), _) => IpFamily::V4,
+    match (cluster(spec), spec.ip_families.first()) {
+        (Some(address), _) => IpFamily::of(address),
+        (None, Some(family)) if family == "IPv6" => IpFamily::V6,
+        (None, _) => IpFamily::V4,
     }
 }
 

@@ -58,6 +58,23 @@ fn work_is_proportional_to_the_change() {
     );
 }
 
+fn variant(backend: &Backend) -> String {
+    match backend {
+        Backend::Upstream(upstream) => format!("{:?} {}", upstream.protocol, upstream.id.variant),
+        Backend::Status(_) => String::new(),
+    }
+}
+
+/// What an Ingress may say of its endpoints.
+const ANNOTATIONS: [&[(&str, &str)]; 6] = [
+    &[],
+    &[],
+    &[("canary", "true"), ("load-balance", "ewma")],
+    &[("canary", "true"), ("affinity-canary-behavior", "legacy")],
+    &[("affinity", "cookie"), ("backend-protocol", "HTTPS")],
+    &[("service-upstream", "true")],
+];
+
 /// Everything that a request could notice, and what is said.
 fn dump(catalog: &Catalog) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
@@ -65,9 +82,14 @@ fn dump(catalog: &Catalog) -> Vec<String> {
         for path in routes.paths() {
             let (ingress, kind) = (&path.route.ingress, path.kind);
             let backend = show(&path.route.backend);
+            let canary = path.route.canary.as_deref().map(|canary| {
+                let backend = Backend::Upstream(canary.upstream.clone());
+                (&canary.ingress, show(&backend), variant(&backend))
+            });
+            let variant = variant(&path.route.backend);
             let settings = &path.route.settings;
             lines.push(format!(
-                "{host} {kind} {} {ingress} {backend} {settings:?}",
+                "{host} {kind} {} {ingress} {backend} {variant} {canary:?} {settings:?}",
                 path.path
             ));
         }
@@ -106,7 +128,7 @@ fn small_ingress() -> impl Strategy<Value = Ingress> {
         prop::collection::vec(rule, 0..4),
         tls,
         0..4_usize,
-        annotations(),
+        (annotations(), prop::sample::select(&ANNOTATIONS)),
     );
     parts.prop_map(|(n, created, rules, tls, class, annotations)| {
         let rules: Vec<&str> = rules.iter().map(String::as_str).collect();
@@ -117,8 +139,9 @@ fn small_ingress() -> impl Strategy<Value = Ingress> {
         }
         let classes: [Option<&str>; 4] = [None, Some("ours"), Some("ours"), Some("theirs")];
         one.class = classes[class].map(Into::into);
+        let (some, more) = annotations;
+        let annotations = some.into_iter().chain(more.iter().copied());
         one.annotations = annotations
-            .into_iter()
             .map(|(name, value)| (name.into(), value.into()))
             .collect();
         one

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+mod canaries;
 mod certificates;
 mod classes;
 mod configuration;
@@ -102,6 +103,7 @@ fn service(text: &str) -> UpstreamService {
         name: name(text),
         external: None,
         family: IpFamily::V4,
+        cluster: None,
         ports: vec![port("http", 80), port("", 81)],
     }
 }
