@@ -101,6 +101,11 @@ impl Places {
         self.known.insert(address, known);
     }
 
+    /// Adds a world's default backend.
+    pub fn add_default(&mut self, address: IpAddr, behaviour: Behaviour) {
+        self.know(address, "default", 0, behaviour);
+    }
+
     /// The place of a case's Service.
     #[must_use]
     pub fn of(&self, case: &str, service: &str) -> Option<&Placed> {

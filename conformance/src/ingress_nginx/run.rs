@@ -17,7 +17,7 @@ use super::compare::{Exchange, Names, Round, differences, unexpected};
 use super::echo::{AUTH_TOLD, Echo, PROBE, TOLD};
 use super::objects::Places;
 use super::request::Request;
-use super::world::{Ground, World, settings};
+use super::world::{Ground, Settings, World, default_backend, settings};
 use crate::netns::Namespace;
 
 /// Cases at a time.
@@ -57,7 +57,18 @@ pub fn run(plan: &Plan) -> Result<Vec<Outcome>> {
     for second in 90..96 {
         namespace.ip(&format!("addr add 10.{second}.0.1/16 dev lo"))?;
     }
-    let places = Places::new(&plan.cases);
+    let mut places = Places::new(&plan.cases);
+    let settings = settings()?;
+    let names: BTreeSet<&str> = plan.cases.iter().map(|case| &*case.world).collect();
+    let mut planned = Vec::new();
+    for (number, name) in (1..).zip(names) {
+        let settings = settings.get(name);
+        let settings = settings.with_context(|| format!("worlds.yaml has no {name}"))?;
+        if let Some(behaviour) = &settings.default {
+            places.add_default(default_backend(number).ip(), behaviour.clone());
+        }
+        planned.push((name, number, settings));
+    }
     silence(&namespace, &places)?;
     let hosts: BTreeSet<String> = plan.cases.iter().flat_map(hosts).collect();
     let hosts: Vec<String> = hosts.into_iter().collect();
@@ -70,7 +81,13 @@ pub fn run(plan: &Plan) -> Result<Vec<Outcome>> {
         folder: &plan.folder,
         ferrule: plan.ferrule.as_deref(),
     };
-    let worlds = worlds(&plan.cases, &ground)?;
+    let start = |(name, number, settings): &(&str, u8, &Settings)| {
+        let own: Vec<&Case> = plan.cases.iter().filter(|case| case.world == *name).collect();
+        let world = World::start(&ground, (name, *number), settings, &own);
+        Ok(((*name).to_owned(), world.with_context(|| format!("world {name}"))?))
+    };
+    let worlds: Result<BTreeMap<String, World>> = planned.iter().map(start).collect();
+    let worlds = worlds?;
     let outcomes = Mutex::new(vec![Outcome::default(); plan.cases.len()]);
     let next = AtomicUsize::new(0);
     let work = || loop {
@@ -101,8 +118,8 @@ fn silence(namespace: &Namespace, places: &Places) -> Result<()> {
     }
     let all: Vec<String> = places.silent.iter().map(IpAddr::to_string).collect();
     let rules = format!(
-        "add table ip silent; add chain ip silent all {{ type filter hook output priority 0; }}; \
-         add rule ip silent all ip daddr {{ {} }} drop",
+        "add table ip silent; add chain ip silent lost {{ type filter hook output priority 0; }}; \
+         add rule ip silent lost ip daddr {{ {} }} drop",
         all.join(", ")
     );
     let output = namespace.command("nft").arg(rules).output()?;
@@ -119,20 +136,6 @@ fn hosts(case: &Case) -> Vec<String> {
     let www: Vec<String> = hosts.iter().map(|host| format!("www.{host}")).collect();
     hosts.extend(www.into_iter().filter(|host| !host.contains('*')));
     hosts
-}
-
-fn worlds<'a>(cases: &'a [Case], ground: &Ground<'_>) -> Result<BTreeMap<&'a str, World>> {
-    let settings = settings()?;
-    let names: BTreeSet<&str> = cases.iter().map(|case| &*case.world).collect();
-    let start = |(number, name): (usize, &'a str)| {
-        let settings = settings.get(name);
-        let settings = settings.with_context(|| format!("worlds.yaml has no {name}"))?;
-        let own: Vec<&Case> = cases.iter().filter(|case| case.world == name).collect();
-        let number = u8::try_from(number + 1)?;
-        let world = World::start(ground, (name, number), settings, &own);
-        Ok((name, world.with_context(|| format!("world {name}"))?))
-    };
-    names.into_iter().enumerate().map(start).collect()
 }
 
 fn one(

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::case::{Case, folder};
 use super::certificates::Certificates;
+use super::echo::{Behaviour, PLAIN};
 use super::nginx::{Setup, process};
 use super::objects::{CLASS, Places, objects};
 use crate::netns::Namespace;
@@ -32,6 +33,14 @@ pub struct Settings {
     pub config: BTreeMap<String, String>,
     /// ConfigMaps that it names as `sys/NAME`.
     pub maps: BTreeMap<String, BTreeMap<String, String>>,
+    /// What the default backend answers; none: there is none.
+    pub default: Option<Behaviour>,
+}
+
+/// The default backend of the world with this number.
+#[must_use]
+pub fn default_backend(number: u8) -> SocketAddr {
+    SocketAddr::new(Ipv4Addr::new(10, 95, 0, number).into(), PLAIN)
 }
 
 /// Two proxies that run.
@@ -98,6 +107,7 @@ impl World {
             maps: &settings.maps,
             address: address(1),
             folder: folder.join("nginx"),
+            default: settings.default.as_ref().map(|_| default_backend(number)),
         };
         let mut world = Self {
             nginx: address(1),
@@ -107,8 +117,14 @@ impl World {
         if let Some(program) = ground.ferrule {
             let manifests = folder.join("manifests");
             fs::create_dir_all(&manifests)?;
-            write(&manifests, settings, cases, ground)?;
-            let child = ferrule(ground, program, &folder, world.ferrule)?;
+            let default = setup.default;
+            write(&manifests, settings, default, cases, ground)?;
+            let mut command = ferrule(ground, program, &folder, world.ferrule)?;
+            if default.is_some() {
+                command.args(["--default-backend-service", &format!("{OWN}/default")]);
+            }
+            let child = command.spawn();
+            let child = child.with_context(|| program.display().to_string())?;
             world.processes.push(child);
         }
         world.wait(ground, &folder)?;
@@ -159,7 +175,7 @@ fn ferrule(
     program: &Path,
     folder: &Path,
     address: IpAddr,
-) -> Result<Child> {
+) -> Result<Command> {
     let log = fs::File::create(folder.join("ferrule.log"))?;
     let mut command = ground.namespace.command(program);
     command
@@ -174,12 +190,13 @@ fn ferrule(
         .args(["--default-ssl-certificate", &format!("{OWN}/default")])
         .stdout(Stdio::null())
         .stderr(log);
-    command.spawn().with_context(|| program.display().to_string())
+    Ok(command)
 }
 
 fn write(
     manifests: &Path,
     settings: &Settings,
+    default_backend: Option<SocketAddr>,
     cases: &[&Case],
     ground: &Ground<'_>,
 ) -> Result<()> {
@@ -203,10 +220,32 @@ fn write(
         map("settings", &settings.config),
     ];
     all.extend(settings.maps.iter().map(|(name, data)| map(name, data)));
+    if let Some(address) = default_backend {
+        all.extend(default_service(address));
+    }
     for case in cases {
         let made = objects(case, ground.places, ground.certificates);
         all.extend(made.with_context(|| case.name.clone())?);
     }
     let list: Value = json!({ "apiVersion": "v1", "kind": "List", "items": all });
     Ok(fs::write(manifests.join("objects.json"), list.to_string())?)
+}
+
+fn default_service(address: SocketAddr) -> [Value; 2] {
+    let (ip, port) = (address.ip(), address.port());
+    let ports = json!([{ "name": "http", "port": port, "targetPort": port, "protocol": "TCP" }]);
+    let labels = json!({ "kubernetes.io/service-name": "default" });
+    [
+        json!({
+            "apiVersion": "v1", "kind": "Service",
+            "metadata": { "name": "default", "namespace": OWN },
+            "spec": { "clusterIP": "10.94.255.1", "ports": ports },
+        }),
+        json!({
+            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+            "metadata": { "name": "default-1", "namespace": OWN, "labels": labels },
+            "addressType": "IPv4", "ports": [{ "name": "http", "port": port, "protocol": "TCP" }],
+            "endpoints": [{ "addresses": [ip], "conditions": { "ready": true } }],
+        }),
+    ]
 }

@@ -70,13 +70,14 @@ impl Page<'_> {
 
     /// The locations beside the location itself.
     pub(super) fn auth_locations(&self, text: &mut Text, here: &Here<'_>) {
-        let Some(external) = self.external(here) else {
+        // A location that is closed asks nobody.
+        let Some(external) = self.external(here).filter(|_| here.denied().is_none()) else {
             return;
         };
         put!(text, "location = /_external-auth-{} {{\ninternal;", here.number);
         self.subrequest(text, here, &external);
         text.line("}");
-        let Some(signin) = external.signin.as_ref().filter(|_| here.denied().is_none()) else {
+        let Some(signin) = &external.signin else {
             return;
         };
         put!(text, "location @signin-{} {{\ninternal;", here.number);

@@ -124,7 +124,7 @@ impl Page<'_> {
     ) -> Result<()> {
         let (name, cookie) = (variable(&backend.name), cookie_name(annotations));
         put!(text, "map $cookie_{cookie} $sticky_{name} {{ '' $request_id;");
-        put!(text, "\"~^(?<sticky_part_{name}>[^|]+)\" $sticky_part_{name}; }}");
+        put!(text, "\"~^(?<sticky_part>[^|]+)\" $sticky_part; }}");
         let key = cookie_key(&backend.name)?;
         put!(text, "map $cookie_{cookie} $cookie_of_{name} {{ '' \"$request_id|{key}\";");
         text.line("default ''; }");

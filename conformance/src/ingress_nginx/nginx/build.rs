@@ -28,12 +28,19 @@ impl Item<'_> {
     }
 }
 
-pub(super) fn build<'a>(cases: &[&'a Case], places: &Places, allowed_headers: &str) -> Model<'a> {
+pub(super) fn build<'a>(
+    cases: &[&'a Case],
+    places: &Places,
+    (allowed_headers, risk): (&str, &str),
+) -> Model<'a> {
     let mut items: Vec<Item<'a>> = Vec::new();
     for case in cases {
         for spec in &case.ingress {
             let annotations = Annotations::read(&spec.annotations, case, allowed_headers);
-            if annotations.skipped.is_none() {
+            // annotations.go, Extract: too risky an annotation, and the Ingress is not taken.
+            let risky = spec.annotations.keys().any(|name| name.ends_with("-snippet"));
+            let risky = risky && risk != "Critical";
+            if annotations.skipped.is_none() && !risky {
                 let (name, annotations) = (spec.name.clone(), Rc::new(annotations));
                 let source = Source {
                     case,
@@ -79,8 +86,7 @@ fn host_of(host: &str) -> String {
 fn kind(path: &PathSpec) -> Kind {
     match &*path.kind {
         "Exact" => Kind::Exact,
-        "Prefix" => Kind::Prefix,
-        _ => Kind::Implementation,
+        _ => Kind::Prefix,
     }
 }
 

@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 
-use super::model::{Kind, Location, Server};
+use super::model::{CATCH_ALL, Kind, Location, Server};
 use super::{Page, Scheme, Text, cors, put, quoted};
 
 /// Paths that are not redirected to HTTPS: configmap.md, no-tls-redirect-locations.
@@ -257,7 +257,9 @@ impl Page<'_> {
             annotations.switch(name).unwrap_or(usual)
         };
         let forced = or("force-ssl-redirect", false);
-        let secured = or("ssl-redirect", true) && here.server.certificate.is_some();
+        // The server of all other hosts has a certificate, but none of them has (certificate.lua).
+        let own = here.server.certificate.is_some() && here.server.host != CATCH_ALL;
+        let secured = or("ssl-redirect", true) && own;
         if here.location.path.starts_with(PLAIN) || !(forced || secured) {
             return;
         }

@@ -30,7 +30,7 @@ mod settings;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -58,6 +58,8 @@ pub struct Setup<'a> {
     pub address: IpAddr,
     /// Where it writes.
     pub folder: PathBuf,
+    /// The default backend, if there is one.
+    pub default: Option<SocketAddr>,
 }
 
 /// A text in the making.
@@ -100,7 +102,8 @@ struct Page<'a> {
 pub fn configuration(setup: &Setup<'_>) -> Result<String> {
     let settings = Settings(setup.config);
     let allowed = settings.text("global-allowed-response-headers", "");
-    let model = build::build(&setup.cases, setup.places, &allowed);
+    let risk = settings.text("annotations-risk-level", "High");
+    let model = build::build(&setup.cases, setup.places, (&allowed, &risk));
     let page = Page {
         setup,
         settings,

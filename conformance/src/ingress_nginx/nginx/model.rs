@@ -51,8 +51,8 @@ pub(super) struct Source<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Exact,
+    /// ImplementationSpecific, too: k8s/main.go, SetDefaultNGINXPathType.
     Prefix,
-    Implementation,
 }
 
 /// One path of a host.

@@ -188,7 +188,10 @@ impl Page<'_> {
     /// The backend of that name; for the default one, the server that answers 404.
     pub(super) fn default_or(&self, backend: &str) -> String {
         match backend {
-            DEFAULT => format!("{}:8181", self.setup.address),
+            DEFAULT => match self.setup.default {
+                Some(address) => address.to_string(),
+                None => format!("{}:8181", self.setup.address),
+            },
             other => other.to_owned(),
         }
     }
