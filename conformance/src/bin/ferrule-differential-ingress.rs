@@ -19,6 +19,13 @@ struct Options {
     /// Only cases whose name has one of these in it
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+    /// Only every so many-th case
+    #[arg(long, default_value_t = 1)]
+    every: usize,
+    /// Take cases that differ in these results, a file that --results has written, for known, and
+    /// count nothing
+    #[arg(long)]
+    recorded: Option<PathBuf>,
     /// Look at nginx alone: does it do what the cases expect?
     #[arg(long)]
     nginx: bool,
@@ -45,8 +52,11 @@ fn main() -> Result<ExitCode> {
     let mut cases = case::load()?;
     let wanted = |name: &str| options.only.iter().any(|part| name.contains(part.as_str()));
     cases.retain(|case| options.only.is_empty() || wanted(&case.name));
+    cases.retain(|case| case.number % options.every.max(1) == 0);
     if options.list {
-        cases.iter().for_each(|case| println!("{}: {}", case.name, case.source));
+        cases
+            .iter()
+            .for_each(|case| println!("{}: {}", case.name, case.source));
         return Ok(ExitCode::SUCCESS);
     }
     if let Some(package) = process::missing() {
@@ -59,10 +69,18 @@ fn main() -> Result<ExitCode> {
             true => None,
             false => Some(sidecar(&std::env::current_exe()?)?),
         },
-        folder: options.keep.clone().unwrap_or_else(|| folder.path().to_owned()),
+        folder: options
+            .keep
+            .clone()
+            .unwrap_or_else(|| folder.path().to_owned()),
     };
     let outcomes = run(&plan)?;
-    let report = Report::new(&plan.cases, &outcomes, &allowed::load()?, process::version()?);
+    let report = Report::new(
+        &plan.cases,
+        &outcomes,
+        &allowed::load()?,
+        process::version()?,
+    );
     print(&report, &options);
     println!("{:.0} s", begun.elapsed().as_secs_f64());
     if let Some(file) = &options.results {
@@ -71,11 +89,23 @@ fn main() -> Result<ExitCode> {
     if let Some(file) = &options.page {
         write(file, &page::page(&report))?;
     }
-    let good = match options.nginx {
-        true => report.unexpected.is_empty(),
-        false => report.good(),
+    let good = match (&options.recorded, options.nginx) {
+        (_, true) => report.unexpected.is_empty(),
+        (None, false) => report.good(),
+        (Some(file), false) => {
+            let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
+            let known: Report = serde_json::from_str(&text)?;
+            let new = report.new_since(&known);
+            new.iter()
+                .for_each(|case| println!("{case}: did not differ before"));
+            report.unexpected.is_empty() && new.is_empty()
+        }
     };
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn write(file: &Path, text: &str) -> Result<()> {
@@ -95,7 +125,11 @@ fn print(report: &Report, options: &Options) {
         println!("{}", report.table());
         println!("{}", report.summary());
     }
-    for entry in report.stale.iter().filter(|_| options.only.is_empty() && !options.nginx) {
+    for entry in report
+        .stale
+        .iter()
+        .filter(|_| options.only.is_empty() && !options.nginx)
+    {
         println!("listed, but agrees by now: {entry}");
     }
     for (case, lines) in &report.unexpected {

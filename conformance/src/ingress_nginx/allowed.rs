@@ -42,7 +42,10 @@ pub fn load() -> Result<Allowed> {
     let allowed: Allowed = serde_saphyr::from_str(&text).context("allowed.yaml")?;
     let reasons = allowed.differences.iter().map(|entry| &entry.reason);
     for reason in reasons.chain(allowed.uncovered.values()) {
-        ensure!(reason.len() > 20 && reason.ends_with('.'), "no sentence: {reason:?}");
+        ensure!(
+            reason.len() > 20 && reason.ends_with('.'),
+            "no sentence: {reason:?}"
+        );
     }
     Ok(allowed)
 }
@@ -63,10 +66,16 @@ impl Allowed {
     #[must_use]
     pub fn reason(&self, case: &str, differences: &[String]) -> Option<&str> {
         let fits = |difference: &String, entry: &Entry| {
-            entry.only.is_empty() || entry.only.iter().any(|part| difference.contains(part.as_str()))
+            entry.only.is_empty()
+                || entry
+                    .only
+                    .iter()
+                    .any(|part| difference.contains(part.as_str()))
         };
         let entries: Vec<&Entry> = self.differences.iter().filter(|e| e.names(case)).collect();
-        let all = differences.iter().all(|d| entries.iter().any(|entry| fits(d, entry)));
+        let all = differences
+            .iter()
+            .all(|d| entries.iter().any(|entry| fits(d, entry)));
         entries.first().filter(|_| all).map(|entry| &*entry.reason)
     }
 }

@@ -11,9 +11,21 @@ use super::echo::{AUTH_TOLD, BY, PROBE, Seen, TOLD};
 use super::request::{Expect, Full, Request, counts};
 
 /// Headers of answers that say how, not what: framing, and the time.
-const HOW: [&str; 5] = ["date", "connection", "keep-alive", "transfer-encoding", "content-length"];
+const HOW: [&str; 5] = [
+    "date",
+    "connection",
+    "keep-alive",
+    "transfer-encoding",
+    "content-length",
+];
 /// The same for requests; and how the harness talks with its servers.
-const HOW_ASKED: [&str; 5] = ["transfer-encoding", "content-length", PROBE, TOLD, AUTH_TOLD];
+const HOW_ASKED: [&str; 5] = [
+    "transfer-encoding",
+    "content-length",
+    PROBE,
+    TOLD,
+    AUTH_TOLD,
+];
 
 /// One request and all that came of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +49,11 @@ fn plain(name: &str, value: &str) -> String {
     if let Some(key) = &*KEY {
         value = key.replace_all(&value, "$1=<key>|$2").into_owned();
     }
-    if name == "x-request-id" && RANDOM.as_ref().is_some_and(|random| random.is_match(&value)) {
+    if name == "x-request-id"
+        && RANDOM
+            .as_ref()
+            .is_some_and(|random| random.is_match(&value))
+    {
         return "<random>".to_owned();
     }
     if name == "set-cookie" {
@@ -58,9 +74,15 @@ type Headers = BTreeMap<String, Vec<String>>;
 fn headers(all: &[(String, String)], request: &Request, how: &[&str]) -> Headers {
     let mut headers = Headers::new();
     for (name, value) in all {
-        let ignored = request.ignore.iter().any(|ignored| ignored.eq_ignore_ascii_case(name));
+        let ignored = request
+            .ignore
+            .iter()
+            .any(|ignored| ignored.eq_ignore_ascii_case(name));
         if !ignored && !how.contains(&&**name) {
-            headers.entry(name.clone()).or_default().push(plain(name, value));
+            headers
+                .entry(name.clone())
+                .or_default()
+                .push(plain(name, value));
         }
     }
     headers
@@ -73,7 +95,11 @@ pub struct Names(BTreeMap<(String, usize), usize>);
 
 impl Names {
     fn of(&mut self, seen: &Seen) -> String {
-        let others = self.0.keys().filter(|(service, _)| *service == seen.by).count();
+        let others = self
+            .0
+            .keys()
+            .filter(|(service, _)| *service == seen.by)
+            .count();
         let key = (seen.by.clone(), seen.endpoint);
         let number = *self.0.entry(key).or_insert(others);
         format!("{}#{number}", seen.by)
@@ -104,7 +130,10 @@ fn lines(exchange: &Exchange, request: &Request, names: &mut Names) -> BTreeMap<
         let at = format!("request {} to {}", number + 1, seen.by);
         let mut put = |what: &str, value: String| lines.insert(format!("{at}: {what}"), value);
         put("endpoint", name.clone());
-        put("line", format!("{} {} {}", seen.method, seen.uri, seen.version));
+        put(
+            "line",
+            format!("{} {} {}", seen.method, seen.uri, seen.version),
+        );
         put("body", seen.body.clone());
         if let Some((name, certificate)) = &seen.tls {
             put("TLS", format!("name {name:?}, certificate {certificate}"));
@@ -118,7 +147,12 @@ fn lines(exchange: &Exchange, request: &Request, names: &mut Names) -> BTreeMap<
 
 /// What differs, a line each; none: they agree.
 #[must_use]
-pub fn differences(request: &Request, nginx: &Round, ferrule: &Round, names: [&mut Names; 2]) -> Vec<String> {
+pub fn differences(
+    request: &Request,
+    nginx: &Round,
+    ferrule: &Round,
+    names: [&mut Names; 2],
+) -> Vec<String> {
     if request.share {
         let set = |round: &Round| -> BTreeSet<(u16, Vec<String>)> {
             let exchanges = round.iter().map(|exchange| {
@@ -150,10 +184,25 @@ pub fn differences(request: &Request, nginx: &Round, ferrule: &Round, names: [&m
     for (number, (a, b)) in nginx.iter().zip(ferrule).enumerate() {
         let (a, b) = (lines(a, request, theirs), lines(b, request, ours));
         let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
-        for key in keys.into_iter().filter(|key| a.get(*key) != b.get(*key)) {
-            let say = |side: Option<&String>| side.map_or("nothing".to_owned(), |s| format!("{s:?}"));
-            let time = if nginx.len() > 1 { format!("{}: ", number + 1) } else { String::new() };
-            found.push(format!("{time}{key}: nginx {}, ferrule {}", say(a.get(key)), say(b.get(key))));
+        let mut keys: Vec<&String> = keys
+            .into_iter()
+            .filter(|key| a.get(*key) != b.get(*key))
+            .collect();
+        // It says more than all else.
+        keys.sort_by_key(|key| *key != "status");
+        for key in keys {
+            let say =
+                |side: Option<&String>| side.map_or("nothing".to_owned(), |s| format!("{s:?}"));
+            let time = if nginx.len() > 1 {
+                format!("{}: ", number + 1)
+            } else {
+                String::new()
+            };
+            found.push(format!(
+                "{time}{key}: nginx {}, ferrule {}",
+                say(a.get(key)),
+                say(b.get(key))
+            ));
         }
     }
     found
@@ -162,7 +211,10 @@ pub fn differences(request: &Request, nginx: &Round, ferrule: &Round, names: [&m
 /// What nginx did otherwise than the case expects.
 #[must_use]
 pub fn unexpected(request: &Request, round: &Round) -> Vec<String> {
-    let statuses: Vec<u16> = round.iter().map(|exchange| exchange.answer.status).collect();
+    let statuses: Vec<u16> = round
+        .iter()
+        .map(|exchange| exchange.answer.status)
+        .collect();
     match &request.expect {
         None => vec!["the case does not say what nginx answers".to_owned()],
         Some(Expect::Status(status)) => match statuses.iter().all(|s| s == status) {
@@ -203,9 +255,17 @@ fn check(full: &Full, exchange: &Exchange) -> Vec<String> {
         }
     };
     let answer = &exchange.answer;
-    same("status", answer.status.to_string(), &full.status.to_string());
+    same(
+        "status",
+        answer.status.to_string(),
+        &full.status.to_string(),
+    );
     if let Some(to) = &full.to {
-        same("service", answer.header(BY).unwrap_or_default().to_owned(), to);
+        same(
+            "service",
+            answer.header(BY).unwrap_or_default().to_owned(),
+            to,
+        );
     }
     for (name, value) in &full.headers {
         let name = name.to_ascii_lowercase();
@@ -214,19 +274,30 @@ fn check(full: &Full, exchange: &Exchange) -> Vec<String> {
         same(&name, values.join(" | "), value);
     }
     if let Some(body) = &full.body {
-        same("body", String::from_utf8_lossy(&answer.body).into_owned(), body);
+        same(
+            "body",
+            String::from_utf8_lossy(&answer.body).into_owned(),
+            body,
+        );
     }
     if let Some(requests) = full.requests {
-        same("count of requests", exchange.seen.len().to_string(), &requests.to_string());
+        same(
+            "count of requests",
+            exchange.seen.len().to_string(),
+            &requests.to_string(),
+        );
     }
     let own = |seen: &&Seen| !["auth", "mirror"].contains(&&*seen.by);
-    let seen = exchange.seen.iter().filter(own).next_back();
+    let seen = exchange.seen.iter().rfind(own);
     if let Some(uri) = &full.uri {
         same("path", seen.map(|s| s.uri.clone()).unwrap_or_default(), uri);
     }
     for (name, value) in &full.seen {
         let name = name.to_ascii_lowercase();
-        let values = seen.into_iter().flat_map(|s| &s.headers).filter(|(n, _)| *n == name);
+        let values = seen
+            .into_iter()
+            .flat_map(|s| &s.headers)
+            .filter(|(n, _)| *n == name);
         let values: Vec<String> = values.map(|(_, value)| plain(&name, value)).collect();
         same(&format!("seen {name}"), values.join(" | "), value);
     }
@@ -249,7 +320,12 @@ mod tests {
     }
 
     fn differ(request: &Request, a: &Round, b: &Round) -> Vec<String> {
-        differences(request, a, b, [&mut Names::default(), &mut Names::default()])
+        differences(
+            request,
+            a,
+            b,
+            [&mut Names::default(), &mut Names::default()],
+        )
     }
 
     #[test]
@@ -257,12 +333,30 @@ mod tests {
         let request = Request::default();
         let cookie = |key: &str, path: &str| {
             let hash = "0123456789abcdef0123456789abcdef";
-            exchange(200, ("set-cookie", &format!("C={key}|{hash}; Path={path}; HttpOnly")))
+            exchange(
+                200,
+                (
+                    "set-cookie",
+                    &format!("C={key}|{hash}; Path={path}; HttpOnly"),
+                ),
+            )
         };
-        assert_eq!(differ(&request, &cookie("a", "/"), &cookie("1.2", "/")), [""; 0]);
-        assert_eq!(differ(&request, &cookie("a", "/"), &cookie("a", "/b")).len(), 1);
-        let (a, b) = (exchange(200, ("date", "now")), exchange(404, ("date", "then")));
-        assert_eq!(differ(&request, &a, &b), ["status: nginx \"200\", ferrule \"404\""]);
+        assert_eq!(
+            differ(&request, &cookie("a", "/"), &cookie("1.2", "/")),
+            [""; 0]
+        );
+        assert_eq!(
+            differ(&request, &cookie("a", "/"), &cookie("a", "/b")).len(),
+            1
+        );
+        let (a, b) = (
+            exchange(200, ("date", "now")),
+            exchange(404, ("date", "then")),
+        );
+        assert_eq!(
+            differ(&request, &a, &b),
+            ["status: nginx \"200\", ferrule \"404\""]
+        );
     }
 
     #[test]

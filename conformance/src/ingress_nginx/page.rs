@@ -17,8 +17,16 @@ pub fn page(report: &Report) -> String {
 }
 
 fn write_page(report: &Report, page: &mut String) -> std::fmt::Result {
-    writeln!(page, "\n## Results\n\n{}; nginx {}.\n", report.summary(), report.nginx)?;
-    writeln!(page, "| annotation or rule | agree | of | differ as listed | differ |")?;
+    writeln!(
+        page,
+        "\n## Results\n\n{}; nginx {}.\n",
+        report.summary(),
+        report.nginx
+    )?;
+    writeln!(
+        page,
+        "| annotation or rule | agree | of | differ as listed | differ |"
+    )?;
     writeln!(page, "|---|--:|--:|--:|--:|")?;
     for (subject, count) in &report.subjects {
         let differ = count.cases - count.agree - count.listed;

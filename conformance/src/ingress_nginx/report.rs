@@ -12,6 +12,8 @@ use super::run::Outcome;
 
 /// At least so many of 100 cases must agree.
 pub const LEAST: f64 = 98.0;
+/// Lines that are kept of a case that differs.
+const LINES: usize = 4;
 
 /// Results of a run.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -33,6 +35,12 @@ pub struct Report {
     pub unexpected: BTreeMap<String, Vec<String>>,
     /// Entries of the list that no case needs any more.
     pub stale: Vec<String>,
+}
+
+/// As much as tells what it is about.
+fn shortened(differences: &[String]) -> Vec<String> {
+    let short = |line: &String| line.chars().take(200).collect();
+    differences.iter().take(LINES).map(short).collect()
 }
 
 /// Cases of one subject.
@@ -84,7 +92,7 @@ impl Report {
                 report.disagreements.push(Disagreement {
                     case: case.name.clone(),
                     reason: reason.map(str::to_owned),
-                    differences: outcome.differences.clone(),
+                    differences: shortened(&outcome.differences),
                 });
             }
             if !outcome.unexpected.is_empty() {
@@ -94,11 +102,21 @@ impl Report {
         }
         let differs = |case: &str| report.disagreements.iter().any(|d| d.case == case);
         let needed = |entry: &&super::allowed::Entry| {
-            cases.iter().any(|case| entry.names(&case.name) && differs(&case.name))
+            cases
+                .iter()
+                .any(|case| entry.names(&case.name) && differs(&case.name))
         };
         let stale = allowed.differences.iter().filter(|entry| !needed(entry));
         report.stale = stale.map(|entry| entry.cases.join(", ")).collect();
         report
+    }
+
+    /// Cases that differ, are not listed, and did not differ in earlier results.
+    #[must_use]
+    pub fn new_since(&self, known: &Self) -> Vec<&str> {
+        let before = |case: &str| known.disagreements.iter().any(|d| d.case == case);
+        let cases = self.unlisted().map(|found| &*found.case);
+        cases.filter(|case| !before(case)).collect()
     }
 
     /// Of 100 cases.
@@ -127,7 +145,13 @@ impl Report {
         table.set_header(["annotation or rule", "agree", "of", "listed", "differ"]);
         for (subject, count) in &self.subjects {
             let differ = count.cases - count.agree - count.listed;
-            let number = |n: usize| if n == 0 { "-".to_owned() } else { n.to_string() };
+            let number = |n: usize| {
+                if n == 0 {
+                    "-".to_owned()
+                } else {
+                    n.to_string()
+                }
+            };
             table.add_row([
                 subject.clone(),
                 count.agree.to_string(),

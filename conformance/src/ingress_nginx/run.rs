@@ -82,9 +82,16 @@ pub fn run(plan: &Plan) -> Result<Vec<Outcome>> {
         ferrule: plan.ferrule.as_deref(),
     };
     let start = |(name, number, settings): &(&str, u8, &Settings)| {
-        let own: Vec<&Case> = plan.cases.iter().filter(|case| case.world == *name).collect();
+        let own: Vec<&Case> = plan
+            .cases
+            .iter()
+            .filter(|case| case.world == *name)
+            .collect();
         let world = World::start(&ground, (name, *number), settings, &own);
-        Ok(((*name).to_owned(), world.with_context(|| format!("world {name}"))?))
+        Ok((
+            (*name).to_owned(),
+            world.with_context(|| format!("world {name}"))?,
+        ))
     };
     let worlds: Result<BTreeMap<String, World>> = planned.iter().map(start).collect();
     let worlds = worlds?;
@@ -108,7 +115,9 @@ pub fn run(plan: &Plan) -> Result<Vec<Outcome>> {
         });
         Ok(())
     })?;
-    Ok(outcomes.into_inner().unwrap_or_else(PoisonError::into_inner))
+    Ok(outcomes
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner))
 }
 
 /// Packets to these addresses get lost, so that connecting takes for ever.
@@ -149,14 +158,19 @@ fn one(
         case: case.name.clone(),
         ..Outcome::default()
     };
-    let mut sides = [Side::new("nginx", world.nginx), Side::new("ferrule", world.ferrule)];
+    let mut sides = [
+        Side::new("nginx", world.nginx),
+        Side::new("ferrule", world.ferrule),
+    ];
     let [mut theirs, mut ours] = [Names::default(), Names::default()];
     for (number, request) in case.requests.iter().enumerate() {
         std::thread::sleep(Duration::from_millis(request.pause));
         let talk = |side: &mut Side| side.round(case, number, request, echo, certificates);
         let nginx = talk(&mut sides[0]);
         let at = |line: String| format!("request {}: {line}", number + 1);
-        outcome.unexpected.extend(unexpected(request, &nginx).into_iter().map(at));
+        outcome
+            .unexpected
+            .extend(unexpected(request, &nginx).into_iter().map(at));
         if both {
             let ferrule = talk(&mut sides[1]);
             let found = differences(request, &nginx, &ferrule, [&mut theirs, &mut ours]);
@@ -221,9 +235,17 @@ impl Side {
         if request.parallel {
             let none = BTreeMap::new();
             return std::thread::scope(|scope| {
-                let start = |time| scope.spawn({ let (ask_one, none) = (&ask_one, &none); move || ask_one(time, none) });
+                let start = |time| {
+                    scope.spawn({
+                        let (ask_one, none) = (&ask_one, &none);
+                        move || ask_one(time, none)
+                    })
+                };
                 let running: Vec<_> = (0..count).map(start).collect();
-                running.into_iter().filter_map(|one| one.join().ok()).collect()
+                running
+                    .into_iter()
+                    .filter_map(|one| one.join().ok())
+                    .collect()
             });
         }
         let mut round = Round::new();
@@ -241,8 +263,15 @@ impl Side {
 }
 
 fn keep(answer: &Answer, cookies: &mut BTreeMap<String, String>) {
-    for (_, value) in answer.headers.iter().filter(|(name, _)| name == "set-cookie") {
-        let pair = value.split(';').next().and_then(|pair| pair.split_once('='));
+    for (_, value) in answer
+        .headers
+        .iter()
+        .filter(|(name, _)| name == "set-cookie")
+    {
+        let pair = value
+            .split(';')
+            .next()
+            .and_then(|pair| pair.split_once('='));
         if let Some((name, value)) = pair {
             cookies.insert(name.trim().to_owned(), value.trim().to_owned());
         }
@@ -282,7 +311,10 @@ fn head(
         headers.extend(all.map(|value| (name.clone(), value.to_owned())));
     }
     if !cookies.is_empty() {
-        let all: Vec<String> = cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let all: Vec<String> = cookies
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
         headers.push(("Cookie".to_owned(), all.join("; ")));
     }
     Ok(Head {
@@ -299,5 +331,6 @@ fn head(
 pub fn sidecar(program: &Path) -> Result<PathBuf> {
     let beside = program.with_file_name("ferrule-ingress");
     let path = std::env::var_os("FERRULE_INGRESS_BIN").map_or(beside, PathBuf::from);
-    path.canonicalize().with_context(|| format!("{} is not there", path.display()))
+    path.canonicalize()
+        .with_context(|| format!("{} is not there", path.display()))
 }

@@ -133,7 +133,10 @@ impl World {
 
     fn wait(&mut self, ground: &Ground<'_>, folder: &Path) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
-        let mut ready = vec![SocketAddr::new(self.nginx, 80), SocketAddr::new(self.nginx, 443)];
+        let mut ready = vec![
+            SocketAddr::new(self.nginx, 80),
+            SocketAddr::new(self.nginx, 443),
+        ];
         if ground.ferrule.is_some() {
             ready.extend([10_254, 80, 443].map(|port| SocketAddr::new(self.ferrule, port)));
         }
@@ -170,12 +173,7 @@ fn answers(namespace: &Namespace, address: SocketAddr) -> bool {
     asked.unwrap_or(false)
 }
 
-fn ferrule(
-    ground: &Ground<'_>,
-    program: &Path,
-    folder: &Path,
-    address: IpAddr,
-) -> Result<Command> {
+fn ferrule(ground: &Ground<'_>, program: &Path, folder: &Path, address: IpAddr) -> Result<Command> {
     let log = fs::File::create(folder.join("ferrule.log"))?;
     let mut command = ground.namespace.command(program);
     command

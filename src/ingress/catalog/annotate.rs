@@ -77,11 +77,7 @@ impl Annotations {
         let before = old.map(|old| old.named.clone()).unwrap_or_default();
         let after = new.as_ref().map(|new| new.named.clone());
         let after = after.unwrap_or_default();
-        move_users(
-            &mut self.by_secret,
-            name,
-            (&before.secrets, &after.secrets),
-        );
+        move_users(&mut self.by_secret, name, (&before.secrets, &after.secrets));
         move_users(
             &mut self.by_config_map,
             name,

@@ -32,8 +32,8 @@ mod upstream;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-pub use self::certificate::Wishes;
 use self::annotate::Annotations;
+pub use self::certificate::Wishes;
 use self::class::Classes;
 pub use self::class::{CONTROLLER, NGINX_CONTROLLER, Verdict};
 use self::index::Index;

@@ -251,9 +251,13 @@ impl Annotations {
 
     fn has_canary_settings(&self) -> bool {
         self.number("canary-weight").unwrap_or(0) > 0
-            || ["canary-by-header", "canary-by-header-value", "canary-by-cookie"]
-                .iter()
-                .any(|name| self.text(name).is_some())
+            || [
+                "canary-by-header",
+                "canary-by-header-value",
+                "canary-by-cookie",
+            ]
+            .iter()
+            .any(|name| self.text(name).is_some())
     }
 
     fn look_up(&mut self, case: &Case, allowed_headers: &str) {
@@ -266,7 +270,8 @@ impl Annotations {
             let secret = self.text("auth-secret").and_then(own);
             let secret = secret.and_then(|name| case.secrets.get(&name));
             let map = self.text("auth-secret-type") == Some("auth-map");
-            let good = matches!(secret, Some(Secret::Data(data)) if map || data.contains_key("auth"));
+            let good =
+                matches!(secret, Some(Secret::Data(data)) if map || data.contains_key("auth"));
             why = why.or((!good).then_some("auth-secret"));
         }
         if let Some(url) = self.text("auth-url") {
@@ -285,11 +290,13 @@ impl Annotations {
         for name in ["auth-proxy-set-headers", "custom-headers"] {
             let Some(map) = self.text(name) else { continue };
             let map = map.contains('/').then(|| own(map)).flatten();
-            let good = map.and_then(|map| case.config_maps.get(&map)).is_some_and(|map| {
-                let mut names = map.keys();
-                name != "custom-headers"
-                    || names.all(|name| allowed_headers.split(',').any(|a| a.trim() == name))
-            });
+            let good = map
+                .and_then(|map| case.config_maps.get(&map))
+                .is_some_and(|map| {
+                    let mut names = map.keys();
+                    name != "custom-headers"
+                        || names.all(|name| allowed_headers.split(',').any(|a| a.trim() == name))
+                });
             why = why.or((!good).then_some(name));
         }
         if let Some(why) = why {
@@ -313,7 +320,8 @@ impl Annotations {
     /// A switch.
     #[must_use]
     pub fn switch(&self, name: &str) -> Option<bool> {
-        self.text(name).map(|value| value.starts_with(['1', 't', 'T']))
+        self.text(name)
+            .map(|value| value.starts_with(['1', 't', 'T']))
     }
 
     /// A number.
@@ -339,7 +347,8 @@ impl Annotations {
     /// Whether a path is rewritten.
     #[must_use]
     pub fn rewrites(&self, path: &str) -> bool {
-        self.text("rewrite-target").is_some_and(|target| target != path)
+        self.text("rewrite-target")
+            .is_some_and(|target| target != path)
     }
 }
 
@@ -350,7 +359,17 @@ fn fits(name: &str, shape: Shape, value: &str) -> bool {
         Number => value.parse::<i64>().is_ok(),
         Switch => matches!(
             value,
-            "1" | "t" | "T" | "true" | "TRUE" | "True" | "0" | "f" | "F" | "false" | "FALSE" | "False"
+            "1" | "t"
+                | "T"
+                | "true"
+                | "TRUE"
+                | "True"
+                | "0"
+                | "f"
+                | "F"
+                | "false"
+                | "FALSE"
+                | "False"
         ),
         Like(_) => like(value),
         Loosely(_) => like(&value.replace(' ', "")),
@@ -370,7 +389,9 @@ mod tests {
 
     #[test]
     fn every_pattern_can_be_read() {
-        let shapes = RULES.iter().filter(|(_, shape, _)| matches!(shape, Like(_) | Loosely(_)));
+        let shapes = RULES
+            .iter()
+            .filter(|(_, shape, _)| matches!(shape, Like(_) | Loosely(_)));
         assert_eq!(shapes.count(), PATTERNS.len());
         assert!(RULES.is_sorted_by_key(|(name, _, _)| name));
     }
@@ -383,10 +404,17 @@ mod tests {
             annotations
         };
         assert!(read("limit-rps", "many").skipped.is_some());
-        assert!(read("allowlist-source-range", "10.0.0.0/33").denied.is_some());
+        assert!(
+            read("allowlist-source-range", "10.0.0.0/33")
+                .denied
+                .is_some()
+        );
         let usual = read("proxy-body-size", "much");
         assert!(usual.skipped.is_none() && usual.denied.is_none());
         assert_eq!(usual.text("proxy-body-size"), None);
-        assert_eq!(read("proxy-body-size", "8m").text("proxy-body-size"), Some("8m"));
+        assert_eq!(
+            read("proxy-body-size", "8m").text("proxy-body-size"),
+            Some("8m")
+        );
     }
 }

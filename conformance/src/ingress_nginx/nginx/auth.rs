@@ -54,7 +54,11 @@ impl External {
         let back = format!("{param}=$pass_access_scheme://$http_host$escaped_request_uri");
         match url.split_once('?') {
             None => format!("{url}?{back}"),
-            Some((_, query)) if query.split('&').any(|q| q.starts_with(&format!("{param}="))) => {
+            Some((_, query))
+                if query
+                    .split('&')
+                    .any(|q| q.starts_with(&format!("{param}="))) =>
+            {
                 url.to_owned()
             }
             Some(_) => format!("{url}&{back}"),
@@ -74,7 +78,11 @@ impl Page<'_> {
         let Some(external) = self.external(here).filter(|_| here.denied().is_none()) else {
             return;
         };
-        put!(text, "location = /_external-auth-{} {{\ninternal;", here.number);
+        put!(
+            text,
+            "location = /_external-auth-{} {{\ninternal;",
+            here.number
+        );
         self.subrequest(text, here, &external);
         text.line("}");
         let Some(signin) = &external.signin else {
@@ -91,16 +99,26 @@ impl Page<'_> {
     fn subrequest(&self, text: &mut Text, here: &Here<'_>, external: &External) {
         let host = &here.server.host;
         if let Some(key) = &external.cache_key {
-            put!(text, "set $tmp_cache_key '{host}/_external-auth-{}{key}';", here.number);
+            put!(
+                text,
+                "set $tmp_cache_key '{host}/_external-auth-{}{key}';",
+                here.number
+            );
             text.line("proxy_cache auth_cache;");
             for valid in &external.cache_for {
                 put!(text, "proxy_cache_valid {valid};");
             }
             text.line("proxy_cache_key \"$tmp_cache_key\";");
         }
-        put!(text, "set $proxy_upstream_name {};", quoted(&here.location.backend));
+        put!(
+            text,
+            "set $proxy_upstream_name {};",
+            quoted(&here.location.backend)
+        );
         text.line("proxy_intercept_errors off;\nproxy_pass_request_body off;");
-        text.line("proxy_set_header Content-Length \"\";\nproxy_set_header X-Forwarded-Proto \"\";");
+        text.line(
+            "proxy_set_header Content-Length \"\";\nproxy_set_header X-Forwarded-Proto \"\";",
+        );
         text.line("proxy_set_header X-Request-ID $req_id;");
         if let Some(method) = &external.method {
             put!(text, "proxy_method {method};");
@@ -115,7 +133,11 @@ impl Page<'_> {
         text.line("proxy_set_header X-Original-Method $request_method;");
         text.line("proxy_set_header X-Sent-From \"nginx-ingress-controller\";");
         text.line("proxy_set_header X-Real-IP $remote_addr;");
-        put!(text, "proxy_set_header X-Forwarded-For {};", self.forwarded_for());
+        put!(
+            text,
+            "proxy_set_header X-Forwarded-For {};",
+            self.forwarded_for()
+        );
         let redirect = external.redirect.as_deref().unwrap_or("$request_uri");
         put!(text, "proxy_set_header X-Auth-Request-Redirect {redirect};");
         if external.cache_key.is_some() {
@@ -131,7 +153,11 @@ impl Page<'_> {
             put!(text, "proxy_set_header {} {};", quoted(name), quoted(value));
         }
         text.line("proxy_http_version 1.1;");
-        put!(text, "set $target {};\nproxy_pass $target;", quoted(&external.url));
+        put!(
+            text,
+            "set $target {};\nproxy_pass $target;",
+            quoted(&external.url)
+        );
     }
 
     /// What the location itself says.
@@ -142,11 +168,18 @@ impl Page<'_> {
         if let Some(external) = self.external(here) {
             put!(text, "auth_request /_external-auth-{};", here.number);
             text.line("auth_request_set $auth_cookie $upstream_http_set_cookie;");
-            let always = if external.always_cookie { " always" } else { "" };
+            let always = if external.always_cookie {
+                " always"
+            } else {
+                ""
+            };
             put!(text, "add_header Set-Cookie $auth_cookie{always};");
             for (index, header) in external.response_headers.iter().enumerate() {
                 let variable = header.to_ascii_lowercase().replace('-', "_");
-                put!(text, "auth_request_set $authHeader{index} $upstream_http_{variable};");
+                put!(
+                    text,
+                    "auth_request_set $authHeader{index} $upstream_http_{variable};"
+                );
                 put!(text, "{set_header} '{header}' $authHeader{index};");
             }
             if external.signin.is_some() {

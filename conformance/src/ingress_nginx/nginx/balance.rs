@@ -105,14 +105,35 @@ impl Page<'_> {
         // A single endpoint is tried again, too: balancer.lua, set_more_tries.
         let balanced = annotations.text("upstream-hash-by").is_some() || backend.affinity.is_some();
         let rounds = if balanced { 1 } else { TRIES };
-        for endpoint in backend.endpoints.iter().cycle().take(rounds * backend.endpoints.len()) {
+        for endpoint in backend
+            .endpoints
+            .iter()
+            .cycle()
+            .take(rounds * backend.endpoints.len())
+        {
             put!(text, "server {endpoint} max_fails=0;");
         }
         let get = |key, default| self.settings.text(key, default);
-        put!(text, "keepalive {};", get("upstream-keepalive-connections", "320"));
-        put!(text, "keepalive_time {};", get("upstream-keepalive-time", "1h"));
-        put!(text, "keepalive_timeout {}s;", get("upstream-keepalive-timeout", "60"));
-        put!(text, "keepalive_requests {}; }}", get("upstream-keepalive-requests", "10000"));
+        put!(
+            text,
+            "keepalive {};",
+            get("upstream-keepalive-connections", "320")
+        );
+        put!(
+            text,
+            "keepalive_time {};",
+            get("upstream-keepalive-time", "1h")
+        );
+        put!(
+            text,
+            "keepalive_timeout {}s;",
+            get("upstream-keepalive-timeout", "60")
+        );
+        put!(
+            text,
+            "keepalive_requests {}; }}",
+            get("upstream-keepalive-requests", "10000")
+        );
     }
 
     /// Which part of the cookie chooses the endpoint, and the cookie that a client without gets.
@@ -123,10 +144,16 @@ impl Page<'_> {
         annotations: &Annotations,
     ) -> Result<()> {
         let (name, cookie) = (variable(&backend.name), cookie_name(annotations));
-        put!(text, "map $cookie_{cookie} $sticky_{name} {{ '' $request_id;");
+        put!(
+            text,
+            "map $cookie_{cookie} $sticky_{name} {{ '' $request_id;"
+        );
         put!(text, "\"~^(?<sticky_part>[^|]+)\" $sticky_part; }}");
         let key = cookie_key(&backend.name)?;
-        put!(text, "map $cookie_{cookie} $cookie_of_{name} {{ '' \"$request_id|{key}\";");
+        put!(
+            text,
+            "map $cookie_{cookie} $cookie_of_{name} {{ '' \"$request_id|{key}\";"
+        );
         text.line("default ''; }");
         Ok(())
     }
@@ -140,7 +167,11 @@ impl Page<'_> {
         let total = by.number("canary-weight-total").unwrap_or(100).max(100);
         let weight = by.number("canary-weight").unwrap_or(0).clamp(0, total);
         // split_clients knows hundredths of a percent.
-        let percent = format!("{}.{:02}", weight * 100 / total, weight * 10_000 / total % 100);
+        let percent = format!(
+            "{}.{:02}",
+            weight * 100 / total,
+            weight * 10_000 / total % 100
+        );
         match weight {
             0 => put!(text, "map '' $by_weight_{name} {{ default {this}; }}"),
             all if all == total => put!(text, "map '' $by_weight_{name} {{ default {that}; }}"),
@@ -149,23 +180,47 @@ impl Page<'_> {
                 "split_clients $request_id $by_weight_{name} {{ {percent}% {that}; * {this}; }}"
             ),
         }
-        let cookie = by.text("canary-by-cookie").map_or("''".to_owned(), |c| format!("$cookie_{}", lower(c)));
-        put!(text, "map {cookie} $by_cookie_{name} {{ default $by_weight_{name};");
+        let cookie = by
+            .text("canary-by-cookie")
+            .map_or("''".to_owned(), |c| format!("$cookie_{}", lower(c)));
+        put!(
+            text,
+            "map {cookie} $by_cookie_{name} {{ default $by_weight_{name};"
+        );
         put!(text, "\"~^always$\" {that}; \"~^never$\" {this}; }}");
-        let header = by.text("canary-by-header").map_or("''".to_owned(), |h| format!("$http_{}", lower(h)));
-        put!(text, "map {header} $by_header_{name} {{ default $by_cookie_{name};");
-        match (by.text("canary-by-header-value"), by.text("canary-by-header-pattern")) {
+        let header = by
+            .text("canary-by-header")
+            .map_or("''".to_owned(), |h| format!("$http_{}", lower(h)));
+        put!(
+            text,
+            "map {header} $by_header_{name} {{ default $by_cookie_{name};"
+        );
+        match (
+            by.text("canary-by-header-value"),
+            by.text("canary-by-header-pattern"),
+        ) {
             (Some(value), _) => put!(text, "{} {that}; }}", exactly(value)),
             (None, Some(pattern)) => {
-                put!(text, "{} {that}; }}", quoted_pattern(&format!("~{pattern}")));
+                put!(
+                    text,
+                    "{} {that}; }}",
+                    quoted_pattern(&format!("~{pattern}"))
+                );
             }
             (None, None) => put!(text, "\"~^always$\" {that}; \"~^never$\" {this}; }}"),
         }
         match &main.affinity {
-            None => put!(text, "map '' $choice_{name} {{ default $by_header_{name}; }}"),
+            None => put!(
+                text,
+                "map '' $choice_{name} {{ default $by_header_{name}; }}"
+            ),
             Some(annotations) => {
                 let (here, there) = (cookie_key(this)?, cookie_key(that)?);
-                put!(text, "map $cookie_{} $choice_{name} {{", cookie_name(annotations));
+                put!(
+                    text,
+                    "map $cookie_{} $choice_{name} {{",
+                    cookie_name(annotations)
+                );
                 put!(text, "\"~\\|{here}$\" {this};");
                 // Without the cookie's settings a canary does not know its own cookie.
                 if canary.affinity.is_some() {
@@ -175,7 +230,10 @@ impl Page<'_> {
             }
         }
         if main.affinity.is_some() {
-            put!(text, "map $choice_{name} $given_{name} {{ {this} $cookie_of_{name};");
+            put!(
+                text,
+                "map $choice_{name} $given_{name} {{ {this} $cookie_of_{name};"
+            );
             match canary.affinity {
                 Some(_) => put!(text, "{that} $cookie_of_{}; }}", variable(that)),
                 None => put!(text, "{that} ''; }}"),
@@ -222,7 +280,9 @@ impl Page<'_> {
             add(&format!("Domain={domain}"));
         }
         let path = by.text("session-cookie-path");
-        let path = path.unwrap_or(&location.ingress_path).replace('$', "${literal_dollar}");
+        let path = path
+            .unwrap_or(&location.ingress_path)
+            .replace('$', "${literal_dollar}");
         add(&format!("Path={path}"));
         if by.on("session-cookie-secure") || scheme == Scheme::Https {
             add("Secure");
@@ -243,13 +303,23 @@ impl Page<'_> {
             // util/same_site.lua: these take None for Strict.
             let old = "(Chrome/[456]|CPU iPhone OS 12|iPad; CPU OS 12)";
             put!(text, "set $old_browser \"{value}\";");
-            put!(text, "if ($http_user_agent !~ \"{old}\") {{ set $old_browser ''; }}");
-            put!(text, "if ($old_browser) {{ set $affinity_cookie {}; }}", whole(&attributes));
+            put!(
+                text,
+                "if ($http_user_agent !~ \"{old}\") {{ set $old_browser ''; }}"
+            );
+            put!(
+                text,
+                "if ($old_browser) {{ set $affinity_cookie {}; }}",
+                whole(&attributes)
+            );
         }
         text.line("add_header Set-Cookie $affinity_cookie always;");
     }
 }
 
 fn cookie_name(annotations: &Annotations) -> String {
-    annotations.text("session-cookie-name").unwrap_or("INGRESSCOOKIE").to_owned()
+    annotations
+        .text("session-cookie-name")
+        .unwrap_or("INGRESSCOOKIE")
+        .to_owned()
 }

@@ -38,7 +38,10 @@ pub(super) fn build<'a>(
         for spec in &case.ingress {
             let annotations = Annotations::read(&spec.annotations, case, allowed_headers);
             // annotations.go, Extract: too risky an annotation, and the Ingress is not taken.
-            let risky = spec.annotations.keys().any(|name| name.ends_with("-snippet"));
+            let risky = spec
+                .annotations
+                .keys()
+                .any(|name| name.ends_with("-snippet"));
             let risky = risky && risk != "Critical";
             if annotations.skipped.is_none() && !risky {
                 let (name, annotations) = (spec.name.clone(), Rc::new(annotations));
@@ -115,15 +118,17 @@ impl<'a> Model<'a> {
                     (false, false) => placed.endpoints.clone(),
                 }
             });
-            self.backends.entry(name.clone()).or_insert_with(|| Backend {
-                name,
-                endpoints,
-                source: item.source.clone(),
-                canary: item.canary(),
-                alternatives: Vec::new(),
-                affinity: None,
-                cookie_for: Vec::new(),
-            });
+            self.backends
+                .entry(name.clone())
+                .or_insert_with(|| Backend {
+                    name,
+                    endpoints,
+                    source: item.source.clone(),
+                    canary: item.canary(),
+                    alternatives: Vec::new(),
+                    affinity: None,
+                    cookie_for: Vec::new(),
+                });
         }
     }
 
@@ -145,7 +150,8 @@ impl<'a> Model<'a> {
             let default = item.spec.default.as_ref().map(|service| {
                 let found = self.backends.values().find(|b| {
                     b.source.case.name == item.source.case.name
-                        && b.name.starts_with(&format!("{}-{service}-", item.source.case.name))
+                        && b.name
+                            .starts_with(&format!("{}-{service}-", item.source.case.name))
                 });
                 found.map_or_else(|| DEFAULT.to_owned(), |b| b.name.clone())
             });
@@ -257,7 +263,9 @@ impl<'a> Model<'a> {
             };
             for path in &rule.paths {
                 let find = |b: &&Backend<'_>| {
-                    b.canary && b.name.starts_with(&format!("{}-{}-", item.source.case.name, path.to))
+                    b.canary
+                        && b.name
+                            .starts_with(&format!("{}-{}-", item.source.case.name, path.to))
                 };
                 let Some(canary) = self.backends.values().find(find).map(|b| b.name.clone()) else {
                     continue;
@@ -313,7 +321,9 @@ impl<'a> Model<'a> {
                 ..backend.clone()
             });
         }
-        let made = made.into_iter().map(|backend| (backend.name.clone(), backend));
+        let made = made
+            .into_iter()
+            .map(|backend| (backend.name.clone(), backend));
         self.backends.extend(made);
     }
 
@@ -321,7 +331,9 @@ impl<'a> Model<'a> {
     fn finish(&mut self) {
         for server in self.servers.values_mut() {
             let order = |l: &Location<'_>| (l.path.len(), l.path.clone());
-            server.locations.sort_by_key(|l| std::cmp::Reverse(order(l)));
+            server
+                .locations
+                .sort_by_key(|l| std::cmp::Reverse(order(l)));
             let exact = server.locations.iter().filter(|l| l.kind == Kind::Exact);
             let exact: BTreeSet<String> = exact.map(|l| l.path.clone()).collect();
             for mut location in std::mem::take(&mut server.locations) {

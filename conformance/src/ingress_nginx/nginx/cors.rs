@@ -14,11 +14,18 @@ fn origins(annotations: &Annotations) -> Vec<&str> {
     let Some(text) = annotations.text("cors-allow-origin") else {
         return vec!["*"];
     };
-    let all: Vec<&str> = text.split(',').map(str::trim).filter(|o| !o.is_empty()).collect();
+    let all: Vec<&str> = text
+        .split(',')
+        .map(str::trim)
+        .filter(|o| !o.is_empty())
+        .collect();
     match all.contains(&"*") {
         true => vec!["*"],
         // One that is no scheme, host and port is left out.
-        false => all.into_iter().filter(|o| *o == "null" || o.contains("://")).collect(),
+        false => all
+            .into_iter()
+            .filter(|o| *o == "null" || o.contains("://"))
+            .collect(),
     }
 }
 
@@ -43,7 +50,11 @@ pub(super) fn render(text: &mut Text, annotations: &Annotations) {
         text.line("set $http_origin *;\nset $cors 'true';");
     } else if !origins.is_empty() {
         let patterns: Vec<String> = origins.iter().map(|origin| pattern(origin)).collect();
-        put!(text, "if ($http_origin ~* ({})$ ) {{ set $cors 'true'; }}", patterns.join("|"));
+        put!(
+            text,
+            "if ($http_origin ~* ({})$ ) {{ set $cors 'true'; }}",
+            patterns.join("|")
+        );
     }
     text.line("if ($request_method = 'OPTIONS') { set $cors ${cors}options; }");
     text.line("if ($cors = \"true\") {");
@@ -61,11 +72,20 @@ fn headers(text: &mut Text, annotations: &Annotations) {
         text.line("more_set_headers 'Access-Control-Allow-Credentials: true';");
     }
     let methods = get("cors-allow-methods", METHODS);
-    put!(text, "more_set_headers 'Access-Control-Allow-Methods: {methods}';");
+    put!(
+        text,
+        "more_set_headers 'Access-Control-Allow-Methods: {methods}';"
+    );
     let headers = get("cors-allow-headers", HEADERS);
-    put!(text, "more_set_headers 'Access-Control-Allow-Headers: {headers}';");
+    put!(
+        text,
+        "more_set_headers 'Access-Control-Allow-Headers: {headers}';"
+    );
     if let Some(exposed) = annotations.text("cors-expose-headers") {
-        put!(text, "more_set_headers 'Access-Control-Expose-Headers: {exposed}';");
+        put!(
+            text,
+            "more_set_headers 'Access-Control-Expose-Headers: {exposed}';"
+        );
     }
     let age = annotations.number("cors-max-age").unwrap_or(MAX_AGE);
     put!(text, "more_set_headers 'Access-Control-Max-Age: {age}';");

@@ -40,7 +40,10 @@ impl Page<'_> {
         }
         let address = self.setup.address;
         // The backend of what nobody serves.
-        put!(text, "server {{ listen {address}:8181; location / {{ return 404; }} }}");
+        put!(
+            text,
+            "server {{ listen {address}:8181; location / {{ return 404; }} }}"
+        );
         text.line("}");
         Ok(text.0)
     }
@@ -57,7 +60,10 @@ impl Page<'_> {
         for (module, _) in modules.iter().filter(|(_, wanted)| *wanted) {
             put!(text, "load_module {MODULES}/{module}.so;");
         }
-        put!(text, "user root;\ndaemon off;\nworker_processes 1;\npid {folder}/pid;");
+        put!(
+            text,
+            "user root;\ndaemon off;\nworker_processes 1;\npid {folder}/pid;"
+        );
         put!(text, "error_log {folder}/error.log warn;");
         text.line("worker_rlimit_nofile 8192;");
         text.line("events { multi_accept on; worker_connections 4096; }");
@@ -72,7 +78,11 @@ impl Page<'_> {
             put!(text, "{kind}_temp_path {folder}/{kind};");
         }
         put!(text, "keepalive_timeout {}s;", get("keep-alive", "75"));
-        put!(text, "keepalive_requests {};", get("keep-alive-requests", "1000"));
+        put!(
+            text,
+            "keepalive_requests {};",
+            get("keep-alive-requests", "1000")
+        );
         put!(
             text,
             "proxy_cache_path {folder}/auth levels=1:2 keys_zone=auth_cache:10m max_size=128m \
@@ -95,10 +105,19 @@ impl Page<'_> {
             false => "off",
         };
         let sizes = [
-            ("client_header_buffer_size", get("client-header-buffer-size", "1k")),
-            ("large_client_header_buffers", get("large-client-header-buffers", "4 8k")),
+            (
+                "client_header_buffer_size",
+                get("client-header-buffer-size", "1k"),
+            ),
+            (
+                "large_client_header_buffers",
+                get("large-client-header-buffers", "4 8k"),
+            ),
             ("client_header_timeout", get("client-header-timeout", "60")),
-            ("client_body_buffer_size", get("client-body-buffer-size", "8k")),
+            (
+                "client_body_buffer_size",
+                get("client-body-buffer-size", "8k"),
+            ),
             ("client_body_timeout", get("client-body-timeout", "60")),
             ("limit_req_status", get("limit-req-status-code", "503")),
             ("limit_conn_status", get("limit-conn-status-code", "503")),
@@ -121,7 +140,11 @@ impl Page<'_> {
             put!(text, "proxy_hide_header {header};");
         }
         for (name, value) in self.named_map("add-headers") {
-            put!(text, "more_set_headers {};", quoted(&format!("{name}: {value}")));
+            put!(
+                text,
+                "more_set_headers {};",
+                quoted(&format!("{name}: {value}"))
+            );
         }
         for range in self.settings.list("block-cidrs") {
             put!(text, "deny {range};");
@@ -134,10 +157,17 @@ impl Page<'_> {
             text.line("proxy_intercept_errors on;");
         }
         for code in codes {
-            put!(text, "error_page {code} = @custom_upstream-default-backend_{code};");
+            put!(
+                text,
+                "error_page {code} = @custom_upstream-default-backend_{code};"
+            );
         }
         if self.settings.forwarded() || self.settings.on("enable-real-ip", false) {
-            put!(text, "real_ip_header {};", get("forwarded-for-header", "X-Forwarded-For"));
+            put!(
+                text,
+                "real_ip_header {};",
+                get("forwarded-for-header", "X-Forwarded-For")
+            );
             text.line("real_ip_recursive on;");
             for range in get("proxy-real-ip-cidr", "0.0.0.0/0").split(',') {
                 put!(text, "set_real_ip_from {range};");
@@ -148,7 +178,10 @@ impl Page<'_> {
     /// The entries of a ConfigMap that the ConfigMap names.
     pub(super) fn named_map(&self, key: &str) -> Vec<(&str, &str)> {
         let name = self.settings.text(key, "");
-        let map = name.rsplit('/').next().and_then(|name| self.setup.maps.get(name));
+        let map = name
+            .rsplit('/')
+            .next()
+            .and_then(|name| self.setup.maps.get(name));
         let entries = map.into_iter().flatten();
         entries.map(|(name, value)| (&**name, &**value)).collect()
     }
@@ -156,7 +189,11 @@ impl Page<'_> {
     fn tls(&self, text: &mut Text) {
         let folder = self.setup.folder.display();
         let get = |key, default| self.settings.text(key, default);
-        put!(text, "ssl_protocols {};", get("ssl-protocols", "TLSv1.2 TLSv1.3"));
+        put!(
+            text,
+            "ssl_protocols {};",
+            get("ssl-protocols", "TLSv1.2 TLSv1.3")
+        );
         put!(text, "ssl_ciphers '{}';", get("ssl-ciphers", CIPHERS));
         text.line("ssl_prefer_server_ciphers on;");
         put!(text, "ssl_ecdh_curve {};", get("ssl-ecdh-curve", "auto"));
@@ -170,13 +207,22 @@ impl Page<'_> {
         let get = |key, default| self.settings.text(key, default);
         if self.settings.on("enable-brotli", false) {
             let (level, least) = (get("brotli-level", "4"), get("brotli-min-length", "20"));
-            put!(text, "brotli on; brotli_comp_level {level}; brotli_min_length {least};");
+            put!(
+                text,
+                "brotli on; brotli_comp_level {level}; brotli_min_length {least};"
+            );
             put!(text, "brotli_types {};", get("brotli-types", TYPES));
         }
         if self.settings.on("use-gzip", false) {
             let (level, least) = (get("gzip-level", "1"), get("gzip-min-length", "256"));
-            put!(text, "gzip on; gzip_comp_level {level}; gzip_min_length {least};");
-            put!(text, "gzip_http_version 1.1; gzip_proxied any; gzip_vary on;");
+            put!(
+                text,
+                "gzip on; gzip_comp_level {level}; gzip_min_length {least};"
+            );
+            put!(
+                text,
+                "gzip_http_version 1.1; gzip_proxied any; gzip_vary on;"
+            );
             put!(text, "gzip_types {};", get("gzip-types", TYPES));
         }
     }
@@ -187,20 +233,36 @@ impl Page<'_> {
             true => "'' $request_id;",
             false => "",
         };
-        put!(text, "map $http_x_request_id $req_id {{ default $http_x_request_id; {random} }}");
+        put!(
+            text,
+            "map $http_x_request_id $req_id {{ default $http_x_request_id; {random} }}"
+        );
         text.line("geo $literal_dollar { default \"$\"; }");
         text.line("map $http_x_forwarded_for $full_x_forwarded_for {");
         text.line("default \"$http_x_forwarded_for, $realip_remote_addr\";");
         text.line("'' \"$realip_remote_addr\"; }");
         // What Lua takes from headers: lua_ingress.lua, rewrite.
         let (scheme, port, host) = match self.settings.forwarded() {
-            true => ("$http_x_forwarded_proto", "$http_x_forwarded_port", "$http_x_forwarded_host"),
+            true => (
+                "$http_x_forwarded_proto",
+                "$http_x_forwarded_port",
+                "$http_x_forwarded_host",
+            ),
             false => ("''", "''", "''"),
         };
-        put!(text, "map {scheme} $access_scheme {{ default {scheme}; '' $scheme; }}");
-        put!(text, "map {port} $access_port {{ default {port}; '' $server_port; }}");
+        put!(
+            text,
+            "map {scheme} $access_scheme {{ default {scheme}; '' $scheme; }}"
+        );
+        put!(
+            text,
+            "map {port} $access_port {{ default {port}; '' $server_port; }}"
+        );
         let own = "'' $own_host;";
-        put!(text, "map {host} $access_host {{ \"~^([^,]+)\" $1; {own} }}");
+        put!(
+            text,
+            "map {host} $access_host {{ \"~^([^,]+)\" $1; {own} }}"
+        );
         text.line("map $http_host $own_host { default $http_host; '' $host; }");
         text.line("map $access_host $redirect_host { \"~^(?<bare_host>[^:]*)\" $bare_host; }");
         text.line("map $request_uri $redirect_uri {");
@@ -229,10 +291,18 @@ impl Page<'_> {
                 put!(text, "limit_conn_zone $limit_{id} zone={id}_conn:5m;");
             }
             if limits[1] > 0 {
-                put!(text, "limit_req_zone $limit_{id} zone={id}_rps:5m rate={}r/s;", limits[1]);
+                put!(
+                    text,
+                    "limit_req_zone $limit_{id} zone={id}_rps:5m rate={}r/s;",
+                    limits[1]
+                );
             }
             if limits[2] > 0 {
-                put!(text, "limit_req_zone $limit_{id} zone={id}_rpm:5m rate={}r/m;", limits[2]);
+                put!(
+                    text,
+                    "limit_req_zone $limit_{id} zone={id}_rpm:5m rate={}r/m;",
+                    limits[2]
+                );
             }
         }
     }
@@ -257,9 +327,15 @@ impl Page<'_> {
             }
             put!(text, "server {{ server_name {};", quoted(&from));
             put!(text, "listen {address}:80; listen {address}:443 ssl;");
-            put!(text, "ssl_certificate {folder}/own.pem; ssl_certificate_key {folder}/own.pem;");
+            put!(
+                text,
+                "ssl_certificate {folder}/own.pem; ssl_certificate_key {folder}/own.pem;"
+            );
             let code = self.settings.text("http-redirect-code", "308");
-            put!(text, "return {code} $access_scheme://{to}:$access_port$redirect_uri; }}");
+            put!(
+                text,
+                "return {code} $access_scheme://{to}:$access_port$redirect_uri; }}"
+            );
         }
     }
 }

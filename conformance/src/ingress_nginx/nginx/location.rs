@@ -27,7 +27,11 @@ impl Here<'_> {
 
     /// buildLocation.
     fn head(&self) -> String {
-        let path = self.location.path.replace('\\', "\\\\").replace('"', "\\\"");
+        let path = self
+            .location
+            .path
+            .replace('\\', "\\\\")
+            .replace('"', "\\\"");
         match (self.regex, self.location.kind) {
             (true, _) => format!("~* \"^{path}\""),
             (false, Kind::Exact) => format!("= \"{path}\""),
@@ -40,8 +44,14 @@ impl Page<'_> {
     pub(super) fn location(&self, text: &mut Text, here: &Here<'_>) -> Result<()> {
         let empty = super::annotations::Annotations::default();
         let annotations = here.location.annotations().unwrap_or(&empty);
-        if let Some(root) = annotations.text("app-root").filter(|root| root.starts_with('/')) {
-            put!(text, "if ($uri = /) {{ return 302 $scheme://$http_host{root}; }}");
+        if let Some(root) = annotations
+            .text("app-root")
+            .filter(|root| root.starts_with('/'))
+        {
+            put!(
+                text,
+                "if ($uri = /) {{ return 302 $scheme://$http_host{root}; }}"
+            );
         }
         self.auth_locations(text, here);
         put!(text, "location {} {{", here.head());
@@ -55,11 +65,19 @@ impl Page<'_> {
         {
             put!(text, "mirror \"/_mirror-{}\";", self.zone(source));
             let body = annotations.text("mirror-request-body");
-            put!(text, "mirror_request_body {};", body.filter(|b| *b == "off").unwrap_or("on"));
+            put!(
+                text,
+                "mirror_request_body {};",
+                body.filter(|b| *b == "off").unwrap_or("on")
+            );
         }
         self.ranges(text, here);
         cors::render(text, annotations);
-        let set = match annotations.text("backend-protocol").map(str::to_uppercase).as_deref() {
+        let set = match annotations
+            .text("backend-protocol")
+            .map(str::to_uppercase)
+            .as_deref()
+        {
             Some("GRPC" | "GRPCS") => "grpc_set_header",
             _ => "proxy_set_header",
         };
@@ -95,8 +113,14 @@ impl Page<'_> {
         }
         text.line("set $pass_access_scheme $access_scheme;\nset $pass_port $access_port;");
         text.line("set $best_http_host $access_host;");
-        let port = location.annotations().is_some_and(|a| a.on("use-port-in-redirects"));
-        put!(text, "port_in_redirect {};", if port { "on" } else { "off" });
+        let port = location
+            .annotations()
+            .is_some_and(|a| a.on("use-port-in-redirects"));
+        put!(
+            text,
+            "port_in_redirect {};",
+            if port { "on" } else { "off" }
+        );
     }
 
     /// annotations.md, Whitelist and Denylist source range; the global lists hold without.
@@ -131,12 +155,20 @@ impl Page<'_> {
         let number = |name| annotations.number(name).unwrap_or(0);
         let factor = annotations.number("limit-burst-multiplier").unwrap_or(5);
         if number("limit-connections") > 0 {
-            put!(text, "limit_conn {zone}_conn {};", number("limit-connections"));
+            put!(
+                text,
+                "limit_conn {zone}_conn {};",
+                number("limit-connections")
+            );
         }
         for (name, kind) in [("limit-rps", "rps"), ("limit-rpm", "rpm")] {
             let limit = number(name);
             if limit > 0 {
-                put!(text, "limit_req zone={zone}_{kind} burst={} nodelay;", limit * factor);
+                put!(
+                    text,
+                    "limit_req zone={zone}_{kind} burst={} nodelay;",
+                    limit * factor
+                );
             }
         }
         let default = |key: &str| self.settings.text(key, "0").parse().unwrap_or(0);
@@ -169,8 +201,12 @@ impl Page<'_> {
         let connection = own("connection-proxy-header").unwrap_or("$connection_upgrade");
         put!(text, "{set} Connection {connection};");
         let lower = |name: &str| format!("$http_{}", name.to_lowercase().replace('-', "_"));
-        let original = self.settings.text("forwarded-for-header", "X-Forwarded-For");
-        let original_host = self.settings.text("forwarded-host-header", "X-Forwarded-Host");
+        let original = self
+            .settings
+            .text("forwarded-for-header", "X-Forwarded-For");
+        let original_host = self
+            .settings
+            .text("forwarded-host-header", "X-Forwarded-Host");
         for (name, value) in [
             ("X-Request-ID", "$req_id"),
             ("X-Real-IP", "$remote_addr"),
@@ -201,7 +237,10 @@ impl Page<'_> {
         };
         let annotations = &source.annotations;
         if let Some(map) = annotations.text("custom-headers") {
-            let map = map.rsplit('/').next().and_then(|map| source.case.config_maps.get(map));
+            let map = map
+                .rsplit('/')
+                .next()
+                .and_then(|map| source.case.config_maps.get(map));
             for (name, value) in map.into_iter().flatten() {
                 let header = format!("{name}: {value}").replace('$', "${literal_dollar}");
                 put!(text, "more_set_headers {};", quoted(&header));
@@ -225,10 +264,21 @@ impl Page<'_> {
             text.line("proxy_intercept_errors on;");
         }
         for code in codes {
-            put!(text, "error_page {code} = @custom_{}_{code};", here.location.errors);
+            put!(
+                text,
+                "error_page {code} = @custom_{}_{code};",
+                here.location.errors
+            );
         }
-        if let Some(hsts) = self.settings.hsts().filter(|_| here.scheme == Scheme::Https) {
-            put!(text, "more_set_headers \"Strict-Transport-Security: {hsts}\";");
+        if let Some(hsts) = self
+            .settings
+            .hsts()
+            .filter(|_| here.scheme == Scheme::Https)
+        {
+            put!(
+                text,
+                "more_set_headers \"Strict-Transport-Security: {hsts}\";"
+            );
         }
     }
 
@@ -239,7 +289,9 @@ impl Page<'_> {
         };
         let get = |name| annotations.text(name).filter(|url| url.starts_with("http"));
         let code = |name, most, usual| {
-            let code = annotations.number(name).filter(|code| (300..=most).contains(code));
+            let code = annotations
+                .number(name)
+                .filter(|code| (300..=most).contains(code));
             code.unwrap_or(usual)
         };
         if annotations.text("temporal-redirect").is_some() {
@@ -267,7 +319,11 @@ impl Page<'_> {
             true => "$request_uri",
             false => "$redirect_uri",
         };
-        let port = if annotations.on("use-port-in-redirects") { ":443" } else { "" };
+        let port = if annotations.on("use-port-in-redirects") {
+            ":443"
+        } else {
+            ""
+        };
         let code = self.settings.text("http-redirect-code", "308");
         text.line("if ($pass_access_scheme = http) {");
         put!(text, "return {code} https://$redirect_host{port}{uri}; }}");

@@ -72,7 +72,7 @@ macro_rules! put {
         $text.line(&format!($($format)*))
     };
 }
-pub(self) use put;
+use put;
 
 impl Text {
     fn line(&mut self, line: &str) {
@@ -114,14 +114,20 @@ pub fn configuration(setup: &Setup<'_>) -> Result<String> {
 }
 
 fn write_pair(path: &Path, pair: &Pair) -> Result<()> {
-    Ok(fs::write(path, format!("{}{}", pair.certificate, pair.key))?)
+    Ok(fs::write(
+        path,
+        format!("{}{}", pair.certificate, pair.key),
+    )?)
 }
 
 impl Page<'_> {
     fn files(&self) -> Result<()> {
         let folder = &self.setup.folder;
         write_pair(&folder.join("own.pem"), &self.setup.certificates.server)?;
-        write_pair(&folder.join("default.pem"), &self.setup.certificates.default)?;
+        write_pair(
+            &folder.join("default.pem"),
+            &self.setup.certificates.default,
+        )?;
         for case in &self.setup.cases {
             for (name, secret) in &case.secrets {
                 let data = secret_data(secret, self.setup.certificates)?;

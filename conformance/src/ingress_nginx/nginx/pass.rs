@@ -14,7 +14,11 @@ impl Page<'_> {
             let own = annotations.text(name).map(str::to_owned);
             own.unwrap_or_else(|| self.settings.text(name, default))
         };
-        put!(text, "client_max_body_size {};", get("proxy-body-size", "1m"));
+        put!(
+            text,
+            "client_max_body_size {};",
+            get("proxy-body-size", "1m")
+        );
         if let Some(size) = annotations.text("client-body-buffer-size") {
             put!(text, "client_body_buffer_size {size};");
         }
@@ -25,12 +29,22 @@ impl Page<'_> {
             ("read_timeout", "proxy-read-timeout", "60", "s"),
             ("buffering", "proxy-buffering", "off", ""),
             ("buffer_size", "proxy-buffer-size", "4k", ""),
-            ("max_temp_file_size", "proxy-max-temp-file-size", "1024m", ""),
+            (
+                "max_temp_file_size",
+                "proxy-max-temp-file-size",
+                "1024m",
+                "",
+            ),
             ("request_buffering", "proxy-request-buffering", "on", ""),
             ("http_version", "proxy-http-version", "1.1", ""),
             ("cookie_domain", "proxy-cookie-domain", "off", ""),
             ("cookie_path", "proxy-cookie-path", "off", ""),
-            ("next_upstream_timeout", "proxy-next-upstream-timeout", "0", ""),
+            (
+                "next_upstream_timeout",
+                "proxy-next-upstream-timeout",
+                "0",
+                "",
+            ),
             ("next_upstream_tries", "proxy-next-upstream-tries", "3", ""),
         ] {
             put!(text, "proxy_{directive} {}{unit};", get(name, default));
@@ -48,8 +62,14 @@ impl Page<'_> {
         put!(text, "proxy_next_upstream {next};");
         if self.grpc(annotations) {
             let connect = get("proxy-connect-timeout", "5");
-            let (send, read) = (get("proxy-send-timeout", "60"), get("proxy-read-timeout", "60"));
-            put!(text, "grpc_connect_timeout {connect}s; grpc_send_timeout {send}s;");
+            let (send, read) = (
+                get("proxy-send-timeout", "60"),
+                get("proxy-read-timeout", "60"),
+            );
+            put!(
+                text,
+                "grpc_connect_timeout {connect}s; grpc_send_timeout {send}s;"
+            );
             put!(text, "grpc_read_timeout {read}s;");
         }
     }
@@ -78,7 +98,11 @@ impl Page<'_> {
         if location.backend != DEFAULT && backend.is_none_or(|b| b.endpoints.is_empty()) {
             text.line("return 503;");
         }
-        let set = if directive == "grpc_pass" { "grpc_set_header" } else { "proxy_set_header" };
+        let set = if directive == "grpc_pass" {
+            "grpc_set_header"
+        } else {
+            "proxy_set_header"
+        };
         if annotations.rewrites(&location.path)
             && let Some(target) = annotations.text("rewrite-target")
         {

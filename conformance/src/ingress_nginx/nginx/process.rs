@@ -62,8 +62,15 @@ pub fn start(namespace: &Namespace, setup: &Setup<'_>) -> Result<Child> {
     arguments(&mut test);
     let output = test.arg("-t").output()?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    ensure!(output.status.success(), "nginx refuses {}: {said}", file.display());
+    ensure!(
+        output.status.success(),
+        "nginx refuses {}: {said}",
+        file.display()
+    );
     let mut command = namespace.command("nginx");
     arguments(&mut command);
-    Ok(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?)
+    Ok(command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?)
 }

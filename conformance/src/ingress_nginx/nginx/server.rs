@@ -111,7 +111,11 @@ impl Page<'_> {
             let verify = annotations.text("auth-tls-verify-client").unwrap_or("on");
             put!(text, "ssl_verify_client {verify};");
             let depth = annotations.number("auth-tls-verify-depth");
-            put!(text, "ssl_verify_depth {};", depth.filter(|d| *d != 0).unwrap_or(1));
+            put!(
+                text,
+                "ssl_verify_depth {};",
+                depth.filter(|d| *d != 0).unwrap_or(1)
+            );
         }
         if let Some(page) = annotations.text("auth-tls-error-page") {
             put!(text, "error_page 495 496 = {page};");
@@ -123,7 +127,10 @@ impl Page<'_> {
         let Some(source) = &server.clients else {
             return;
         };
-        if source.annotations.on("auth-tls-pass-certificate-to-upstream") {
+        if source
+            .annotations
+            .on("auth-tls-pass-certificate-to-upstream")
+        {
             put!(text, "{set} ssl-client-cert $ssl_client_escaped_cert;");
         }
         put!(text, "{set} ssl-client-verify $ssl_client_verify;");
@@ -139,20 +146,40 @@ impl Page<'_> {
         };
         let get = |name, default| annotations.text(name).unwrap_or(default).to_owned();
         let file = |key| self.secret_file(&source.case.name, secret, key);
-        put!(text, "proxy_ssl_trusted_certificate {};", file("ca.crt").display());
-        put!(text, "proxy_ssl_ciphers {};", get("proxy-ssl-ciphers", "DEFAULT"));
+        put!(
+            text,
+            "proxy_ssl_trusted_certificate {};",
+            file("ca.crt").display()
+        );
+        put!(
+            text,
+            "proxy_ssl_ciphers {};",
+            get("proxy-ssl-ciphers", "DEFAULT")
+        );
         let protocols = get("proxy-ssl-protocols", "TLSv1.2");
         put!(text, "proxy_ssl_protocols {protocols};");
         put!(text, "proxy_ssl_verify {};", get("proxy-ssl-verify", "off"));
         let depth = annotations.number("proxy-ssl-verify-depth");
-        put!(text, "proxy_ssl_verify_depth {};", depth.filter(|d| *d != 0).unwrap_or(1));
+        put!(
+            text,
+            "proxy_ssl_verify_depth {};",
+            depth.filter(|d| *d != 0).unwrap_or(1)
+        );
         if let Some(name) = annotations.text("proxy-ssl-name") {
             put!(text, "proxy_ssl_name {name};");
         }
-        put!(text, "proxy_ssl_server_name {};", get("proxy-ssl-server-name", "off"));
+        put!(
+            text,
+            "proxy_ssl_server_name {};",
+            get("proxy-ssl-server-name", "off")
+        );
         if file("tls.crt").exists() {
             put!(text, "proxy_ssl_certificate {};", file("tls.crt").display());
-            put!(text, "proxy_ssl_certificate_key {};", file("tls.key").display());
+            put!(
+                text,
+                "proxy_ssl_certificate_key {};",
+                file("tls.key").display()
+            );
         }
     }
 
@@ -161,7 +188,9 @@ impl Page<'_> {
         let all = self.settings.list("custom-http-errors");
         codes.entry(DEFAULT).or_default().extend(all);
         for location in &server.locations {
-            let own = location.annotations().map(|a| a.ranges("custom-http-errors"));
+            let own = location
+                .annotations()
+                .map(|a| a.ranges("custom-http-errors"));
             let own = own.into_iter().flatten().map(str::to_owned);
             codes.entry(&location.errors).or_default().extend(own);
         }
@@ -210,7 +239,10 @@ impl Page<'_> {
             let own = own.split([':', '/', '$']).next().unwrap_or_default();
             let host = source.annotations.text("mirror-host").unwrap_or(own);
             put!(text, "location = \"/_mirror-{zone}\" {{\ninternal;");
-            put!(text, "proxy_set_header Host \"{host}\";\nproxy_pass \"{target}\";\n}}");
+            put!(
+                text,
+                "proxy_set_header Host \"{host}\";\nproxy_pass \"{target}\";\n}}"
+            );
         }
     }
 }

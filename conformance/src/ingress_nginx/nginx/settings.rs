@@ -17,7 +17,9 @@ impl Settings<'_> {
     }
 
     pub(super) fn on(&self, key: &str, default: bool) -> bool {
-        self.0.get(key).map_or(default, |value| value.trim() == "true")
+        self.0
+            .get(key)
+            .map_or(default, |value| value.trim() == "true")
     }
 
     /// A list with commas between.
