@@ -56,6 +56,14 @@ fn plain(name: &str, value: &str) -> String {
     {
         return "<random>".to_owned();
     }
+    // Each proxy has a name of its own.
+    if name == "server"
+        && ["nginx", "ferrule"]
+            .iter()
+            .any(|own| value.starts_with(own))
+    {
+        return "<own>".to_owned();
+    }
     if name == "set-cookie" {
         let mut parts: Vec<&str> = value.split(';').map(str::trim).collect();
         parts[1..].sort_unstable_by_key(|part| part.to_ascii_lowercase());
@@ -85,7 +93,18 @@ fn headers(all: &[(String, String)], request: &Request, how: &[&str]) -> Headers
                 .push(plain(name, value));
         }
     }
+    if let Some(values) = headers.get_mut("vary") {
+        values.sort();
+    }
     headers
+}
+
+/// Ignored where nginx speaks HTTP/1.0 because its template says nothing else.
+fn version<'a>(seen: &'a Seen, request: &Request) -> &'a str {
+    match request.ignore.iter().any(|name| name == "version") {
+        true => "",
+        false => &seen.version,
+    }
 }
 
 /// Gives endpoints names in the order in which they are first seen, so that it counts whether two
@@ -132,7 +151,7 @@ fn lines(exchange: &Exchange, request: &Request, names: &mut Names) -> BTreeMap<
         put("endpoint", name.clone());
         put(
             "line",
-            format!("{} {} {}", seen.method, seen.uri, seen.version),
+            format!("{} {} {}", seen.method, seen.uri, version(seen, request)),
         );
         put("body", seen.body.clone());
         if let Some((name, certificate)) = &seen.tls {

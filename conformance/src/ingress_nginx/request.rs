@@ -60,7 +60,7 @@ pub struct Request {
     pub whole: bool,
     /// Only the status counts.
     pub status_only: bool,
-    /// Headers that do not count, in either direction.
+    /// Headers that do not count, in either direction; `version`: the version of HTTP.
     pub ignore: Vec<String>,
     /// What nginx answers.
     pub expect: Option<Expect>,

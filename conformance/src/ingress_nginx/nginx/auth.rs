@@ -78,11 +78,7 @@ impl Page<'_> {
         let Some(external) = self.external(here).filter(|_| here.denied().is_none()) else {
             return;
         };
-        put!(
-            text,
-            "location = /_external-auth-{} {{\ninternal;",
-            here.number
-        );
+        put!(text, "location = {} {{\ninternal;", here.auth_path());
         self.subrequest(text, here, &external);
         text.line("}");
         let Some(signin) = &external.signin else {
@@ -101,8 +97,8 @@ impl Page<'_> {
         if let Some(key) = &external.cache_key {
             put!(
                 text,
-                "set $tmp_cache_key '{host}/_external-auth-{}{key}';",
-                here.number
+                "set $tmp_cache_key '{host}{}{key}';",
+                here.auth_path()
             );
             text.line("proxy_cache auth_cache;");
             for valid in &external.cache_for {
@@ -166,7 +162,7 @@ impl Page<'_> {
             return;
         }
         if let Some(external) = self.external(here) {
-            put!(text, "auth_request /_external-auth-{};", here.number);
+            put!(text, "auth_request {};", here.auth_path());
             text.line("auth_request_set $auth_cookie $upstream_http_set_cookie;");
             let always = if external.always_cookie {
                 " always"

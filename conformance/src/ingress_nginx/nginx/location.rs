@@ -2,6 +2,8 @@
 //! A location of the template.
 
 use anyhow::Result;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::model::{CATCH_ALL, Kind, Location, Server};
 use super::{Page, Scheme, Text, cors, put, quoted};
@@ -23,6 +25,12 @@ impl Here<'_> {
     /// Why it answers 503.
     pub(super) fn denied(&self) -> Option<&str> {
         self.location.annotations()?.denied.as_deref()
+    }
+
+    /// buildAuthLocation.
+    pub(super) fn auth_path(&self) -> String {
+        let path = URL_SAFE_NO_PAD.encode(&self.location.path);
+        format!("/_external-auth-{path}-{:?}", self.location.kind)
     }
 
     /// buildLocation.
