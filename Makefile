@@ -68,6 +68,13 @@ bench-ingress: ## the Ingress sidecar, nginx and HAProxy side by side, 12 min (r
 	@FERRULE_INGRESS_BIN="$${FERRULE_INGRESS_BIN:-$(abspath $(TARGET_DIR))/dist/ferrule-ingress}" \
 		$(TARGET_DIR)/release/ferrule-bench-ingress $(BENCH_ARGS)
 
+.PHONY: differential-ingress
+differential-ingress: ## the Ingress sidecar against nginx as ingress-nginx configures it (root); ARGS=--help
+	@scripts/setup.sh differential-ingress
+	$(BUILD) --bin ferrule-ingress --bin ferrule-differential-ingress
+	@$(TARGET_DIR)/release/ferrule-differential-ingress \
+		$(or $(ARGS),--results conformance/results/ingress-nginx.json --page docs/ingress-nginx-differential.md)
+
 fuzz: ## fuzz the decoder of configuration files, SECONDS=60 (g++ or clang++)
 	@fuzz/run.sh $(or $(SECONDS),60)
 

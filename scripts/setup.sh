@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Makes a Debian or Ubuntu machine fit for `make demo` and `make test`, given cargo and make.
 # Installs Debian packages for commands that are missing, and touches nothing else.
-# Usage: scripts/setup.sh build|demo|test|test-ipvs|bench|bench-ingress
+# Usage: scripts/setup.sh build|demo|test|test-ipvs|bench|bench-ingress|differential-ingress
 set -eu
 
 MINIMUM=1.89
@@ -39,6 +39,14 @@ needs_file() {
     [ -e "$1" ] || PACKAGES="$PACKAGES $2"
 }
 
+# What nginx needs to do as ingress-nginx's does.
+needs_nginx_modules() {
+    for module in headers-more-filter set-misc brotli-filter; do
+        needs_file "/usr/lib/nginx/modules/ngx_http_$(echo $module | tr - _)_module.so" \
+            "libnginx-mod-http-$module"
+    done
+}
+
 note_packages() {
     PACKAGES=
     needs cc gcc
@@ -56,6 +64,11 @@ note_packages() {
             needs nginx nginx-light
             needs nghttp nghttp2-client
             needs haproxy haproxy
+            needs_nginx_modules
+            ;;
+        differential-ingress)
+            needs nginx nginx-light
+            needs_nginx_modules
             ;;
         bench)
             needs nginx nginx-light
@@ -86,8 +99,8 @@ install_packages() {
 
 case $PURPOSE in
     build) ;;
-    demo | test | test-ipvs | bench | bench-ingress) check_root ;;
-    *) die "unknown purpose: build, demo, test, test-ipvs, bench or bench-ingress" ;;
+    demo | test | test-ipvs | bench | bench-ingress | differential-ingress) check_root ;;
+    *) die "unknown purpose: build, demo, test, test-ipvs, bench, bench-ingress, differential-ingress" ;;
 esac
 check_rust
 note_packages

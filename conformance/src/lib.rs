@@ -11,6 +11,7 @@
 //! | [`differential`] | ferrule and kube-proxy compared on random Services |
 //! | [`explainer`] | has `ferrule debug explain` explain a row: it must agree, too |
 //! | [`ingress_bench`] | the Ingress sidecar, nginx and HAProxy measured in turn |
+//! | [`ingress_nginx`] | the Ingress sidecar and nginx, as ingress-nginx configures it, compared |
 //! | [`interrupt`] | cleans up after SIGINT and SIGTERM |
 //! | [`ipvsadm`] | what Debian's program sees of virtual servers: a second opinion |
 //! | [`judge`], [`stats`] | runs a row with real packets |
@@ -30,6 +31,7 @@ pub mod differential;
 pub mod echo;
 pub mod explainer;
 pub mod ingress_bench;
+pub mod ingress_nginx;
 pub mod interrupt;
 pub mod ipvsadm;
 pub mod judge;

@@ -28,7 +28,6 @@ use super::action::canary::Rules;
 use super::action::retry::Retry;
 use super::action::template::Template;
 use super::balance::{Hashed, Sessions};
-use super::route::Router;
 use super::tls::UpstreamTls;
 use crate::model::{Protocol, ServiceName, Target};
 

@@ -140,10 +140,13 @@ mod tests {
                 service: ServiceName::new("default", "errors"),
                 port: "".into(),
                 protocol: UpstreamProtocol::Http1,
+                variant: "".into(),
             },
             endpoints: vec![target; endpoints].into(),
             protocol: UpstreamProtocol::Http1,
             balance: Balance::RoundRobin,
+            sessions: None,
+            tls: None,
         })
     }
 

@@ -152,6 +152,7 @@ mod tests {
             key: Some(key),
             authority: Some(certificate),
             auth: None,
+            others: Default::default(),
         }
     }
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Takes in ConfigMaps.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{Catalog, Dirty, Update, index, settings};

@@ -117,7 +117,7 @@ mod tests {
             .map(|(k, v)| ((*k).into(), (*v).into()))
             .collect();
         let read = settings::read(&Settings::default(), &RouteSettings::default(), &data);
-        let gate = read.defaults.route.gate.as_deref().cloned();
+        let gate = read.spec().route.gate.as_deref().cloned();
         (gate.unwrap_or_default(), read.settings.blocks, read.notes)
     }
 

@@ -228,7 +228,8 @@ impl Catalog {
         let service = ServiceName::new(ingress.name.namespace.clone(), name.clone());
         match self.upstreams.answer(&service, &Some(port.clone())) {
             Some(answer) => {
-                let settings = self.route_settings(ingress, host);
+                // Whether it redirects to HTTPS is nothing to an upstream.
+                let settings = self.route_settings(ingress, (host, false));
                 let (upstream, wrong) = variants.make(answer, Wish::of(&settings));
                 (Backend::Upstream(upstream), answer.reason.clone().or(wrong))
             }

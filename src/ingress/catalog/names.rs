@@ -154,6 +154,7 @@ impl Catalog {
             path: "".into(),
             backend: Backend::Status(404),
             settings: Arc::new(settings),
+            canary: None,
         };
         Some(HostRoutes::new(Vec::new(), Some(Arc::new(route))))
     }

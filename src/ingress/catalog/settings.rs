@@ -497,6 +497,43 @@ fn plain_paths(draft: &mut Draft, text: &str) -> Result<(), Wrong> {
     Ok(())
 }
 
+fn change(draft: &mut Draft, change: impl FnOnce(&mut Choice)) {
+    let mut choice = draft.route.choice.as_deref().cloned().unwrap_or_default();
+    change(&mut choice);
+    let differs = choice != Choice::default();
+    draft.route.choice = differs.then(|| Arc::new(choice));
+}
+
+fn load_balance(draft: &mut Draft, text: &str) -> Result<(), Wrong> {
+    match balance::algorithm(text)? {
+        Algorithm::Is(how) => change(draft, |choice| choice.how = how),
+        Algorithm::Follows(from) => return Err(format!("{text:?} follows from {from}")),
+    }
+    Ok(())
+}
+
+fn service_upstream(draft: &mut Draft, on: bool) {
+    change(draft, |choice| choice.by_service = on);
+}
+
+fn next_upstream(draft: &mut Draft, text: &str) -> Result<(), Wrong> {
+    let (retry, non_idempotent) = Retry::parse(text)?;
+    let within = draft.route.retry.within;
+    draft.route.retry = Retry { within, ..retry };
+    draft.route.retry_non_idempotent |= non_idempotent;
+    Ok(())
+}
+
+fn http_version(draft: &mut Draft, text: &str) -> Result<(), Wrong> {
+    draft.route.http10 = backend::http_version(text)?;
+    Ok(())
+}
+
+fn response_head(draft: &mut Draft, text: &str) -> Result<(), Wrong> {
+    draft.route.response_head = Some(value::size(text)?);
+    Ok(())
+}
+
 fn redirect_status(draft: &mut Draft, text: &str) -> Result<(), Wrong> {
     draft.https.status = match text {
         "301" => 301,
@@ -527,7 +564,7 @@ mod tests {
     }
 
     impl Configured {
-        fn spec(&self) -> Defaults {
+        pub(in crate::ingress::catalog) fn spec(&self) -> Defaults {
             self.defaults.of(Behaviour::Spec).clone()
         }
     }

@@ -172,17 +172,6 @@ impl Forwarded {
     }
 }
 
-/// The client behind the proxies that are believed.
-pub(super) fn address(client: &Client, settings: &Settings, headers: &HeaderMap) -> IpAddr {
-    let told = || {
-        let lines = headers.get_all(X_FORWARDED_FOR).iter();
-        let chain: Vec<&str> = lines.filter_map(|line| line.to_str().ok()).collect();
-        real(settings, &chain.join(", "))
-    };
-    let told = client.trusted.then(told).flatten();
-    told.unwrap_or(client.address)
-}
-
 /// The last address of a chain of proxies that is not trusted, else the first.
 pub(super) fn real(settings: &Settings, chain: &str) -> Option<IpAddr> {
     let mut real = None;

@@ -144,7 +144,7 @@ fn ingresses_that_want_the_same_share_an_upstream_and_others_do_not() {
         let route = catalog.table().router.find("h.com", path).expect("a route");
         match &route.backend {
             Backend::Upstream(upstream) => upstream.clone(),
-            Backend::Status(status) => panic!("{status}"),
+            other => panic!("{other:?}"),
         }
     };
     assert!(Arc::ptr_eq(&upstream("/"), &upstream("/a")));

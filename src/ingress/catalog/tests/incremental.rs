@@ -61,7 +61,7 @@ fn work_is_proportional_to_the_change() {
 fn variant(backend: &Backend) -> String {
     match backend {
         Backend::Upstream(upstream) => format!("{:?} {}", upstream.protocol, upstream.id.variant),
-        Backend::Status(_) => String::new(),
+        Backend::Status(_) | Backend::Default => String::new(),
     }
 }
 
