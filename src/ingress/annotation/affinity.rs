@@ -66,6 +66,13 @@ pub(super) fn read(reader: &mut Reader<'_>, draft: &mut Draft) {
         let text = "is of old versions of ingress-nginx, and means nothing any more";
         reader.note("session-cookie-hash", Kind::Unknown, text);
     }
+    let regex = reader
+        .text("use-regex")
+        .is_some_and(|value| switch(value) == Ok(true));
+    if regex && affinity.path.is_none() {
+        let text = "should be set beside use-regex: the cookie's path is the pattern as written";
+        reader.note("session-cookie-path", Kind::Approximated, text);
+    }
     draft.route.affinity = Some(Arc::new(affinity));
 }
 
@@ -165,5 +172,7 @@ mod tests {
         assert_eq!(annotated.notes.len(), 7, "{:?}", annotated.notes);
         assert_eq!(annotated.plain.affinity, None);
         assert!(read_all(&[("affinity", "ip")]).plain.affinity.is_none());
+        let regex = read_all(&[("affinity", "cookie"), ("use-regex", "true")]);
+        assert!(notes(&regex)[0].contains("should be set beside use-regex"));
     }
 }
