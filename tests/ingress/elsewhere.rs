@@ -331,7 +331,7 @@ fn redirects_to_https_have_ingress_nginx_s_details() {
                     '/.well-known/acme-challenge, /open'\n";
     let site = Site::start(
         &[
-            ingress("nginx-1", &[force], "a.example", &["/(.*)", "/open"]),
+            ingress("nginx-1", &[force], "a.example", &["/", "/open"]),
             ingress("nginx-2", &[force, keep], "k.example", &["/"]),
             ingress("spec-1", &[force], "b.example", &["/"]),
             // A solver of cert-manager, beside patterns, redirects and a rewrite of its host.

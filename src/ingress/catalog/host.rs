@@ -29,6 +29,13 @@ struct Common<'a> {
     certificate: &'a Asked,
 }
 
+/// The paths of a host, and who has each.
+struct Taken<'a> {
+    owners: HashMap<(PathType, String), ServiceName>,
+    routes: Vec<PathRoute>,
+    variants: &'a mut Variants,
+}
+
 impl Catalog {
     pub(super) fn build_hosts(&mut self, dirty: &mut Dirty, update: &mut Update) {
         let mut open = std::mem::take(&mut dirty.hosts);
@@ -78,15 +85,12 @@ impl Catalog {
         (all, behaviour)
     }
 
-    /// Older Ingresses keep what others ask for, too.
     fn build_host(
         &self,
         host: &Arc<str>,
         (cache, variants): (&mut PatternCache, &mut Variants),
         reasons: &mut Reasons,
     ) -> HostRoutes {
-        let mut taken: HashMap<(PathType, String), ServiceName> = HashMap::new();
-        let mut routes = Vec::new();
         let (mut ingresses, behaviour) = self.of_host(host);
         ingresses.retain(|ingress| !self.is_canary(ingress));
         let nginx = behaviour == Behaviour::IngressNginx;
@@ -97,52 +101,37 @@ impl Catalog {
             certificate: &self.client_certificate(host),
         };
         let mut default = None;
+        let mut taken = Taken {
+            owners: HashMap::new(),
+            routes: Vec::new(),
+            variants,
+        };
         for ingress in &ingresses {
-            let name = &ingress.name;
-            let reasons = reasons.entry(name.clone()).or_default();
+            let reasons = reasons.entry(ingress.name.clone()).or_default();
             if self.behaviour(ingress) != behaviour {
+                let first = &ingresses[0].name;
                 reasons.push(format!(
-                    "host {host:?} is read as {behaviour} has it, as Ingress {} is",
-                    ingresses[0].name
+                    "host {host:?} is read as {behaviour} has it, as Ingress {first} is"
                 ));
             }
             reasons.extend(self.incomplete(ingress, host));
-            let rules = ingress.rules.iter().enumerate();
-            for (i, rule) in rules.filter(|(_, rule)| rule.host == *host) {
-                for (j, path) in rule.paths.iter().enumerate() {
-                    let place = format!("spec.rules[{i}].http.paths[{j}]");
-                    let backend = (&path.backend, &**host);
-                    let (backend, reason) = self.backend(ingress, backend, variants);
-                    reasons.extend(reason.map(|reason| format!("{place}.backend: {reason}")));
-                    let entry = PathRoute {
-                        kind: kind(path.kind, behaviour),
-                        path: path.path.clone(),
-                        route: self.route(ingress, common, &path.path, backend),
-                        behaviour,
-                    };
-                    let (kind, key) = entry.key();
-                    let key = (kind, key.to_owned());
-                    if let Some(owner) = taken.get(&key) {
-                        reasons.push(lost(&place, &entry, host, owner));
-                        continue;
-                    }
-                    taken.insert(key, name.clone());
-                    routes.push(entry);
-                }
-            }
-            if let Some(backend) = ingress
-                .default_backend
-                .as_ref()
-                .filter(|_| default.is_none() && !nginx)
-            {
-                let (backend, reason) = self.backend(ingress, (backend, host), variants);
-                reasons.extend(reason.map(|reason| format!("spec.defaultBackend: {reason}")));
+            self.take(ingress, common, &mut taken, reasons);
+            let own = ingress.default_backend.as_ref();
+            if let Some(backend) = own.filter(|_| default.is_none() && !nginx) {
+                let backend = (backend, &**host);
+                let backend = self.default_of(ingress, backend, taken.variants, reasons);
                 default = Some(self.route(ingress, common, &"".into(), backend));
             }
         }
+        let first = ingresses.first();
+        let root = first.filter(|_| nginx && !host.is_empty());
+        let root = root.map(|first| self.root(first, common, taken.variants, reasons));
+        let Taken {
+            mut routes,
+            variants,
+            ..
+        } = taken;
         self.add_canaries(host, &mut routes, variants, reasons);
-        let root = ingresses.first().filter(|_| nginx);
-        let root = root.and_then(|first| self.root(first, common, variants, reasons));
         let mut arranger = Arranger {
             catalog: self,
             cache,
@@ -154,32 +143,71 @@ impl Catalog {
         }
     }
 
+    /// Takes the paths of an Ingress. Older ones keep what others ask for, too.
+    fn take(
+        &self,
+        ingress: &Ingress,
+        common: Common<'_>,
+        taken: &mut Taken<'_>,
+        reasons: &mut Vec<String>,
+    ) {
+        let rules = ingress.rules.iter().enumerate();
+        for (i, rule) in rules.filter(|(_, rule)| rule.host == *common.host) {
+            for (j, path) in rule.paths.iter().enumerate() {
+                let place = format!("spec.rules[{i}].http.paths[{j}]");
+                let backend = (&path.backend, &**common.host);
+                let (backend, reason) = self.backend(ingress, backend, taken.variants);
+                reasons.extend(reason.map(|reason| format!("{place}.backend: {reason}")));
+                let entry = PathRoute {
+                    kind: kind(path.kind, common.behaviour),
+                    path: path.path.clone(),
+                    route: self.route(ingress, common, &path.path, backend),
+                    behaviour: common.behaviour,
+                };
+                let (kind, key) = entry.key();
+                let key = (kind, key.to_owned());
+                if let Some(owner) = taken.owners.get(&key) {
+                    reasons.push(lost(&place, &entry, common.host, owner));
+                    continue;
+                }
+                taken.owners.insert(key, ingress.name.clone());
+                taken.routes.push(entry);
+            }
+        }
+    }
+
+    fn default_of(
+        &self,
+        ingress: &Ingress,
+        backend: (&IngressBackend, &str),
+        variants: &mut Variants,
+        reasons: &mut Vec<String>,
+    ) -> Backend {
+        let (backend, reason) = self.backend(ingress, backend, variants);
+        reasons.extend(reason.map(|reason| format!("spec.defaultBackend: {reason}")));
+        backend
+    }
+
     /// The location that ingress-nginx gives each host: with the settings of its first Ingress, to
-    /// its default backend or else to everybody's. That of no host has none of that.
+    /// its default backend or else to everybody's.
     fn root(
         &self,
         first: &Ingress,
         common: Common<'_>,
         variants: &mut Variants,
         reasons: &mut Reasons,
-    ) -> Option<PathRoute> {
-        if common.host.is_empty() {
-            return None;
-        }
+    ) -> PathRoute {
         let own = first.default_backend.as_ref();
         let backend = own.map_or(Backend::Default, |backend| {
-            let (backend, reason) = self.backend(first, (backend, common.host), variants);
-            let reason = reason.map(|reason| format!("spec.defaultBackend: {reason}"));
             let reasons = reasons.entry(first.name.clone()).or_default();
-            reasons.extend(reason);
-            backend
+            self.default_of(first, (backend, common.host), variants, reasons)
         });
-        Some(PathRoute {
+        PathRoute {
             kind: PathType::Prefix,
             path: "/".into(),
             route: self.route(first, common, &"".into(), backend),
             behaviour: common.behaviour,
-        })
+        }
     }
 
     fn route(

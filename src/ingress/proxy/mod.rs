@@ -253,6 +253,9 @@ fn upstream<'a>(table: &'a Table, route: Option<&'a Route>) -> Result<&'a Arc<Up
             let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
             Err(Refusal::new(status))
         }
+        None if table.defaults.denied.is_some() => {
+            Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE))
+        }
         Some(Backend::Default) | None => table
             .default_backend
             .as_ref()

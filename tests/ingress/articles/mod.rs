@@ -14,8 +14,7 @@ use super::rig::own_address;
 /// What is not served yet, by the name in [`Row::needs`]; to be emptied. Such rows are asked all the
 /// same, and told.
 const PENDING: &[&str] = &[
-    "route", "auth", "limit", "access", "cors", "snippet", "compress", "canary", "affinity",
-    "balance",
+    "auth", "limit", "access", "cors", "snippet", "compress", "canary", "affinity", "balance",
 ];
 
 fn is_pending(row: &Row) -> bool {

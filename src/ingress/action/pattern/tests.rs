@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+use proptest::prelude::*;
+
+use super::super::template::Template;
 use super::*;
 
 fn search(text: &str) -> Pattern {
@@ -147,4 +150,23 @@ fn a_stand_in_matches_what_begins_alike() {
     assert!(Pattern::instead_of("(?!x)").is_match(b"/any"));
     assert!(Pattern::instead_of("/a|(?!x)").is_match(b"/any"));
     assert_eq!(literal_prefix("/ab*c"), "/a");
+}
+
+proptest! {
+    /// Whatever is written, it is a pattern or refused, and its prefix is one.
+    #[test]
+    fn nothing_that_is_written_is_the_end(
+        text in "[ab/.*+?(){}|^$0-9<>:=!&~ -\\[\\]\\\\QEhRvxP]{0,12}",
+        subject in "[ab/]{0,6}",
+    ) {
+        if let Ok(pattern) = Pattern::location(&text) {
+            let (all, begins) = (pattern.is_match(subject.as_bytes()), {
+                let lower = subject.to_ascii_lowercase();
+                lower.as_bytes().starts_with(pattern.prefix())
+            });
+            prop_assert!(begins || !all, "{:?} {:?}", text, subject);
+            prop_assert_eq!(pattern.groups(subject.as_bytes()).is_some(), all);
+        }
+        let _ = Template::parse(&text);
+    }
 }
