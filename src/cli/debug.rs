@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::INGRESS_SOCKET;
+use super::ingress::namespaced;
 use super::packet::{self, DiffArgs, ExplainArgs, RenderArgs, TraceArgs};
+use crate::model::Behaviour;
 
 /// Where the agent listens unless told otherwise.
 pub(crate) const DEFAULT_SOCKET: &str = "/run/ferrule/ferrule.sock";
@@ -23,8 +25,10 @@ Examples:
   ferrule debug rules --set services --elements 100000
   ferrule debug rules --family ip6 -o yaml";
 const INGRESS: &str = "\
-Example:
-  ferrule debug ingress -o wide";
+Examples:
+  ferrule debug ingress -o wide
+  ferrule debug ingress --lint
+  ferrule debug ingress --lint --manifests DIR -o json";
 const ROUTE: &str = "\
 Example:
   ferrule debug route https://shop.example.com/cart -H 'X-A: b'";
@@ -156,6 +160,25 @@ pub struct IngressArgs {
     /// Unix socket of the running sidecar
     #[arg(long, value_name = "PATH", default_value = INGRESS_SOCKET)]
     pub admin_socket: PathBuf,
+    /// Show what is not served as it is written, and what to look at before ingress-nginx is
+    /// replaced; exit status 1 if there is something, 2 for errors
+    #[arg(long)]
+    pub lint: bool,
+    /// Look at the files in this directory; no sidecar, cluster or right is needed
+    #[arg(long, value_name = "DIR", requires = "lint")]
+    pub manifests: Option<PathBuf>,
+    /// With --manifests: the ConfigMap with settings [default: one that is called
+    /// ingress-nginx-controller]
+    #[arg(long, value_name = "NAMESPACE/NAME", requires = "manifests", value_parser = namespaced)]
+    pub configmap: Option<(String, String)>,
+    /// With --manifests: how Ingresses are read whose class does not say it
+    #[arg(
+        long,
+        value_name = "NAME",
+        requires = "manifests",
+        default_value = "ingress-nginx"
+    )]
+    pub behaviour: Behaviour,
 }
 
 /// Arguments of `ferrule debug route`.

@@ -11,6 +11,7 @@ use clap::{Parser, ValueEnum};
 use super::ingress_nginx::{self, Foreign};
 use super::value::{parse_bool, parse_path};
 use super::with_dashes;
+use crate::model::Behaviour;
 
 /// Where the sidecar listens for `ferrule debug` unless told otherwise.
 pub const INGRESS_SOCKET: &str = "/run/ferrule/ingress.sock";
@@ -84,6 +85,11 @@ pub struct IngressCli {
     #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL", default_value = "false",
           default_missing_value = "true", value_parser = parse_bool)]
     pub watch_ingress_without_class: bool,
+    /// How Ingresses are read that have no IngressClass: spec, ingress-nginx [default: ingress-nginx
+    /// if that is among the controllers, else spec]. Others as the annotation ferrule.dev/behaviour
+    /// of their class has it, or its controller
+    #[arg(long, value_name = "NAME")]
+    pub behaviour: Option<Behaviour>,
     /// Serve only Ingresses of this namespace [default: all]
     #[arg(long, value_name = "NAMESPACE")]
     pub watch_namespace: Option<String>,
@@ -167,6 +173,16 @@ pub enum AccessLogFormat {
 }
 
 impl IngressCli {
+    /// How Ingresses are read that have no IngressClass.
+    pub fn behaviour(&self) -> Behaviour {
+        let nginx = |name: &String| name == "k8s.io/ingress-nginx";
+        let implied = match self.controller_class.iter().any(nginx) {
+            true => Behaviour::IngressNginx,
+            false => Behaviour::Spec,
+        };
+        self.behaviour.unwrap_or(implied)
+    }
+
     /// Parses a command line, program name first.
     ///
     /// # Errors
@@ -182,7 +198,7 @@ impl IngressCli {
 }
 
 /// `NAMESPACE/NAME`.
-fn namespaced(text: &str) -> Result<(String, String), String> {
+pub(super) fn namespaced(text: &str) -> Result<(String, String), String> {
     match text.split_once('/') {
         Some((namespace, name))
             if !namespace.is_empty() && !name.is_empty() && !name.contains('/') =>
@@ -214,6 +230,7 @@ mod tests {
         ])
         .expect("flags");
         assert_eq!(cli.controller_class, ["k8s.io/ingress-nginx"]);
+        assert_eq!(cli.behaviour(), Behaviour::IngressNginx);
         assert_eq!(cli.ingress_class, "nginx");
         assert!(cli.watch_ingress_without_class);
         assert_eq!(cli.watch_namespace.as_deref(), Some("shop"));
@@ -231,6 +248,10 @@ mod tests {
             (80, 443, 10_254)
         );
         assert_eq!(cli.controller_class, ["ferrule.dev/ingress"]);
+        assert_eq!(cli.behaviour(), Behaviour::Spec);
+        let chosen = parse(&["--behaviour=ingress-nginx"]).expect("flags");
+        assert_eq!(chosen.behaviour(), Behaviour::IngressNginx);
+        assert!(parse(&["--behaviour=nginx"]).is_err());
         assert_eq!(cli.listen_addresses.len(), 2);
         assert!(!cli.watch_ingress_without_class);
         let none = parse(&["--admin-socket="]).expect("flags");

@@ -22,6 +22,7 @@ mod schema;
 pub mod services;
 pub mod top;
 pub mod trace;
+mod values;
 
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
@@ -63,7 +64,7 @@ pub fn run(command: &DebugCommand, out: &mut impl Write) -> Result<Verdict> {
         DebugCommand::Doctor(args) => doctor::run(args, out),
         DebugCommand::Conntrack(args) => conntrack::run(args, out).map(|()| Verdict::Fine),
         DebugCommand::Top(args) => top::run(args, out).map(|()| Verdict::Fine),
-        DebugCommand::Ingress(args) => ingress::run(args, out).map(|()| Verdict::Fine),
+        DebugCommand::Ingress(args) => ingress::run(args, out),
         DebugCommand::Route(args) => ingress::route(args, out).map(|()| Verdict::Fine),
     };
     let gone = |error: &anyhow::Error| {
@@ -80,6 +81,7 @@ pub fn run(command: &DebugCommand, out: &mut impl Write) -> Result<Verdict> {
 pub fn failure(command: &DebugCommand) -> u8 {
     match command {
         DebugCommand::Doctor(_) | DebugCommand::Diff(_) => 2,
+        DebugCommand::Ingress(args) if args.lint => 2,
         _ => 1,
     }
 }

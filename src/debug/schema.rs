@@ -8,6 +8,7 @@ use schemars::{JsonSchema, schema_for};
 use serde_json::Value;
 
 use crate::ingress::explain::{Everything, Explained};
+use crate::ingress::lint::Lint;
 use crate::observe::accounting::AccountingView;
 use crate::observe::view::ServiceView;
 
@@ -27,6 +28,7 @@ fn all() -> Vec<(&'static str, Value)> {
         ("conntrack", of::<super::conntrack::View>()),
         ("top", of::<AccountingView>()),
         ("ingress", of::<Everything>()),
+        ("lint", of::<Lint>()),
         ("route", of::<Explained>()),
     ]
 }

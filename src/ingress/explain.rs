@@ -76,6 +76,9 @@ pub struct IngressView {
     pub name: String,
     /// Whether it is served, or why not.
     pub verdict: String,
+    /// How it is read if it is served: `spec` or `ingress-nginx`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub behaviour: String,
     /// What of it is not served, and why.
     pub notes: Vec<String>,
 }
@@ -191,6 +194,10 @@ pub fn everything(catalog: &Catalog, certificates: &Certificates) -> Everything 
     }
     let ingresses = catalog.verdicts().map(|(ingress, verdict)| IngressView {
         name: ingress.name.to_string(),
+        behaviour: match verdict {
+            Verdict::Served => catalog.behaviour(ingress).to_string(),
+            Verdict::Other(_) => String::new(),
+        },
         notes: match verdict {
             Verdict::Served => catalog.notes(&ingress.name),
             Verdict::Other(_) => Vec::new(),

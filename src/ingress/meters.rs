@@ -6,7 +6,11 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 use prometheus::core::Collector;
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts};
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+};
+
+use super::annotation::Kind;
 
 /// Upper bounds of response times, in seconds: those of ingress-nginx.
 const SECONDS: &[f64] = &[
@@ -181,6 +185,41 @@ impl Meters {
 
     pub(crate) fn log_dropped(&self) {
         self.0.log_dropped.inc();
+    }
+}
+
+/// How many annotations of Ingresses are not served as they are written, by kind.
+#[derive(Debug, Clone)]
+pub struct AnnotationGauge {
+    all: IntGaugeVec,
+    by_kind: [IntGauge; Kind::ALL.len()],
+}
+
+impl Default for AnnotationGauge {
+    fn default() -> Self {
+        let all = made(IntGaugeVec::new(
+            Opts::new(
+                "ferrule_ingress_annotations",
+                "Annotations of Ingresses that are not served as they are written, by kind",
+            ),
+            &["kind"],
+        ));
+        let by_kind = Kind::ALL.map(|kind| all.with_label_values(&[kind.as_str()]));
+        Self { all, by_kind }
+    }
+}
+
+impl AnnotationGauge {
+    /// What is to be registered, once.
+    pub fn collector(&self) -> Box<dyn Collector> {
+        Box::new(self.all.clone())
+    }
+
+    /// Takes what there is now.
+    pub(crate) fn set(&self, count: impl Fn(Kind) -> usize) {
+        for (kind, gauge) in Kind::ALL.into_iter().zip(&self.by_kind) {
+            gauge.set(i64::try_from(count(kind)).unwrap_or(i64::MAX));
+        }
     }
 }
 

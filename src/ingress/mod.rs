@@ -14,6 +14,7 @@
 //! | [`catalog`] | decides which Ingresses are ours and what follows from them | I/O, clocks, logging |
 //! | [`control`] | takes events in, puts tables and certificates in place, says what is wrong | speak with Kubernetes |
 //! | [`explain`] | what `ferrule debug` shows | change anything |
+//! | [`lint`] | what of all Ingresses is not served as it is written | I/O, clocks, logging |
 //! | [`status`] | writes where Ingresses are served, from one elected node | serve anything |
 //! | [`resolve`] | the addresses of ExternalNames | |
 //! | [`route`] | finds the route of a host and a path | I/O, clocks, logging |
@@ -45,6 +46,7 @@ mod errors;
 pub mod explain;
 mod filter;
 mod idle;
+pub mod lint;
 mod local;
 pub mod meters;
 pub mod nginx_metrics;

@@ -6,14 +6,18 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::header::HeaderValue;
+
 use super::action::compress::Compress;
 use super::action::cors::Cors;
 use super::action::errors::Errors;
 use super::action::headers::Headers;
 use super::action::mirror::Mirror;
+use super::action::origin::Origin;
 use super::action::rate::Rate;
 use super::action::snippet::{Snippet, Step};
 use super::route::Router;
+pub use crate::model::Behaviour;
 use crate::model::{Protocol, ServiceName, Target};
 
 /// Everything that serving a request needs to know.
@@ -180,6 +184,12 @@ pub struct RouteSettings {
     pub rate: Option<Rate>,
     /// Whether requests are logged.
     pub access_log: bool,
+    /// `Strict-Transport-Security` of answers over TLS, in place of the endpoint's.
+    pub hsts: Option<HeaderValue>,
+    /// What endpoints say of where they are is put into the clients' terms.
+    pub origin: Option<Arc<Origin>>,
+    /// Idle connections kept to each endpoint, on each thread; none: as in [`Settings`].
+    pub idle_upstream_connections: Option<usize>,
     /// The annotation that closes the route, as it cannot be read: everything is answered 503.
     pub denied: Option<Arc<str>>,
 }
@@ -216,6 +226,9 @@ impl Default for RouteSettings {
             compress: None,
             rate: None,
             access_log: true,
+            hsts: None,
+            origin: None,
+            idle_upstream_connections: None,
             denied: None,
         }
     }
@@ -248,8 +261,6 @@ pub struct Settings {
     pub trusted: Vec<ipnet::IpNet>,
     /// Whether trusted peers begin connections with a PROXY protocol header.
     pub proxy_protocol: bool,
-    /// `Strict-Transport-Security` of answers over TLS, in place of the endpoint's.
-    pub hsts: Option<Arc<str>>,
     /// Between two reads or writes of a [`Stream`].
     pub stream_timeout: Duration,
     /// How long requests may take to end after SIGTERM, if the command line does not say it.
@@ -271,7 +282,6 @@ impl Default for Settings {
             full_forwarded_for: false,
             trusted: Vec::new(),
             proxy_protocol: false,
-            hsts: None,
             stream_timeout: Duration::from_secs(600),
             shutdown_grace: None,
         }

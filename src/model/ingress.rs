@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use super::{IpFamily, ObjectRef, Observed, Protocol, ServiceName};
@@ -167,6 +168,46 @@ pub struct IngressClass {
     pub controller: Arc<str>,
     /// Whether Ingresses that name no class have this one.
     pub is_default: bool,
+    /// The annotation `ferrule.dev/behaviour`; none: as the controller has it.
+    pub behaviour: Option<Behaviour>,
+}
+
+/// How Ingresses are read where Kubernetes leaves it open, or ingress-nginx differs from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Behaviour {
+    /// As the documentation of Ingress has it.
+    #[default]
+    Spec,
+    /// As ingress-nginx does it.
+    IngressNginx,
+}
+
+impl Behaviour {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Spec, Self::IngressNginx];
+
+    /// As it is written: one word in lower case.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Behaviour::Spec => "spec",
+            Behaviour::IngressNginx => "ingress-nginx",
+        }
+    }
+}
+
+impl fmt::Display for Behaviour {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Behaviour {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|b| b.as_str() == text);
+        found.ok_or_else(|| format!("must be spec or ingress-nginx, is {text:?}"))
+    }
 }
 
 /// A Service as an upstream: unlike for the L4 agent, headless and ExternalName ones count.

@@ -20,7 +20,9 @@ pub mod state;
 
 pub use endpoint::{Conditions, EndpointPort, EndpointSlice, Hints, SliceEndpoint};
 pub use event::{Event, ObjectRef, Observed};
-pub use ingress::{ConfigMap, Ingress, IngressClass, IngressEvent, Secret, UpstreamService};
+pub use ingress::{
+    Behaviour, ConfigMap, Ingress, IngressClass, IngressEvent, Secret, UpstreamService,
+};
 pub use ipvs::IpvsWishes;
 pub use name::{ServiceName, ServicePortName, SliceName};
 pub use node::Node;

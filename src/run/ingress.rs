@@ -24,7 +24,7 @@ use crate::ingress::control::{self, Control, Outputs, Question};
 use crate::ingress::nginx_metrics::{self, NginxMetrics};
 use crate::ingress::serve::{ServeOptions, Server};
 use crate::ingress::tls::Certificates;
-use crate::ingress::{explain, meters, pass, resolve, status, tls};
+use crate::ingress::{explain, lint, meters, pass, resolve, status, tls};
 use crate::model::{Event, ServiceName};
 use crate::observe::events::{self, Inbox, Recorder};
 use crate::observe::{log, sidecar};
@@ -76,6 +76,7 @@ async fn sidecar(cli: &IngressCli) -> Result<()> {
     }
     let collectors = watched.collectors().into_iter().chain(served.collectors());
     collectors.for_each(|collector| counted.register(collector));
+    counted.register(outputs.changes.annotations.collector());
     let (sender, events) = mpsc::channel(EVENTS);
     let (questions, asked) = mpsc::channel::<Question>(QUESTIONS);
     for line in &cli.foreign.ignored {
@@ -117,6 +118,7 @@ fn outputs(events: Recorder) -> Result<Outputs> {
         table: Arc::new(ArcSwap::default()),
         store: tls::Store::new()?,
         wanted: latest::Sender::new(None),
+        config_maps: latest::Sender::new(None),
         externals: latest::Sender::new(Arc::default()),
         streams: latest::Sender::new(Arc::default()),
         changes: Arc::default(),
@@ -237,6 +239,7 @@ fn options(cli: &IngressCli) -> Options {
             .collect(),
         class: cli.ingress_class.as_str().into(),
         without_class: cli.watch_ingress_without_class,
+        behaviour: cli.behaviour(),
         namespace: cli.watch_namespace.as_deref().map(Into::into),
         default_backend: cli.default_backend_service.as_ref().map(named),
         default_certificate: cli.default_ssl_certificate.as_ref().map(named),
@@ -287,7 +290,7 @@ fn source(
                 namespace: cli.watch_namespace.clone(),
                 config_maps: named.into_iter().flatten().map(service_name).collect(),
             };
-            let wanted = outputs.wanted.subscribe();
+            let wanted = (outputs.wanted.subscribe(), outputs.config_maps.subscribe());
             let follow = cluster::run_ingress(client, scope, wanted, events, meters);
             follow.map(Ok).boxed()
         }
@@ -334,7 +337,7 @@ fn node_name(cli: &IngressCli) -> Result<String> {
     Ok(name.to_ascii_lowercase())
 }
 
-/// Answers `ferrule debug`: `/ingress`, and `/route?host=…&path=…`.
+/// Answers `ferrule debug`: `/ingress`, `/lint`, and `/route?host=…&path=…`.
 async fn ask(place: String, questions: mpsc::Sender<Question>) -> Result<Value, (u16, String)> {
     let (path, query) = place.split_once('?').unwrap_or((&place, ""));
     let parameter = |key: &str| {
@@ -348,6 +351,11 @@ async fn ask(place: String, questions: mpsc::Sender<Question>) -> Result<Value, 
             let all = |catalog: &Catalog, shown: &Certificates| {
                 serde_json::to_value(explain::everything(catalog, shown))
             };
+            control::ask(&questions, PATIENCE, all).await
+        }
+        "/lint" => {
+            let all =
+                |catalog: &Catalog, _: &Certificates| serde_json::to_value(lint::lint(catalog));
             control::ask(&questions, PATIENCE, all).await
         }
         "/route" => {

@@ -3,13 +3,17 @@
 //! clients on loopback.
 
 mod answers;
+mod articles;
+mod behaviour;
 mod frames;
 mod grpc;
 mod h2_clients;
 mod hand_on;
 mod hand_over;
 mod hostile_h2;
+mod lint;
 mod nginx;
+mod origin;
 mod pass;
 mod program;
 mod resolver;

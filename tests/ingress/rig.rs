@@ -41,6 +41,7 @@ impl Plan {
     pub(crate) fn table(&self) -> Table {
         let mut table = Table {
             settings: Arc::new(self.settings.clone()),
+            defaults: Arc::new(self.route.clone()),
             ..Table::default()
         };
         let upstream = Upstream {

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use ferrule::ingress::tls::{Certificates, self_signed};
+use hyper::header::HeaderValue;
 
 use super::rig::{Endpoint, Plan, Rig};
 
@@ -114,7 +115,7 @@ fn hsts_is_told_over_tls_only() {
         return;
     }
     let mut plan = Plan::to(&[Endpoint::echo().address]);
-    plan.settings.hsts = Some("max-age=5".into());
+    plan.route.hsts = Some(HeaderValue::from_static("max-age=5"));
     let rig = plan.start();
     for (scheme, address, host) in [
         ("https", rig.https, "a.example"),

@@ -71,11 +71,16 @@ const RULES: &[Rule] = &[
 const PURE: &[(&str, &[&str])] = &[
     ("debug::doctor::checks", &["ipnet", "nix"]),
     ("ingress::action", &["hyper", "regex", "regex_syntax"]),
+    (
+        "ingress::annotation",
+        &["hyper", "ipnet", "schemars", "serde"],
+    ),
     ("ingress::balance", &[]),
     ("ingress::catalog", &["ipnet"]),
     ("ingress::filter", &["hyper"]),
+    ("ingress::lint", &["schemars", "serde", "serde_json"]),
     ("ingress::route", &[]),
-    ("ingress::table", &["ipnet"]),
+    ("ingress::table", &["hyper", "ipnet"]),
     ("observe::accounting::book", &["schemars", "serde"]),
 ];
 

@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `ferrule debug ingress` and `ferrule debug route`: what the Ingress sidecar serves.
 
+mod lint;
+#[cfg(test)]
+mod lint_tests;
+
 use std::io::Write;
 
 use anyhow::{Context, Result, bail};
 use comfy_table::{ContentArrangement, Table, presets};
 use hyper::Uri;
 
-use super::client;
 use super::print::print;
+use super::{Verdict, client};
 use crate::cli::{IngressArgs, RouteArgs};
 use crate::ingress::explain::{CertificateView, Everything, Explained, RouteView};
 
@@ -16,13 +20,18 @@ const ROUTES: [&str; 6] = ["HOST", "PATH", "TYPE", "INGRESS", "BACKEND", "ENDPOI
 /// Of a table, how many endpoints are shown; the others are counted.
 const ENDPOINTS: usize = 3;
 
-/// Asks the running sidecar and prints all that it serves.
+/// Asks the running sidecar and prints all that it serves; with `--lint`, what is not served as it is
+/// written.
 ///
 /// # Errors
-/// No sidecar, or it does not answer.
-pub fn run(args: &IngressArgs, out: &mut impl Write) -> Result<()> {
+/// No sidecar, or it does not answer; a directory that cannot be read.
+pub fn run(args: &IngressArgs, out: &mut impl Write) -> Result<Verdict> {
+    if args.lint {
+        return lint::run(args, out);
+    }
     let all: Everything = client::get(&args.admin_socket, "/ingress")?;
-    print(out, args.output, &all, |out, wide| page(&all, wide, out))
+    print(out, args.output, &all, |out, wide| page(&all, wide, out))?;
+    Ok(Verdict::Fine)
 }
 
 fn page(all: &Everything, wide: bool, out: &mut dyn Write) -> std::io::Result<()> {
@@ -43,9 +52,10 @@ fn page(all: &Everything, wide: bool, out: &mut dyn Write) -> std::io::Result<()
         }
         writeln!(out, "{maps}\n")?;
     }
-    let mut ingresses = table(&["INGRESS", "STATE", "NOT SERVED"]);
+    let mut ingresses = table(&["INGRESS", "STATE", "BEHAVIOUR", "NOT SERVED"]);
     for ingress in &all.ingresses {
-        ingresses.add_row([&ingress.name, &ingress.verdict, &ingress.notes.join("\n")]);
+        let notes = ingress.notes.join("\n");
+        ingresses.add_row([&ingress.name, &ingress.verdict, &ingress.behaviour, &notes]);
     }
     writeln!(out, "{ingresses}")
 }

@@ -4,6 +4,7 @@
 //!
 //! | module | does |
 //! |---|---|
+//! | [`origin`] | what endpoints say of where they are, in the clients' terms |
 //! | [`template`] | text with nginx's variables |
 //! | [`cors`] | who may read answers from other origins |
 //! | [`headers`] | changes of headers, both ways |
@@ -18,6 +19,7 @@ pub mod cors;
 pub mod errors;
 pub mod headers;
 pub mod mirror;
+pub mod origin;
 pub mod rate;
 pub mod snippet;
 pub mod template;

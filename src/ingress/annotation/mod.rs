@@ -10,6 +10,8 @@
 //! |---|---|
 //! | `reader` | hands out values by name, and notes what is wrong with them |
 //! | `value` | the shapes that values have: switches, numbers, times, sizes, lists |
+//! | `defaults` | what holds without annotations, by behaviour and ConfigMap |
+//! | `origin` | what endpoints say of where they are |
 //! | `proxy` | how requests are handed on: time-outs, sizes, tries |
 //! | `tls` | redirects to HTTPS |
 //! | `cors` | who may read answers from other origins |
@@ -19,16 +21,26 @@
 //! | `mirror` | copies of requests |
 //! | `compress` | compression |
 //! | `rate` | how fast answers are sent |
+//! | [`known`] | all annotations of ingress-nginx, and what becomes of each |
+//! | `keys` | all keys of its ConfigMap |
+//! | `server` | what ingress-nginx has for a whole server, or in its ConfigMap only |
 
 pub(crate) mod compress;
 mod cors;
+mod defaults;
 pub(crate) mod errors;
 mod headers;
+pub(crate) mod keys;
+pub mod known;
+#[cfg(test)]
+mod known_tests;
 mod mirror;
 mod note;
+mod origin;
 mod proxy;
 mod rate;
 mod reader;
+mod server;
 mod snippet;
 #[cfg(test)]
 mod tests;
@@ -38,21 +50,11 @@ pub(crate) mod value;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+pub use self::defaults::{ByBehaviour, Defaults, Hsts, Https};
 pub use self::note::{Kind, Note};
 use self::reader::Reader;
 use super::table::RouteSettings;
 use crate::model::{ConfigMap, Ingress, Secret, ServiceName};
-
-/// What holds where no annotation says otherwise.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Defaults {
-    /// How requests are handed on, without a redirect to HTTPS.
-    pub route: RouteSettings,
-    /// Redirects to HTTPS.
-    pub https: Https,
-    /// What annotations may say.
-    pub policy: Policy,
-}
 
 /// What annotations may say, as the ConfigMap has it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -61,27 +63,6 @@ pub struct Policy {
     pub snippets: bool,
     /// The headers of answers that a ConfigMap of an Ingress may set, in lower case.
     pub response_headers: Arc<BTreeSet<Box<str>>>,
-}
-
-/// When requests are redirected to HTTPS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Https {
-    /// Those for hosts that an Ingress lists under `tls`.
-    pub secured: bool,
-    /// All.
-    pub forced: bool,
-    /// With this status.
-    pub status: u16,
-}
-
-impl Default for Https {
-    fn default() -> Self {
-        Self {
-            secured: false,
-            forced: false,
-            status: 308,
-        }
-    }
 }
 
 /// The objects that annotations may name.
@@ -119,24 +100,35 @@ pub struct Annotated {
 struct Draft {
     route: RouteSettings,
     https: Https,
+    hsts: Hsts,
     policy: Policy,
 }
 
 impl Annotated {
     /// What holds for an Ingress without annotations.
     pub fn bare(defaults: &Defaults) -> Self {
-        let draft = Draft {
-            route: defaults.route.clone(),
-            https: defaults.https,
-            policy: Policy::default(),
-        };
-        draft.finish()
+        Draft::new(defaults).finish()
     }
 }
 
 impl Draft {
+    fn new(defaults: &Defaults) -> Self {
+        Self {
+            route: defaults.route.clone(),
+            https: defaults.https,
+            hsts: defaults.hsts,
+            policy: defaults.policy.clone(),
+        }
+    }
+
     fn finish(self) -> Annotated {
-        let Self { route, https, .. } = self;
+        let Self {
+            mut route,
+            https,
+            hsts,
+            ..
+        } = self;
+        route.hsts = hsts.header();
         let with = |redirects: bool| {
             let https_redirect = redirects.then_some(https.status).or(route.https_redirect);
             Arc::new(RouteSettings {
@@ -159,21 +151,8 @@ impl Draft {
 /// Reads all annotations of an Ingress.
 pub fn read(ingress: &Ingress, defaults: &Defaults, objects: &dyn Objects) -> Annotated {
     let mut reader = Reader::new(ingress, objects);
-    let mut draft = Draft {
-        route: defaults.route.clone(),
-        https: defaults.https,
-        policy: defaults.policy.clone(),
-    };
-    proxy::read(&mut reader, &mut draft);
-    tls::read(&mut reader, &mut draft);
-    cors::read(&mut reader, &mut draft);
-    // Its headers come before those of ConfigMaps, as in ingress-nginx's template.
-    snippet::read(&mut reader, &mut draft);
-    headers::read(&mut reader, &mut draft);
-    errors::read(&mut reader, &mut draft);
-    mirror::read(&mut reader, &mut draft);
-    compress::read(&mut reader, &mut draft);
-    rate::read(&mut reader, &mut draft);
+    let mut draft = Draft::new(defaults);
+    groups(&mut reader, &mut draft);
     let (notes, named, denied) = reader.finish();
     draft.route.denied = denied;
     Annotated {
@@ -181,4 +160,20 @@ pub fn read(ingress: &Ingress, defaults: &Defaults, objects: &dyn Objects) -> An
         named,
         ..draft.finish()
     }
+}
+
+/// All groups of annotations.
+fn groups(reader: &mut Reader<'_>, draft: &mut Draft) {
+    origin::read(reader, draft);
+    proxy::read(reader, draft);
+    tls::read(reader, draft);
+    server::read(reader, draft);
+    cors::read(reader, draft);
+    // Its headers come before those of ConfigMaps, as in ingress-nginx's template.
+    snippet::read(reader, draft);
+    headers::read(reader, draft);
+    errors::read(reader, draft);
+    mirror::read(reader, draft);
+    compress::read(reader, draft);
+    rate::read(reader, draft);
 }

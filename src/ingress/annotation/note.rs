@@ -24,6 +24,14 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Kind::Unknown,
+        Kind::Invalid,
+        Kind::Approximated,
+        Kind::Refused,
+    ];
+
     /// As in metrics: one word in lower case.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -4,8 +4,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::value::Wrong;
-use super::{Kind, Named, Note, Objects};
+use super::known::{self, Fate};
+use super::value::{Wrong, switch};
+use super::{Kind, Named, Note, Objects, keys};
 use crate::model::{ConfigMap, Ingress, Secret, ServiceName};
 
 /// The annotations of one Ingress, while they are read.
@@ -16,6 +17,9 @@ pub(super) struct Reader<'a> {
     notes: Vec<Note>,
     named: Named,
     denied: Option<Arc<str>>,
+    /// Which modules have asked for a name.
+    #[cfg(test)]
+    pub(super) asked: std::collections::BTreeMap<String, BTreeSet<String>>,
 }
 
 impl<'a> Reader<'a> {
@@ -27,17 +31,23 @@ impl<'a> Reader<'a> {
             notes: Vec::new(),
             named: Named::default(),
             denied: None,
+            #[cfg(test)]
+            asked: std::collections::BTreeMap::new(),
         }
     }
 
     /// The value of an annotation, without blanks around it; none if it is not there or empty.
+    #[cfg_attr(test, track_caller)]
     pub(super) fn text(&mut self, name: &str) -> Option<&'a str> {
+        #[cfg(test)]
+        self.record(name, std::panic::Location::caller().file());
         let (name, value) = self.ingress.annotations.get_key_value(name)?;
         self.taken.insert(name);
         Some(value.trim()).filter(|value| !value.is_empty())
     }
 
     /// A value in its shape. One that has another is noted, and counts as not there.
+    #[cfg_attr(test, track_caller)]
     pub(super) fn value<T>(
         &mut self,
         name: &str,
@@ -54,6 +64,7 @@ impl<'a> Reader<'a> {
 
     /// The same where the default would let in whom the annotation keeps out: a value that cannot
     /// be read closes all paths of the Ingress, as in ingress-nginx.
+    #[cfg_attr(test, track_caller)]
     pub(super) fn guard<T>(
         &mut self,
         name: &str,
@@ -66,6 +77,16 @@ impl<'a> Reader<'a> {
                 None
             }
         }
+    }
+
+    #[cfg(test)]
+    fn record(&mut self, name: &str, file: &str) {
+        let module = file.rsplit('/').next().unwrap_or_default();
+        let module = module.trim_end_matches(".rs").to_owned();
+        self.asked
+            .entry(name.to_owned())
+            .or_default()
+            .insert(module);
     }
 
     /// Closes all paths of the Ingress: they answer 503.
@@ -111,12 +132,36 @@ impl<'a> Reader<'a> {
     /// What was noted, what was named, and why all paths are closed, if they are. Whatever was not
     /// taken is unknown.
     pub(super) fn finish(mut self) -> (Vec<Note>, Named, Option<Arc<str>>) {
-        let all = self.ingress.annotations.keys();
-        let left: Vec<_> = all.filter(|name| !self.taken.contains(&***name)).collect();
-        for name in left {
-            self.note(name, Kind::Unknown, "is not known, and not served");
+        let ingress = self.ingress;
+        for (name, value) in &ingress.annotations {
+            if !self.taken.contains(&**name)
+                && let Some((kind, text)) = untaken(name, value.trim())
+            {
+                self.note(name, kind, text);
+            }
         }
         self.notes.sort_by(|a, b| a.annotation.cmp(&b.annotation));
         (self.notes, self.named, self.denied)
     }
+}
+
+/// What is to be said of an annotation that no group reads.
+fn untaken(name: &str, value: &str) -> Option<(Kind, String)> {
+    if let Some(known) = known::find(name) {
+        let why = match known.fate {
+            Fate::Refused(why) => why,
+            Fate::Served | Fate::Approximated(_) => "is not served",
+        };
+        // What is off is as it is here.
+        let is_so = value.is_empty() || switch(value) == Ok(false);
+        return (!is_so).then(|| (Kind::Refused, why.to_owned()));
+    }
+    let text = if keys::is_known(name) {
+        "is no annotation but a key of the ConfigMap, where it holds for all Ingresses".to_owned()
+    } else if let Some(meant) = known::meant(name) {
+        format!("is not known, and not served: {meant} may be meant")
+    } else {
+        "is not known, and not served".to_owned()
+    };
+    Some((Kind::Unknown, text))
 }

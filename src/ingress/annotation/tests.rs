@@ -66,7 +66,8 @@ fn what_nobody_knows_is_told_and_nothing_else_suffers() {
         [
             "annotation proxy-read-timeout: must be a number of seconds, is \"soon\"; the default \
              holds",
-            "annotation rate-limit: is not known, and not served",
+            "annotation rate-limit: is not known, and not served: limit-rps or limit-rpm may be \
+             meant",
         ]
     );
     let route = &annotated.plain;

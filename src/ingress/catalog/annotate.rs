@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{Catalog, Dirty, Part, index};
-use crate::ingress::annotation::{self, Annotated, Defaults, Objects};
-use crate::ingress::table::RouteSettings;
+use crate::ingress::annotation::{self, Annotated, ByBehaviour, Defaults, Kind, Objects};
+use crate::ingress::table::{Behaviour, RouteSettings};
 use crate::model::{ConfigMap, Ingress, Secret, ServiceName};
 
 type Users = BTreeMap<ServiceName, BTreeSet<ServiceName>>;
@@ -14,42 +14,53 @@ type Users = BTreeMap<ServiceName, BTreeSet<ServiceName>>;
 /// Of all Ingresses that are ours.
 #[derive(Debug, Default)]
 pub(super) struct Annotations {
-    defaults: Defaults,
+    defaults: ByBehaviour<Defaults>,
     /// Without any annotation; most Ingresses share it.
-    bare: Annotated,
+    bare: ByBehaviour<Annotated>,
+    behaviours: BTreeMap<ServiceName, Behaviour>,
     /// Of those that have some.
     read: BTreeMap<ServiceName, Annotated>,
     by_secret: Users,
     by_config_map: Users,
     /// Who says something for its hosts.
     server_snippets: BTreeSet<ServiceName>,
+    config_maps_changed: bool,
+    /// How many there are that are not served as they are written.
+    counts: BTreeMap<Kind, usize>,
 }
 
 impl Annotations {
     pub(super) fn new(route: &RouteSettings) -> Self {
         let mut new = Self::default();
-        new.set_defaults(Defaults {
-            route: route.clone(),
-            ..Defaults::default()
-        });
+        new.set_defaults(ByBehaviour::new(|behaviour| Defaults::of(behaviour, route)));
         new
     }
 
-    pub(super) fn defaults(&self) -> &Defaults {
+    pub(super) fn defaults(&self) -> &ByBehaviour<Defaults> {
         &self.defaults
     }
 
-    pub(super) fn set_defaults(&mut self, defaults: Defaults) {
-        self.bare = Annotated::bare(&defaults);
+    pub(super) fn set_defaults(&mut self, defaults: ByBehaviour<Defaults>) {
+        self.bare = ByBehaviour::new(|behaviour| Annotated::bare(defaults.of(behaviour)));
         self.defaults = defaults;
     }
 
-    pub(super) fn bare(&self) -> &Annotated {
-        &self.bare
+    pub(super) fn bare(&self, behaviour: Behaviour) -> &Annotated {
+        self.bare.of(behaviour)
+    }
+
+    /// How an Ingress is read, if it is ours.
+    pub(super) fn behaviour(&self, name: &ServiceName) -> Option<Behaviour> {
+        self.behaviours.get(name).copied()
+    }
+
+    pub(super) fn reads_as(&mut self, name: &ServiceName, behaviour: Behaviour) {
+        self.behaviours.insert(name.clone(), behaviour);
     }
 
     pub(super) fn of(&self, name: &ServiceName) -> &Annotated {
-        self.read.get(name).unwrap_or(&self.bare)
+        let bare = || self.bare(self.behaviour(name).unwrap_or_default());
+        self.read.get(name).unwrap_or_else(bare)
     }
 
     /// Who says something for its hosts.
@@ -62,12 +73,33 @@ impl Annotations {
         self.by_secret.keys()
     }
 
+    pub(super) fn names_config_map(&self, name: &ServiceName) -> bool {
+        self.by_config_map.contains_key(name)
+    }
+
+    /// Others are linked from the ConfigMap than before.
+    pub(super) fn links_changed(&mut self) {
+        self.config_maps_changed = true;
+    }
+
+    /// The ConfigMaps that are named, by these others too, if they are not those of before.
+    pub(super) fn config_maps_if_changed<'a>(
+        &'a mut self,
+        anyway: bool,
+        linked: impl Iterator<Item = &'a ServiceName>,
+    ) -> Option<Arc<BTreeSet<ServiceName>>> {
+        let changed = std::mem::take(&mut self.config_maps_changed);
+        let names = || Arc::new(self.by_config_map.keys().chain(linked).cloned().collect());
+        (changed || anyway).then(names)
+    }
+
     /// Who names an object.
     fn users<'a>(users: &'a Users, name: &ServiceName) -> impl Iterator<Item = &'a ServiceName> {
         users.get(name).into_iter().flatten()
     }
 
     pub(super) fn remove(&mut self, name: &ServiceName) {
+        self.behaviours.remove(name);
         self.replace(name, None);
     }
 
@@ -81,6 +113,7 @@ impl Annotations {
         let after = new.as_ref().map(|new| new.named.clone());
         let after = after.unwrap_or_default();
         move_users(&mut self.by_secret, name, (&before.secrets, &after.secrets));
+        self.config_maps_changed |= before.config_maps != after.config_maps;
         move_users(
             &mut self.by_config_map,
             name,
@@ -91,6 +124,14 @@ impl Annotations {
             true => self.server_snippets.insert(name.clone()),
             false => self.server_snippets.remove(name),
         };
+        for note in old.iter().flat_map(|old| &old.notes) {
+            if let Some(count) = self.counts.get_mut(&note.kind) {
+                *count -= 1;
+            }
+        }
+        for note in new.iter().flat_map(|new| &new.notes) {
+            *self.counts.entry(note.kind).or_default() += 1;
+        }
         match new {
             Some(new) => self.read.insert(name.clone(), new),
             None => self.read.remove(name),
@@ -146,8 +187,9 @@ impl Catalog {
                 continue;
             };
             let some = !ingress.annotations.is_empty();
-            let read =
-                some.then(|| annotation::read(&ingress, &self.annotations.defaults, &Lookup(self)));
+            let behaviour = self.annotations.behaviour(&name).unwrap_or_default();
+            let defaults = self.annotations.defaults.of(behaviour);
+            let read = some.then(|| annotation::read(&ingress, defaults, &Lookup(self)));
             let notes = read.iter().flat_map(|read| &read.notes);
             let reasons = notes.map(ToString::to_string).collect();
             let (changed, wanted) = self.annotations.replace(&name, read);
@@ -157,6 +199,12 @@ impl Catalog {
             dirty.wanted |= wanted;
             self.note(&name, Part::Annotations, reasons, dirty);
         }
+    }
+
+    /// How many annotations there are that are not served as they are written.
+    pub fn annotation_count(&self, kind: Kind) -> usize {
+        let counts = &self.annotations.counts;
+        counts.get(&kind).copied().unwrap_or_default()
     }
 
     /// What the annotations of an Ingress come to.

@@ -65,6 +65,22 @@ impl Catalog {
         wishes
     }
 
+    /// Hosts for which several Ingresses name Secrets: host, who decides, and who does not.
+    pub fn certificate_rivals(&self) -> Vec<(Arc<str>, ServiceName, ServiceName)> {
+        let mut rivals = Vec::new();
+        for (host, ranks) in self.index.of_tls_hosts() {
+            let secret = |name: &ServiceName| {
+                let mut all = index::certificates(self.served.get(name)?).into_iter();
+                all.find(|(h, _)| h == host).map(|(_, secret)| secret)
+            };
+            let mut names = ranks.iter().map(|(_, name)| name);
+            let Some(first) = names.next() else { continue };
+            let others = names.filter(|name| secret(name) != secret(first));
+            rivals.extend(others.map(|other| (host.clone(), first.clone(), other.clone())));
+        }
+        rivals
+    }
+
     /// What of an Ingress's certificates is not there.
     fn missing(&self, ingress: &Ingress) -> Vec<String> {
         let mut reasons = Vec::new();

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Options;
-use crate::model::{Ingress, IngressClass};
+use crate::model::{Behaviour, Ingress, IngressClass};
 
 /// `spec.controller` of our classes.
 pub const CONTROLLER: &str = "ferrule.dev/ingress";
@@ -66,6 +66,23 @@ impl Classes {
                 Some(class) => self.ours(&class.name, options),
             },
         }
+    }
+
+    /// How an Ingress is read that is ours: as its class says, else as the controller of its class
+    /// does it, else as the user chose.
+    pub(super) fn behaviour(&self, ingress: &Ingress, options: &Options) -> Behaviour {
+        let class = match (&ingress.class_annotation, &ingress.class) {
+            (Some(name), _) | (None, Some(name)) => self.0.get(name),
+            (None, None) => self
+                .default()
+                .filter(|class| options.controllers.contains(&class.controller)),
+        };
+        let of_class = |class: &IngressClass| match (class.behaviour, &*class.controller) {
+            (Some(chosen), _) => chosen,
+            (None, NGINX_CONTROLLER) => Behaviour::IngressNginx,
+            (None, _) => Behaviour::Spec,
+        };
+        class.map_or(options.behaviour, of_class)
     }
 
     fn ours(&self, name: &str, options: &Options) -> Verdict {

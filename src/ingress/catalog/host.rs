@@ -49,6 +49,7 @@ impl Catalog {
                         kind: kind(path.kind),
                         path: path.path.clone(),
                         route: self.route(ingress, host, &path.path, backend),
+                        behaviour: self.behaviour(ingress),
                     };
                     let (kind, key) = entry.key();
                     let key = (kind, key.to_owned());

@@ -42,7 +42,7 @@ use self::index::Index;
 use self::streams::Aims;
 use self::upstream::Upstreams;
 pub(crate) use self::upstream::is_elsewhere;
-use super::table::{RouteSettings, Settings, Streams, Table};
+use super::table::{Behaviour, RouteSettings, Settings, Streams, Table};
 use crate::model::{ConfigMap, Event, Ingress, IngressEvent, Secret, ServiceName, State};
 
 /// What the user chose.
@@ -54,6 +54,8 @@ pub struct Options {
     pub class: Arc<str>,
     /// Whether Ingresses that name no class are ours.
     pub without_class: bool,
+    /// How Ingresses are read that have no IngressClass.
+    pub behaviour: Behaviour,
     /// Only Ingresses of this namespace.
     pub namespace: Option<Arc<str>>,
     /// The Service whose first port answers what no Ingress does.
@@ -82,6 +84,7 @@ impl Default for Options {
             controllers: vec![CONTROLLER.into()],
             class: "ferrule".into(),
             without_class: false,
+            behaviour: Behaviour::default(),
             namespace: None,
             default_backend: None,
             default_certificate: None,
@@ -120,6 +123,8 @@ pub struct Update {
     pub secrets: BTreeSet<ServiceName>,
     /// All Secrets that are needed.
     pub wanted: Option<Arc<BTreeSet<ServiceName>>>,
+    /// All ConfigMaps that annotations name.
+    pub wanted_maps: Option<Arc<BTreeSet<ServiceName>>>,
     /// All names that have to be resolved.
     pub externals: Option<Arc<BTreeSet<Arc<str>>>>,
     /// Ingresses of which something else cannot be served, with the reasons: none if all can.
@@ -197,14 +202,15 @@ struct Dirty {
 impl Catalog {
     /// An empty catalog of a node.
     pub fn new(node_name: &str, options: Options) -> Self {
+        let annotations = Annotations::new(&options.route);
         let mut catalog = Self {
             state: State::new(node_name),
             table: Table {
                 settings: options.settings.clone(),
-                defaults: options.route.clone(),
+                defaults: annotations.bare(options.behaviour).plain.clone(),
                 ..Table::default()
             },
-            annotations: Annotations::new(&options.route),
+            annotations,
             options,
             ..Self::default()
         };
@@ -274,12 +280,15 @@ impl Catalog {
                 self.dirty.secrets.insert(name);
             }
             IngressEvent::ConfigMap(name, observed) => {
-                // Kept whoever names it: that may come later.
+                // An annotation that is read later may name it.
                 match observed.object {
                     Some(map) => self.config_maps.insert(name.clone(), Arc::new(map)),
                     None => self.config_maps.remove(&name),
                 };
-                self.dirty.config_maps.insert(name);
+                let named = self.annotations.names_config_map(&name);
+                if named || self.config_map_names().any(|named| *named == name) {
+                    self.dirty.config_maps.insert(name);
+                }
             }
             IngressEvent::Resolved(name, addresses) => {
                 let users = self.upstreams.resolved(&name, addresses);
@@ -314,6 +323,8 @@ impl Catalog {
         }
         self.certify(&mut open, &mut update);
         self.tell_notes(&open, &mut update);
+        let linked = self.linked.names();
+        update.wanted_maps = self.annotations.config_maps_if_changed(open.first, linked);
         update.externals = self.upstreams.externals_if_changed(open.first);
         update
     }
@@ -323,8 +334,10 @@ impl Catalog {
         let new = self.ingresses.get(name).cloned();
         let new = new.filter(|i| self.classes.verdict(i, &self.options) == Verdict::Served);
         let old = self.served.get(name).cloned();
+        let behaviour = new.as_deref().map(|new| self.behaviour(new));
         if let (Some(old), Some(new)) = (&old, &new)
             && same_but_status(old, new)
+            && self.annotations.behaviour(name) == behaviour
         {
             self.served.insert(name.clone(), new.clone());
             return;
@@ -353,6 +366,8 @@ impl Catalog {
                 (dirty.tls, dirty.wanted) = before;
             }
             self.served.insert(name.clone(), new);
+            self.annotations
+                .reads_as(name, behaviour.unwrap_or_default());
             dirty.annotated.insert(name.clone());
         }
         dirty.noted.insert(name.clone());
@@ -406,15 +421,26 @@ impl Catalog {
 
     /// What of an Ingress cannot be served, and why.
     pub fn notes(&self, name: &ServiceName) -> Vec<String> {
+        self.noted(name, |_| true)
+    }
+
+    /// The same but for its annotations.
+    pub fn reasons(&self, name: &ServiceName) -> Vec<String> {
+        self.noted(name, |part| *part != Part::Annotations)
+    }
+
+    fn noted(&self, name: &ServiceName, about: impl Fn(&Part) -> bool) -> Vec<String> {
         let ours = self.served.contains_key(name);
         let skipped = self.skipped.get(name).filter(|_| ours);
-        let parts = self.notes.get(name).into_iter().flat_map(BTreeMap::values);
-        skipped
-            .into_iter()
-            .chain(parts)
-            .flatten()
-            .cloned()
-            .collect()
+        let parts = self.notes.get(name).into_iter().flatten();
+        let parts = parts.filter(|(part, _)| about(part));
+        let all = skipped.into_iter().chain(parts.map(|(_, reasons)| reasons));
+        all.flatten().cloned().collect()
+    }
+
+    /// How an Ingress that is ours is read.
+    pub fn behaviour(&self, ingress: &Ingress) -> Behaviour {
+        self.classes.behaviour(ingress, &self.options)
     }
 
     /// The table of the last commit.
@@ -436,6 +462,17 @@ impl Catalog {
     /// A Secret, as it was last seen.
     pub fn secret(&self, name: &ServiceName) -> Option<&Arc<Secret>> {
         self.secrets.get(name)
+    }
+
+    /// A ConfigMap, as it was last seen.
+    pub fn config_map(&self, name: &ServiceName) -> Option<&Arc<ConfigMap>> {
+        self.config_maps.get(name)
+    }
+
+    /// The ConfigMap with settings, if it is there.
+    pub fn settings_map(&self) -> Option<&ConfigMap> {
+        let name = self.options.config_map.as_ref()?;
+        self.config_maps.get(name).map(|map| &**map)
     }
 }
 

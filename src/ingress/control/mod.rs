@@ -24,6 +24,7 @@ use tracing::{debug, info};
 use self::keys::Keys;
 use self::report::Report;
 use super::catalog::{Catalog, Options, Update};
+use super::meters::AnnotationGauge;
 use super::table::{Streams, Table};
 use super::tls;
 use crate::model::{Event, IngressEvent, ServiceName};
@@ -37,7 +38,7 @@ const SETTLE: Duration = Duration::from_secs(1);
 /// How often certificates are looked at that expire.
 const LOOK: Duration = Duration::from_secs(3600);
 
-/// The Secrets that are needed; none as long as nobody knows.
+/// The Secrets, or ConfigMaps, that are needed; none as long as nobody knows.
 pub type Wanted = Option<Arc<BTreeSet<ServiceName>>>;
 
 /// A question about what is served. The answer may use all of the catalog, and takes the loop's
@@ -55,6 +56,8 @@ pub struct Changes {
     pub refused: AtomicU64,
     /// Hosts with a certificate, each with its Secret and when it ends to be valid, since 1970.
     pub certificates: ArcSwap<Vec<(Arc<str>, ServiceName, i64)>>,
+    /// Annotations that are not served as they are written.
+    pub annotations: AnnotationGauge,
 }
 
 /// What the loop puts in place.
@@ -66,6 +69,8 @@ pub struct Outputs {
     pub store: Arc<tls::Store>,
     /// The Secrets that are needed.
     pub wanted: watch::Sender<Wanted>,
+    /// The ConfigMaps that annotations name.
+    pub config_maps: watch::Sender<Wanted>,
     /// The names that have to be resolved.
     pub externals: watch::Sender<Arc<BTreeSet<Arc<str>>>>,
     /// The ports that are passed on byte by byte.
@@ -154,6 +159,7 @@ impl Control {
         let Update {
             table,
             wanted,
+            wanted_maps,
             externals,
             notes,
             served,
@@ -173,12 +179,17 @@ impl Control {
         if let Some(wanted) = wanted {
             self.outputs.wanted.send_replace(Some(wanted));
         }
+        if let Some(wanted) = wanted_maps {
+            self.outputs.config_maps.send_replace(Some(wanted));
+        }
         if let Some(externals) = externals {
             self.outputs.externals.send_replace(externals);
         }
         if let Some(streams) = streams {
             self.outputs.streams.send_replace(streams);
         }
+        let counts = &self.outputs.changes.annotations;
+        counts.set(|kind| self.catalog.annotation_count(kind));
         for (name, reasons) in remarks {
             self.report.config_map(&name, reasons);
         }

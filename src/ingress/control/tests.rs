@@ -127,6 +127,7 @@ async fn start(files: &[(&str, &str)]) -> Running {
         table: Arc::default(),
         store: tls::Store::new().expect("a store"),
         wanted: watch::Sender::new(None),
+        config_maps: watch::Sender::new(None),
         externals: watch::Sender::new(Arc::default()),
         ready: watch::Sender::new(false),
         events: recorder,

@@ -2,6 +2,7 @@
 use prometheus::proto::{MetricFamily, MetricType};
 
 use super::*;
+use crate::ingress::meters::AnnotationGauge;
 use crate::ingress::table::Backend;
 
 fn counted(local: &mut Local, host: &str, status: u16, times: usize) {
@@ -100,7 +101,8 @@ fn the_docs_list_what_is_served() {
     meters.upstream_failed("connect");
     let registry = prometheus::Registry::new();
     registry.register(Box::new(metrics)).unwrap();
-    for collector in meters.collectors() {
+    let noted = [AnnotationGauge::default().collector()];
+    for collector in meters.collectors().into_iter().chain(noted) {
         registry.register(collector).unwrap();
     }
     let families = registry.gather();

@@ -60,6 +60,7 @@ pub(crate) async fn handle(
     let grpc = client.h2 && errors::is_grpc(request.headers());
     let found = find(&worker, &request, raw, &client);
     let mut reply = None;
+    let hsts = client.tls.then(|| hsts(&worker, &found)).flatten();
     let answer = match found {
         Ok(found) => {
             found
@@ -99,9 +100,7 @@ pub(crate) async fn handle(
         Err(End::Refusal(refusal)) => refuse(refusal, exchange),
     };
     reply::finish(reply.as_deref(), &worker, &mut response, endpoint);
-    if client.tls
-        && let Some(hsts) = worker.table(|table| hsts(&table.settings))
-    {
+    if let Some(hsts) = hsts {
         let headers = response.headers_mut();
         headers.insert(STRICT_TRANSPORT_SECURITY, hsts);
     }
@@ -112,8 +111,12 @@ pub(crate) async fn handle(
     Ok(response)
 }
 
-fn hsts(settings: &Settings) -> Option<HeaderValue> {
-    HeaderValue::from_str(settings.hsts.as_deref()?).ok()
+/// That of the route; of what has none, that of the default backend.
+fn hsts(worker: &Worker, found: &Result<Found, Refusal>) -> Option<HeaderValue> {
+    match found {
+        Ok(found) => found.route_settings().hsts.clone(),
+        Err(_) => worker.table(|table| table.defaults.hsts.clone()),
+    }
 }
 
 /// What comes of a request that is handed on.
@@ -323,7 +326,9 @@ impl Found {
             worker: &self.worker,
             upstream: &self.upstream,
             settings,
-            most_idle: self.settings.idle_upstream_connections,
+            most_idle: settings
+                .idle_upstream_connections
+                .unwrap_or(self.settings.idle_upstream_connections),
             key: self.key,
             progress,
         };
@@ -338,6 +343,9 @@ impl Found {
             return Err(Refusal::new(StatusCode::BAD_GATEWAY).into());
         }
         headers::edit_response(response.headers_mut(), false);
+        if let Some(origin) = &self.route_settings().origin {
+            origin.apply(response.headers_mut());
+        }
         Ok(Answer::Upstream(response, lease, self))
     }
 

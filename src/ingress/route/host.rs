@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::PathType;
 use super::paths::{End, Paths};
-use crate::ingress::table::Route;
+use crate::ingress::table::{Behaviour, Route};
 
 /// One path of a host.
 #[derive(Debug, Clone)]
@@ -16,6 +16,8 @@ pub struct PathRoute {
     pub path: Arc<str>,
     /// Where it leads.
     pub route: Arc<Route>,
+    /// How its Ingress is read.
+    pub behaviour: Behaviour,
 }
 
 impl PathRoute {

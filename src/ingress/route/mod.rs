@@ -23,7 +23,7 @@ use std::sync::Arc;
 pub use host::{HostRoutes, PathRoute};
 
 use self::hosts::Hosts;
-use super::table::Route;
+use super::table::{Behaviour, Route};
 
 /// `pathType`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -67,6 +67,7 @@ impl Router {
             kind,
             path: path.into(),
             route,
+            behaviour: Behaviour::default(),
         });
         self.replace(host, Some(Arc::new(HostRoutes::new(routes, default))));
     }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use super::*;
-use crate::ingress::table::{Backend, RouteSettings};
+use crate::ingress::table::{Backend, Behaviour, RouteSettings};
 use crate::model::ServiceName;
 use PathType::{Exact, ImplementationSpecific, Prefix};
 
@@ -101,6 +101,7 @@ fn a_default_stands_behind_all_paths_of_its_host() {
         kind: Prefix,
         path: path.into(),
         route: route("h.com", path, number),
+        behaviour: Behaviour::default(),
     };
     let host = HostRoutes::new(vec![entry("/a", 0)], Some(route("h.com", "", 1)));
     let mut router = router(&[("*.com", "/b", Prefix)]);
@@ -255,6 +256,7 @@ fn fifty_thousand_paths_are_found_in_under_a_microsecond() {
         kind: [Prefix, Exact, Prefix, ImplementationSpecific][number % 4],
         path: path.as_str().into(),
         route: route("", &path, number),
+        behaviour: Behaviour::default(),
     };
     let deep = (0..25_000).map(|n| entry(format!("/api/v1/tenants/{n}/items"), n));
     let mut router = Router::default();

@@ -13,7 +13,7 @@ use tracing::debug;
 
 use super::follow::{Follow, follow};
 use super::secrets::{self, Wanted};
-use super::{Clients, Closed, Shared, strategy};
+use super::{Clients, Closed, Shared, config_maps, strategy};
 use crate::model::{Event, IngressEvent, Observed, ServiceName, SliceName};
 use crate::watch::wire::Node;
 use crate::watch::wire::ingress::{AnySlice, ConfigMap, Ingress, IngressClass, Secret, Upstream};
@@ -31,7 +31,8 @@ pub struct Scope {
 }
 
 /// Watches Ingresses, IngressClasses, Services as upstreams, EndpointSlices, the own Node, some
-/// ConfigMaps and the Secrets that are `wanted`, until nobody receives events any more.
+/// ConfigMaps, and the Secrets and further ConfigMaps that are `wanted`, until nobody receives events
+/// any more.
 ///
 /// [`Event::Synced`] is sent once, after the first complete list of each kind but Secrets. These
 /// are looked for as soon as some are wanted, which may be an empty set; then
@@ -40,7 +41,7 @@ pub struct Scope {
 pub async fn run_ingress(
     client: Client,
     scope: Scope,
-    wanted: Receiver<Wanted>,
+    (wanted, wanted_maps): (Receiver<Wanted>, Receiver<Wanted>),
     events: Sender<Event>,
     meters: Meters,
 ) {
@@ -58,17 +59,24 @@ pub async fn run_ingress(
         clients: api.clone(),
         namespace: scope.namespace.clone(),
         strategy,
+        events: events.clone(),
+        meters: meters.clone(),
+    };
+    let named = config_maps::Source {
+        clients: api.clone(),
+        strategy,
         events,
         meters,
+        others: scope.config_maps.clone(),
     };
-    let config_maps = scope.config_maps.iter().map(|name| {
+    let maps = scope.config_maps.iter().map(|name| {
         let (api, field) = (
             api.within(Some(&name.namespace)),
             format!("metadata.name={}", name.name),
         );
         async move { follow::<ConfigMap>(api, "", &field, strategy, shared).await }
     });
-    let mut config_maps: FuturesUnordered<_> = config_maps.collect();
+    let mut maps: FuturesUnordered<_> = maps.collect();
     tokio::select! {
         Closed = follow::<Ingress>(api.within(namespace), "", "", strategy, shared) => {}
         Closed = follow::<IngressClass>(api.all(), "", "", strategy, shared) => {}
@@ -76,7 +84,8 @@ pub async fn run_ingress(
         Closed = follow::<AnySlice>(api.within(namespace), "", "", strategy, shared) => {}
         Closed = follow::<Node>(api.all(), "", &own, strategy, shared) => {}
         Closed = secrets.run(wanted) => {}
-        Some(Closed) = config_maps.next() => {}
+        Closed = named.run(wanted_maps) => {}
+        Some(Closed) = maps.next() => {}
         () = shared.events.closed() => {}
     }
 }

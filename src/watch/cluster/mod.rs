@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Watches an API server.
 
+mod config_maps;
 mod follow;
 mod held;
 mod ingress;

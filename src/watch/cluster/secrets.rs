@@ -19,7 +19,7 @@ use crate::model::{Event, IngressEvent, Observed, ServiceName};
 use crate::watch::Meters;
 use crate::watch::wire::ingress::Secret;
 
-/// The Secrets that are wanted; none as long as nobody knows.
+/// The Secrets, or ConfigMaps, that are wanted; none as long as nobody knows.
 pub type Wanted = Option<Arc<BTreeSet<ServiceName>>>;
 
 /// Events that may wait for the filter.
@@ -34,8 +34,8 @@ pub(super) struct Source {
     pub(super) meters: Meters,
 }
 
-/// Where the watches of single Secrets report to; ended when it goes.
-struct Named(JoinHandle<()>);
+/// A watch of one object by its name; ended when this goes.
+pub(super) struct Named(pub(super) JoinHandle<()>);
 
 impl Drop for Named {
     fn drop(&mut self) {

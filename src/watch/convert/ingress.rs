@@ -17,6 +17,9 @@ const CLASS: &str = "kubernetes.io/ingress.class";
 /// Makes a class the one of Ingresses that name none.
 const DEFAULT_CLASS: &str = "ingressclass.kubernetes.io/is-default-class";
 
+/// How Ingresses of a class are read.
+const BEHAVIOUR: &str = "ferrule.dev/behaviour";
+
 /// Converts an Ingress of any class.
 ///
 /// A rule or path that cannot be compared with any request is skipped. A path whose backend cannot
@@ -51,11 +54,14 @@ pub fn ingress(name: &ServiceName, object: &wire::Ingress) -> Observed<Ingress> 
 pub fn ingress_class(name: &Arc<str>, object: &wire::IngressClass) -> Observed<IngressClass> {
     let mut skipped = Skipped::default();
     let annotations = &object.metadata.annotations;
+    let behaviour = annotations.get(BEHAVIOUR).map(|text| text.parse());
     let class = IngressClass {
         name: name.clone(),
         created: super::created(&object.metadata, &mut skipped),
         controller: text(object.spec.controller.as_ref()).unwrap_or_default(),
         is_default: annotations.get(DEFAULT_CLASS).is_some_and(|v| v == "true"),
+        behaviour: behaviour
+            .and_then(|b| skipped.keep(format_args!("metadata.annotations[{BEHAVIOUR}]"), b)),
     };
     skipped.observed(class)
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::model::ingress::{IngressBackend, IngressPathType, PortRef};
-use crate::model::{Ingress, IpFamily, Protocol};
+use crate::model::{Behaviour, Ingress, IpFamily, Protocol};
 use crate::watch::wire::ingress as wire;
 
 fn observe(spec: Value) -> Observed<Ingress> {
@@ -174,6 +174,11 @@ fn classes() {
     assert!(class(json!({key: "true"})).is_default);
     assert!(!class(json!({key: "false"})).is_default);
     assert!(!class(Value::Null).is_default);
+    let behaviour = |text: &str| class(json!({"ferrule.dev/behaviour": text})).behaviour;
+    assert_eq!(behaviour("spec"), Some(Behaviour::Spec));
+    assert_eq!(behaviour("ingress-nginx"), Some(Behaviour::IngressNginx));
+    assert_eq!(behaviour("nginx"), None);
+    assert_eq!(class(Value::Null).behaviour, None);
     assert_eq!(&*class(Value::Null).controller, "ferrule.dev/ingress");
 }
 

@@ -50,7 +50,7 @@ fn settings_change_while_it_runs() {
     assert_eq!(settings.keep_alive.as_secs(), 3);
     assert_eq!(limits(&catalog), [(2 << 20, None), (2 << 20, Some(308))]);
     assert_eq!(catalog.table().defaults.body_limit, 2 << 20);
-    assert_eq!(update.remarks[&name("sys/settings")], ["not served: x"]);
+    assert_eq!(update.remarks[&name("sys/settings")], ["not known: x"]);
 
     // An Ingress that comes later has them, too.
     catalog.apply(put(&ingress("later", 2, &["l.com/=a"])));

@@ -7,7 +7,7 @@ mod incremental;
 mod routes;
 
 use super::*;
-use crate::ingress::table::{Backend, UpstreamProtocol};
+use crate::ingress::table::{Backend, Behaviour, UpstreamProtocol};
 use crate::model::fixture;
 use crate::model::ingress::{
     IngressBackend, IngressPath, IngressPathType, IngressRule, IngressTls, PortRef, UpstreamPort,
@@ -82,6 +82,7 @@ fn class(name: &str, controller: &str, is_default: bool) -> IngressEvent {
         created: 0,
         controller: controller.into(),
         is_default,
+        behaviour: None,
     };
     IngressEvent::Class(name.into(), Observed::new(class))
 }

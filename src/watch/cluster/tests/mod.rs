@@ -94,6 +94,9 @@ fn show(event: &Event) -> String {
             (IngressEvent::Secret(_, o), Some(object)) => {
                 format!("{object}{}", gone(o.object.is_some()))
             }
+            (IngressEvent::ConfigMap(_, o), Some(object)) => {
+                format!("{object}{}", gone(o.object.is_some()))
+            }
             (_, Some(object)) => object.to_string(),
             (other, None) => format!("{other:?}"),
         },
@@ -332,6 +335,18 @@ const TLS: &str = "kubernetes.io/tls";
 
 /// A sidecar's watch on a server with Secrets, and where to say which are wanted.
 async fn sidecar(streaming: Streaming) -> (Watching, tokio::sync::watch::Sender<Wanted>) {
+    let (watching, secrets, _) = sidecar_and_maps(streaming).await;
+    (watching, secrets)
+}
+
+/// The same, with who wants ConfigMaps.
+async fn sidecar_and_maps(
+    streaming: Streaming,
+) -> (
+    Watching,
+    tokio::sync::watch::Sender<Wanted>,
+    tokio::sync::watch::Sender<Wanted>,
+) {
     let server = server("36", streaming).await;
     let named = |name: &str| json!({"metadata": {"name": name, "resourceVersion": "7"}});
     server.set("ingresses", vec![named("i")]);
@@ -354,6 +369,7 @@ async fn sidecar(streaming: Streaming) -> (Watching, tokio::sync::watch::Sender<
     let client = Client::try_from(kube::Config::new(url)).expect("a client");
     let (sender, events) = channel(64);
     let (want, wanted) = tokio::sync::watch::channel(None);
+    let want_maps = tokio::sync::watch::Sender::new(None);
     let scope = Scope {
         node_name: "n1".into(),
         namespace: None,
@@ -362,7 +378,7 @@ async fn sidecar(streaming: Streaming) -> (Watching, tokio::sync::watch::Sender<
     let task = tokio::spawn(run_ingress(
         client,
         scope,
-        wanted,
+        (wanted, want_maps.subscribe()),
         sender,
         Meters::default(),
     ));
@@ -371,12 +387,49 @@ async fn sidecar(streaming: Streaming) -> (Watching, tokio::sync::watch::Sender<
         events,
         task,
     };
-    (watching, want)
+    (watching, want, want_maps)
 }
 
 fn want(sender: &tokio::sync::watch::Sender<Wanted>, names: &[&str]) {
     let names = names.iter().map(|name| ServiceName::new("default", *name));
     sender.send_replace(Some(std::sync::Arc::new(names.collect())));
+}
+
+#[tokio::test]
+async fn config_maps_come_while_annotations_name_them() {
+    let (mut watching, _secrets, maps) = sidecar_and_maps(Streaming::Serve).await;
+    let want = |names: &[&str]| {
+        let names = names
+            .iter()
+            .map(|name| ServiceName::new("kube-system", *name));
+        maps.send_replace(Some(std::sync::Arc::new(names.collect())));
+    };
+    let kinds = [
+        "ConfigMap kube-system/settings",
+        "Ingress default/i",
+        "IngressClass c",
+        "Service default/a",
+        "Service default/b",
+        "Service default/c",
+        "node",
+        "slice default/h-1",
+    ];
+    watching.expect(&kinds).await;
+    watching.expect(&["synced"]).await;
+    // The one of the settings is watched anyway.
+    want(&["settings", "other", "missing"]);
+    watching.expect(&["ConfigMap kube-system/other"]).await;
+    watching.expect_silence().await;
+    want(&["missing"]);
+    watching.expect(&["ConfigMap kube-system/other gone"]).await;
+    want(&["other"]);
+    // What was not there may have been told to be gone, too.
+    let again = [
+        "ConfigMap kube-system/missing gone",
+        "ConfigMap kube-system/other",
+    ];
+    watching.expect(&again).await;
+    watching.expect_silence().await;
 }
 
 #[tokio::test]
