@@ -77,7 +77,7 @@ const NOT_SERVED: &[(&str, &str)] = &[
     ("addresses of both families are used", "disable-ipv6-dns"),
     (
         "is the flag --access-log",
-        "access-log-params access-log-path disable-access-log disable-http-access-log \
+        "access-log-params access-log-path disable-http-access-log \
         disable-stream-access-log enable-access-log-for-default-backend enable-auth-access-log \
         http-access-log-path log-format-escape-json log-format-escape-none log-format-stream \
         log-format-upstream skip-access-log-urls stream-access-log-path",

@@ -136,7 +136,7 @@ pub const ALL: &[Known] = &[
     served("canary-by-header-value", Medium, "canary"),
     served("canary-weight", Low, "canary"),
     served("canary-weight-total", Low, "canary"),
-    approximated("client-body-buffer-size", Low, "headers", BUFFER),
+    approximated("client-body-buffer-size", Low, "rate", BUFFER),
     approximated("configuration-snippet", Critical, "snippet", SNIPPET),
     served("connection-proxy-header", Low, "headers"),
     served("cors-allow-credentials", Low, "cors"),

@@ -16,8 +16,7 @@ impl Catalog {
             &options.tcp_services,
             &options.udp_services,
         ];
-        let linked = [&self.linked.add, &self.linked.set];
-        named.into_iter().chain(linked).flatten()
+        named.into_iter().flatten().chain(self.linked.names())
     }
 
     /// Takes in those that have changed. Whether a setting has, for all routes.
@@ -81,7 +80,10 @@ impl Catalog {
         let maps = &self.config_maps;
         let notes = settings::follow(&mut read, |name| maps.get(name).map(|map| &map.data));
         read.notes.extend(notes);
-        self.linked = read.linked;
+        if self.linked != read.linked {
+            self.annotations.links_changed();
+            self.linked = read.linked;
+        }
         let remarks = self.remarks.entry(name.clone()).or_default();
         remarks.extend(read.notes);
         let mut changed = *self.table.settings != read.settings;

@@ -341,7 +341,8 @@ impl Catalog {
         }
         self.certify(&mut open, &mut update);
         self.tell_notes(&open, &mut update);
-        update.wanted_maps = self.annotations.config_maps_if_changed(open.first);
+        let linked = self.linked.names();
+        update.wanted_maps = self.annotations.config_maps_if_changed(open.first, linked);
         update.externals = self.upstreams.externals_if_changed(open.first);
         update
     }
