@@ -10,10 +10,7 @@ use super::tests::{Shelf, ingress, notes, read_all};
 use super::*;
 
 /// Modules that do not read yet what the table says; to be emptied.
-const PENDING: &[&str] = &[
-    "access", "affinity", "auth", "backend", "balance", "canary", "cors", "errors", "headers",
-    "limit", "mirror", "rate", "snippet",
-];
+const PENDING: &[&str] = &[];
 
 /// Values without which other annotations may not be looked at. All others are `true`.
 const VALUES: &[(&str, &str)] = &[

@@ -77,13 +77,19 @@ impl Annotations {
         self.by_config_map.contains_key(name)
     }
 
-    /// The ConfigMaps that are named, if they are others than before.
-    pub(super) fn config_maps_if_changed(
-        &mut self,
+    /// Others are linked from the ConfigMap than before.
+    pub(super) fn links_changed(&mut self) {
+        self.config_maps_changed = true;
+    }
+
+    /// The ConfigMaps that are named, by these others too, if they are not those of before.
+    pub(super) fn config_maps_if_changed<'a>(
+        &'a mut self,
         anyway: bool,
+        linked: impl Iterator<Item = &'a ServiceName>,
     ) -> Option<Arc<BTreeSet<ServiceName>>> {
         let changed = std::mem::take(&mut self.config_maps_changed);
-        let names = || Arc::new(self.by_config_map.keys().cloned().collect());
+        let names = || Arc::new(self.by_config_map.keys().chain(linked).cloned().collect());
         (changed || anyway).then(names)
     }
 

@@ -447,6 +447,12 @@ fn link(linked: &mut Option<ServiceName>, text: &str) -> Result<(), Wrong> {
     Ok(())
 }
 
+impl Linked {
+    pub(super) fn names(&self) -> impl Iterator<Item = &ServiceName> {
+        self.add.iter().chain(&self.set)
+    }
+}
+
 /// Takes over the headers that linked ConfigMaps hold. Those that are not served, with the reasons.
 pub(super) fn follow<'a>(
     configured: &mut Configured,
