@@ -24,6 +24,7 @@ const WITH_FILE: [&str; 22] = [
     "localhost-nodeports",
     "keep-leftovers",
     "protect-rules",
+    "state-file",
     "reset-stale-tcp",
     "drop-invalid",
     "accounting",

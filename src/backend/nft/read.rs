@@ -122,7 +122,11 @@ impl Kernel {
         }
     }
 
-    fn has_table(&mut self, family: IpFamily) -> Result<bool, Error> {
+    /// Whether our table of a family is there.
+    ///
+    /// # Errors
+    /// If the socket fails.
+    pub fn has_table(&mut self, family: IpFamily) -> Result<bool, Error> {
         let name = |w: &mut Writer| w.attr_str(table::NAME, TABLE);
         match self.request(Some(family), msg::GETTABLE, NLM_F_ACK, name, |_, _| ()) {
             Ok(()) => Ok(true),
