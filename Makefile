@@ -68,8 +68,8 @@ bench-ingress: ## the Ingress sidecar, nginx and HAProxy side by side, 12 min (r
 	@FERRULE_INGRESS_BIN="$${FERRULE_INGRESS_BIN:-$(abspath $(TARGET_DIR))/dist/ferrule-ingress}" \
 		$(TARGET_DIR)/release/ferrule-bench-ingress $(BENCH_ARGS)
 
-fuzz: ## fuzz the decoder of configuration files, SECONDS=60 (g++ or clang++)
-	@fuzz/run.sh $(or $(SECONDS),60)
+fuzz: ## fuzz the parsers one after the other, SECONDS=60 each (g++ or clang++); TARGET=manifests
+	@fuzz/run.sh $(or $(SECONDS),60) $(TARGET)
 
 cluster-setup: ## install the Debian packages that a cluster on this machine needs (root)
 	@conformance/cluster/setup.sh

@@ -119,6 +119,9 @@ impl Log {
 
     /// A file with nothing but its header.
     fn begin(&mut self) -> io::Result<File> {
+        if let Some(directory) = self.path.parent() {
+            fs::create_dir_all(directory)?;
+        }
         let mut file = create(&self.new_path())?;
         self.size = append(&mut file, [serde_json::to_string(&self.header)])?;
         self.in_place = false;
