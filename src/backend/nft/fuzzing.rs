@@ -2,7 +2,7 @@
 //! Whatever comes over a netlink socket; for `fuzz/`.
 
 use super::monitor::{self, Interference};
-use super::{NFGENMSG, read};
+use super::read::{self, NFGENMSG};
 use crate::backend::conntrack;
 use crate::backend::netlink::{Attrs, Message};
 use crate::plan::nft::SetId;

@@ -74,7 +74,7 @@ fn an_object_is_the_same_after_it_was_kept() {
 #[test]
 fn the_old_file_counts_until_everything_was_listed_once() {
     let mut place = place();
-    let mut write = |log: &mut Log, names: &[&str], there, complete| {
+    let write = |log: &mut Log, names: &[&str], there, complete| {
         log.write(&changed(names, there), complete, true).expect("written");
     };
     write(&mut place.log, &["a", "b"], true, true);
