@@ -153,7 +153,10 @@ pub(super) fn boots(cluster: &mut Cluster) -> Result<()> {
     api.set_away(false);
     eventually("the server is back", || stage.refuses(&goes)).with_context(|| agent.tail(8))?;
     stage.serves(&stays)?;
-    ensure!(stage.age()? == 0.0, "what is served is the server's again");
+    eventually("all kinds are listed", || {
+        ensure!(stage.age()? == 0.0, "what is served is not the server's");
+        Ok(())
+    })?;
     agent.stop()?;
     cluster.start_agent(1, &cluster_cidr_flags())?;
     cluster.settle().map(drop)
