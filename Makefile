@@ -75,8 +75,8 @@ differential-ingress: ## the Ingress sidecar against nginx as ingress-nginx conf
 	@$(TARGET_DIR)/release/ferrule-differential-ingress \
 		$(or $(ARGS),--results conformance/results/ingress-nginx.json --page docs/ingress-nginx-differential.md)
 
-fuzz: ## fuzz the decoder of configuration files, SECONDS=60 (g++ or clang++)
-	@fuzz/run.sh $(or $(SECONDS),60)
+fuzz: ## fuzz the parsers one after the other, SECONDS=60 each (g++ or clang++); TARGET=manifests
+	@fuzz/run.sh $(or $(SECONDS),60) $(TARGET)
 
 cluster-setup: ## install the Debian packages that a cluster on this machine needs (root)
 	@conformance/cluster/setup.sh

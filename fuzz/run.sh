@@ -1,12 +1,16 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Fuzzes the decoder of configuration files with libFuzzer, on stable Rust: fuzz/run.sh [SECONDS].
-# Needs g++ or clang++. The corpus is kept in fuzz/corpus, findings are left in fuzz/artifacts.
+# Fuzzes a parser with libFuzzer, on stable Rust: fuzz/run.sh [SECONDS [config|manifests|netlink]].
+# Without a name, all of them one after the other. Needs g++ or clang++. The corpus is kept in
+# fuzz/corpus, findings are left in fuzz/artifacts.
 set -eu
 cd "$(dirname "$0")"
 
 SECONDS_TO_RUN=${1:-60}
-mkdir -p corpus/config artifacts/config
+TARGETS=${2:-config manifests netlink}
+for target in config manifests netlink; do
+    mkdir -p "corpus/$target" "artifacts/$target"
+done
 
 # Each case of the recording is a seed.
 number=0
@@ -19,6 +23,18 @@ grep '^file ' ../src/config/testdata/cases.txt | while IFS= read -r line; do
     } >"corpus/config/seed-$number"
 done
 cp ../src/config/testdata/kubeadm.yaml corpus/config/seed-kubeadm
+sed -n '/OBJECTS: &str/,/^";/p' ../tests/support/mod.rs | sed '1d;$d' >corpus/manifests/seed-objects
+find ../daemonset -name '*.yaml' | while IFS= read -r file; do
+    head -c 4096 "$file" >"corpus/manifests/seed-$(basename "$file")"
+done
+# What a kernel told of changes of tables and of flows that ended.
+cp seeds/netlink/* corpus/netlink/
+# Findings of earlier runs, once mended.
+for target in config manifests netlink; do
+    if [ -d "regressions/$target" ]; then
+        cp "regressions/$target"/* "corpus/$target/"
+    fi
+done
 
 # What `cargo fuzz --sanitizer none` sets: counters at each edge, and comparisons. Only crates that
 # read the text need them, but RUSTFLAGS hold for all.
@@ -27,5 +43,8 @@ RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-
 -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1" \
     cargo build --release --target "$(rustc -vV | sed -n 's/host: //p')"
 
-exec target/*/release/config corpus/config -artifact_prefix=artifacts/config/ \
-    -max_total_time="$SECONDS_TO_RUN" -max_len=4096 -timeout=5 -print_final_stats=1
+for target in $TARGETS; do
+    echo "==> $target"
+    target/*/release/"$target" "corpus/$target" -artifact_prefix="artifacts/$target/" \
+        -max_total_time="$SECONDS_TO_RUN" -max_len=4096 -timeout=5 -print_final_stats=1
+done

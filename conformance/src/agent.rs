@@ -71,6 +71,8 @@ impl Agent {
             .args(["--hostname-override", &node_name(node)])
             .arg("--admin-socket")
             .arg(logs.join(format!("{}.sock", node_name(node))))
+            .arg("--state-file")
+            .arg(logs.join(format!("{}.state", node_name(node))))
             .args(flags)
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)

@@ -8,6 +8,9 @@ use serde::Serialize;
 
 use super::value::{parse_bool, parse_path, parse_version};
 
+/// Where the last known state is kept unless told otherwise.
+pub(crate) const DEFAULT_STATE_FILE: &str = "/var/lib/ferrule/state.jsonl";
+
 /// The flags of kube-proxy v1.36 that have an effect, by kube-proxy's names.
 ///
 /// With `--config`, those marked (*) are ignored, as kube-proxy does.
@@ -141,6 +144,10 @@ pub struct OwnFlags {
     /// kernel can (Linux 6.9) and repair what they do; only repair; or neither [default: own]
     #[arg(long, value_enum, value_name = "HOW")]
     pub protect_rules: Option<ProtectRules>,
+    /// File that keeps what the API server said last, for a node that boots while there is none;
+    /// empty: none [default: /var/lib/ferrule/state.jsonl]
+    #[arg(long, value_name = "FILE", value_parser = parse_path)]
+    pub state_file: Option<PathBuf>,
     /// Reset TCP connections through Services whose endpoint is gone
     #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL",
           default_missing_value = "true", value_parser = parse_bool)]

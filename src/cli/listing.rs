@@ -91,6 +91,7 @@ const OWN: &[(&str, &str)] = &[
     ("manifests", ""),
     ("protect-rules", "own"),
     ("reset-stale-tcp", "false"),
+    ("state-file", "/var/lib/ferrule/state.jsonl"),
 ];
 
 /// Every flag, kube-proxy's and ours, with its value as text: what the command line says, else the

@@ -26,6 +26,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 pub use accepted::AcceptedFlags;
 pub use completion::{Shell, completion};
 pub(crate) use debug::DEFAULT_SOCKET;
+pub(crate) use flags::DEFAULT_STATE_FILE;
 pub use debug::{
     ConntrackArgs, DebugCommand, DoctorArgs, Family, IngressArgs, Output, RouteArgs, RulesArgs,
     ServicesArgs, TopArgs,

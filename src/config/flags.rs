@@ -8,7 +8,7 @@ use super::mode::{ProxyMode, that_counts};
 use crate::cli::{AcceptedFlags, Cli, Gates, Period};
 
 /// Flags that count even when a file is given; the logging flags are merged on their own.
-const WITH_FILE: [&str; 22] = [
+const WITH_FILE: [&str; 23] = [
     "config",
     "help",
     "cleanup",
@@ -24,6 +24,7 @@ const WITH_FILE: [&str; 22] = [
     "localhost-nodeports",
     "keep-leftovers",
     "protect-rules",
+    "state-file",
     "reset-stale-tcp",
     "drop-invalid",
     "accounting",

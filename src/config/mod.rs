@@ -63,6 +63,8 @@ pub struct Config {
     pub keep_leftovers: bool,
     /// What is done about others who change our tables.
     pub protect: ProtectRules,
+    /// The file of the last known state, if one is kept.
+    pub state_file: Option<PathBuf>,
     /// Whether connections and bytes are counted, and of how many endpoints each for itself.
     pub accounting: Option<usize>,
     /// The mode that holds: the first of `modes`, unless another one was settled on.
@@ -289,6 +291,7 @@ impl resolve::Resolver<'_> {
             source: self.source(),
             keep_leftovers: self.keep_leftovers(),
             protect: self.cli.own.protect_rules.unwrap_or_default(),
+            state_file: self.state_file(),
             accounting: self.accounting(),
             mode,
             modes,

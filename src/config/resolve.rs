@@ -96,6 +96,14 @@ impl Resolver<'_> {
         ip.filter(|ip| !ip.is_unspecified())
     }
 
+    /// Files of objects need no other file.
+    pub(super) fn state_file(&self) -> Option<PathBuf> {
+        let own = &self.cli.own;
+        let path = own.state_file.clone();
+        let path = path.unwrap_or_else(|| crate::cli::DEFAULT_STATE_FILE.into());
+        Some(path).filter(|path| own.manifests.is_none() && !path.as_os_str().is_empty())
+    }
+
     /// Where requests are answered.
     pub(super) fn listen(&mut self) -> Listen {
         let flags = &self.cli.proxy;

@@ -57,7 +57,7 @@ async fn list(config: &Config, state: &mut State) -> Result<()> {
             let (kubeconfig, server) = (kubeconfig.as_deref(), server.as_deref());
             let client = watch::client(kubeconfig, server, &meters).await?;
             let nodes = Nodes::needed(config.mode == ProxyMode::Ipvs);
-            cluster::run(client, (node, nodes), sender, meters)
+            cluster::run(client, (node, nodes), None, sender, meters)
                 .map(Ok)
                 .boxed()
         }

@@ -139,13 +139,14 @@ struct Given {
 async fn work(config: &Config, given: Given, stop: impl Future<Output = ()>) -> Result<()> {
     let objects = Objects::find(config, &given.meters).await?;
     objects.send_notices(given.notices);
-    let engine = parts::engine(config).await?;
+    let mut engine = parts::engine(config).await?;
     given.status.events().starting();
     parts::accounting(config, &given.status);
     let (sender, events) = mpsc::channel(EVENTS);
     let nodes = Nodes::needed(config.mode == config::ProxyMode::Ipvs);
     let node = (config.node_name.clone(), nodes);
-    let source = objects.follow(node, sender.clone(), given.meters);
+    let state_file = parts::state_file(config, engine.kernel())?;
+    let source = objects.follow(node, state_file, sender.clone(), given.meters);
     let mut proxy = Loop::new(engine, parts::flows(&given.status), given.status);
     if !config.keep_leftovers {
         let drain = Some(parts::drain(config)?);

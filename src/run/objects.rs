@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use crate::config::{Config, Source};
 use crate::model::Event;
 use crate::observe::events::{self, Inbox};
-use crate::watch::cluster::{self, Nodes};
+use crate::watch::cluster::{self, Nodes, StateFile};
 use crate::watch::{self, Meters, manifests};
 
 /// Where objects are.
@@ -43,14 +43,17 @@ impl Objects {
     pub(super) fn follow(
         self,
         (node, nodes): (String, Nodes),
+        state_file: Option<StateFile>,
         events: mpsc::Sender<Event>,
         meters: Meters,
     ) -> BoxFuture<'static, Result<(), watch::Error>> {
         match self {
             Self::Directory(path) => manifests::run(path, node, events).boxed(),
-            Self::Server(client) => cluster::run(client, (node, nodes), events, meters)
-                .map(Ok)
-                .boxed(),
+            Self::Server(client) => {
+                cluster::run(client, (node, nodes), state_file, events, meters)
+                    .map(Ok)
+                    .boxed()
+            }
         }
     }
 }

@@ -24,6 +24,7 @@ use crate::observe::events::{Notice, Recorder, START};
 use crate::observe::view::About;
 use crate::observe::{Accounting, Pages, Status};
 use crate::sync::{Engine, flows::Flows, takeover::Drain};
+use crate::watch::cluster::StateFile;
 use crate::watch::{self, Meters};
 
 /// An engine that knows this host's addresses, on a kernel that can do what the rules need.
@@ -43,6 +44,23 @@ pub(super) async fn engine(config: &Config) -> Result<Engine<Kernel>> {
     };
     let engine = Engine::new(kernel, config.rules.clone(), state, &families);
     Ok(engine.with_ipvs(ipvs))
+}
+
+/// The file of the last known state. It is served only where no rules are in place: those that an
+/// earlier process left may be newer.
+pub(super) fn state_file(config: &Config, kernel: &mut Kernel) -> Result<Option<StateFile>> {
+    let Some(path) = config.state_file.clone() else {
+        return Ok(None);
+    };
+    let mut serve = true;
+    for family in families() {
+        serve &= !kernel.has_table(family)?;
+    }
+    Ok(Some(StateFile {
+        path,
+        node: config.node_name.clone(),
+        serve,
+    }))
 }
 
 /// IPv4, and IPv6 where the kernel has it (kube-proxy runs dual-stack then too).

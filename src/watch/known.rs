@@ -40,6 +40,16 @@ impl<N: Eq + Hash + Clone> Known<N> {
         }
     }
 
+    /// The object was there at some time: only a list may say that it has gone. Whether that is
+    /// news.
+    pub fn remember(&mut self, name: &N) -> bool {
+        if self.names.contains_key(name) {
+            return false;
+        }
+        self.names.insert(name.clone(), self.list.wrapping_sub(1));
+        true
+    }
+
     /// The object was deleted.
     pub fn forget(&mut self, name: &N) {
         self.names.remove(name);
@@ -114,6 +124,17 @@ mod tests {
             ["a"],
             "the interrupted list counts for nothing"
         );
+    }
+
+    #[test]
+    fn what_is_remembered_is_gone_unless_a_list_shows_it() {
+        let mut known = Known::default();
+        known.begin();
+        known.seen(&"a");
+        assert!(!known.remember(&"a"));
+        assert!(known.remember(&"b") && known.remember(&"c"));
+        known.seen(&"c");
+        assert_eq!(known.finish(), ["b"]);
     }
 
     #[test]

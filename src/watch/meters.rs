@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hyper::Uri;
 use prometheus::core::Collector;
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts};
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts};
 
 /// client-go's buckets, in seconds.
 const BUCKETS: [f64; 12] = [
@@ -19,6 +19,7 @@ pub struct Meters {
     durations: HistogramVec,
     restarts: IntCounterVec,
     held: IntGaugeVec,
+    remembered: IntGauge,
 }
 
 impl Default for Meters {
@@ -52,19 +53,32 @@ impl Default for Meters {
                 &["kind"],
             )
             .expect("a valid name and labels"),
+            remembered: IntGauge::new(
+                "ferrule_state_file_age_seconds",
+                "Age of the last known state, if that is served as the API server has not answered \
+                 yet; else 0",
+            )
+            .expect("a valid name"),
         }
     }
 }
 
 impl Meters {
     /// What an exporter of metrics needs to show them.
-    pub fn collectors(&self) -> [Box<dyn Collector>; 4] {
+    pub fn collectors(&self) -> [Box<dyn Collector>; 5] {
         [
             Box::new(self.requests.clone()),
             Box::new(self.durations.clone()),
             Box::new(self.restarts.clone()),
             Box::new(self.held.clone()),
+            Box::new(self.remembered.clone()),
         ]
+    }
+
+    /// How old what is served from the file of the last known state is; none: nothing is.
+    pub fn remembered(&self, age: Option<Duration>) {
+        let seconds = age.map_or(0, |age| age.as_secs().max(1));
+        self.remembered.set(i64::try_from(seconds).unwrap_or(i64::MAX));
     }
 
     /// A request was answered with this HTTP status, or not at all.

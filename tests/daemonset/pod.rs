@@ -89,7 +89,7 @@ fn nothing_of_the_host_is_mounted() {
         .filter(|(_, read_only)| !read_only)
         .map(|(path, _)| path.as_str())
         .collect();
-    assert_eq!(writable, ["/run/ferrule"]);
+    assert_eq!(writable, ["/run/ferrule", "/var/lib/ferrule"]);
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod invalid;
 mod lifecycle;
 mod load;
 mod localhost;
+mod remembered;
 mod scheduler;
 pub mod takeover;
 mod tcp;
@@ -123,6 +124,7 @@ fn of_nftables() -> Vec<Scenario> {
         ),
         of("debug trace: real packets agree", debugging::probes),
         of("stop, start, cleanup", lifecycle::stop_start),
+        of("a node boots without an API server", remembered::boots),
         of("chaos: everything at once", chaos::chaos),
         of(
             "takeover: from kube-proxy's nftables mode, and back",

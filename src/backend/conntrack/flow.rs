@@ -225,7 +225,7 @@ impl Ends {
 }
 
 /// An event has a datagram of its own.
-fn ended(datagram: &[u8]) -> Option<Flow> {
+pub(in crate::backend) fn ended(datagram: &[u8]) -> Option<Flow> {
     let length = u32::from_ne_bytes(datagram.get(..4)?.try_into().ok()?) as usize;
     let attrs = datagram.get(BEFORE..length)?;
     Flow::read(&Attrs::new(attrs))

@@ -22,6 +22,8 @@ mod batch;
 mod encode;
 pub(super) mod foreign;
 pub mod forward;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod marking;
 pub mod monitor;
 pub mod probe;

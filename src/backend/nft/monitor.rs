@@ -99,7 +99,7 @@ impl Monitor {
 }
 
 /// Notes what messages tell of our tables. Returns whether a commit is told to its end.
-fn read(mut bytes: &[u8], found: &mut Interference) -> bool {
+pub(super) fn read(mut bytes: &[u8], found: &mut Interference) -> bool {
     let mut ended = false;
     while let Some((message, rest)) = Message::split(bytes) {
         bytes = rest;

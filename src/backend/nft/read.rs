@@ -122,7 +122,11 @@ impl Kernel {
         }
     }
 
-    fn has_table(&mut self, family: IpFamily) -> Result<bool, Error> {
+    /// Whether our table of a family is there.
+    ///
+    /// # Errors
+    /// If the socket fails.
+    pub fn has_table(&mut self, family: IpFamily) -> Result<bool, Error> {
         let name = |w: &mut Writer| w.attr_str(table::NAME, TABLE);
         match self.request(Some(family), msg::GETTABLE, NLM_F_ACK, name, |_, _| ()) {
             Ok(()) => Ok(true),
@@ -285,7 +289,7 @@ fn set_name(name: &str) -> SetName {
     SetId::from_name(name).map_or_else(|| SetName::Own(name.into()), SetName::Fixed)
 }
 
-fn chain_state(attrs: &Attrs<'_>) -> Option<ChainState> {
+pub(super) fn chain_state(attrs: &Attrs<'_>) -> Option<ChainState> {
     let name = ChainName::from(text(attrs, chain::NAME)?);
     let base = match attrs.get(chain::HOOK) {
         Some(hook) => Some(base_from(&Attrs::new(hook))?),
@@ -315,7 +319,7 @@ fn base_from(hook: &Attrs<'_>) -> Option<Base> {
     })
 }
 
-fn element_from(set: SetId, attrs: &Attrs<'_>) -> Option<Element> {
+pub(super) fn element_from(set: SetId, attrs: &Attrs<'_>) -> Option<Element> {
     let key = attrs.get(elem::KEY).and_then(key_from)?;
     let end = match attrs.get(elem::KEY_END) {
         Some(end) => Some(Box::new(key_from(end)?)),

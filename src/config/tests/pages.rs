@@ -80,6 +80,11 @@ const OTHERS: &[(&str, &str)] = &[
          ([connections](connections.md))",
     ),
     (
+        "state-file",
+        "ferrule's own: keeps what the API server said last, for a node that boots while there is \
+         none; empty: not ([reliability](reliability.md))",
+    ),
+    (
         "init-only",
         "set what needs full privileges (connection tracking), then exit",
     ),

@@ -24,7 +24,7 @@ use std::sync::{Arc, LazyLock};
 
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{
-    CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, LOCATION, STRICT_TRANSPORT_SECURITY,
+    CONNECTION, CONTENT_TYPE, HOST, HeaderValue, LOCATION, STRICT_TRANSPORT_SECURITY,
 };
 use hyper::http::request::Parts;
 use hyper::http::uri::{self, Authority, Scheme};
@@ -280,7 +280,7 @@ impl Found {
 
     /// Runs the route's actions and hands the request on.
     async fn answer(
-        mut self,
+        self,
         client: &Client,
         request: Request<Incoming>,
         upgrading: Option<Upgrade>,

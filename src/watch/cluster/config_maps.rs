@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicUsize;
 use tokio::sync::mpsc::{self, Sender};
 use tokio::sync::watch::Receiver;
 
+use super::memory::Memory;
 use super::follow::{Strategy, follow};
 use super::secrets::{Named, Wanted};
 use super::{Clients, Closed, Shared};
@@ -78,6 +79,7 @@ impl Source {
             events: sender.clone(),
             unlisted: AtomicUsize::new(1),
             meters: self.meters.clone(),
+            memory: Memory::new(None, self.meters.clone()),
         };
         let api = self.clients.within(Some(&name.namespace));
         let (field, strategy) = (format!("metadata.name={}", name.name), self.strategy);

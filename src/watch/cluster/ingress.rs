@@ -12,6 +12,7 @@ use tokio::sync::watch::Receiver;
 use tracing::debug;
 
 use super::follow::{Follow, follow};
+use super::memory::Memory;
 use super::secrets::{self, Wanted};
 use super::{Clients, Closed, Shared, config_maps, strategy};
 use crate::model::{Event, IngressEvent, Observed, ServiceName, SliceName};
@@ -51,6 +52,7 @@ pub async fn run_ingress(
         events: events.clone(),
         unlisted: AtomicUsize::new(5 + scope.config_maps.len()),
         meters: meters.clone(),
+        memory: Memory::new(None, meters.clone()),
     };
     let api = Clients(client);
     let namespace = scope.namespace.as_deref();

@@ -2,13 +2,14 @@
 //! The watched kinds, as kube wants to know them.
 
 use std::borrow::Cow;
-use std::fmt::Debug;
+use std::fmt::{Debug, Display};
 use std::hash::Hash;
 use std::sync::Arc;
 
 use kube::Resource;
 use kube::core::{DynamicResourceScope, ObjectMeta};
 use serde::de::{Deserialize, DeserializeOwned, Deserializer};
+use serde_json::{Value, to_value};
 
 use crate::model::{Event, Observed, ServiceName, SliceName};
 use crate::watch::convert;
@@ -17,7 +18,7 @@ use crate::watch::wire::{EndpointSlice, Node, Service, ServiceCidr};
 /// A kind that is watched.
 pub(super) trait Follow: DeserializeOwned + Clone + Debug + Send + 'static {
     /// What tells objects of the kind apart.
-    type Name: Clone + Eq + Hash + Send;
+    type Name: Clone + Eq + Hash + Send + Display;
 
     const KIND: &'static str;
     const GROUP: &'static str;
@@ -26,6 +27,14 @@ pub(super) trait Follow: DeserializeOwned + Clone + Debug + Send + 'static {
     const OPTIONAL: bool = false;
     /// Whether nothing may be programmed while the server withholds it.
     const HOLDS_UP: bool = true;
+
+    /// The kind's name in the file of the last known state; empty if it is not kept there.
+    const REMEMBERED: &'static str = "";
+
+    /// The object as it is kept there.
+    fn to_json(&self) -> Option<Value> {
+        None
+    }
 
     /// Takes `metadata.resourceVersion` away.
     fn resource_version(&mut self) -> Option<String>;
@@ -39,7 +48,11 @@ impl Follow for Service {
     const KIND: &'static str = "Service";
     const GROUP: &'static str = "";
     const PLURAL: &'static str = "services";
+    const REMEMBERED: &'static str = "Service";
 
+    fn to_json(&self) -> Option<Value> {
+        to_value(self).ok()
+    }
     fn resource_version(&mut self) -> Option<String> {
         self.metadata.resource_version.take()
     }
@@ -60,7 +73,11 @@ impl Follow for EndpointSlice {
     const KIND: &'static str = "EndpointSlice";
     const GROUP: &'static str = "discovery.k8s.io";
     const PLURAL: &'static str = "endpointslices";
+    const REMEMBERED: &'static str = "EndpointSlice";
 
+    fn to_json(&self) -> Option<Value> {
+        to_value(self).ok()
+    }
     fn resource_version(&mut self) -> Option<String> {
         self.metadata.resource_version.take()
     }
@@ -82,7 +99,11 @@ impl Follow for Node {
     const GROUP: &'static str = "";
     const PLURAL: &'static str = "nodes";
     const HOLDS_UP: bool = false;
+    const REMEMBERED: &'static str = "Node";
 
+    fn to_json(&self) -> Option<Value> {
+        to_value(self).ok()
+    }
     fn resource_version(&mut self) -> Option<String> {
         self.metadata.resource_version.take()
     }
@@ -113,7 +134,11 @@ impl Follow for OtherNode {
     const GROUP: &'static str = "";
     const PLURAL: &'static str = "nodes";
     const HOLDS_UP: bool = false;
+    const REMEMBERED: &'static str = "OtherNode";
 
+    fn to_json(&self) -> Option<Value> {
+        to_value(&self.0).ok()
+    }
     fn resource_version(&mut self) -> Option<String> {
         self.0.metadata.resource_version.take()
     }
@@ -134,7 +159,11 @@ impl Follow for ServiceCidr {
     const GROUP: &'static str = "networking.k8s.io";
     const PLURAL: &'static str = "servicecidrs";
     const OPTIONAL: bool = true;
+    const REMEMBERED: &'static str = "ServiceCIDR";
 
+    fn to_json(&self) -> Option<Value> {
+        to_value(self).ok()
+    }
     fn resource_version(&mut self) -> Option<String> {
         self.metadata.resource_version.take()
     }

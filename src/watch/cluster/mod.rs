@@ -6,6 +6,7 @@ mod follow;
 mod held;
 mod ingress;
 mod kind;
+mod memory;
 mod secrets;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,8 @@ use tracing::debug;
 
 use self::follow::{Follow, Strategy};
 use self::kind::{OtherNode, Thin};
+use self::memory::Memory;
+pub use self::memory::StateFile;
 use super::wire::{EndpointSlice, Node, Service, ServiceCidr};
 use crate::model::Event;
 use crate::watch::Meters;
@@ -39,6 +42,7 @@ struct Shared {
     /// Kinds whose first list is not complete yet.
     unlisted: AtomicUsize,
     meters: Meters,
+    memory: Memory,
 }
 
 /// Nobody receives events any more.
@@ -46,6 +50,7 @@ struct Closed;
 
 impl Shared {
     async fn send(&self, event: Event) -> Result<(), Closed> {
+        self.memory.told(&event);
         self.events.send(event).await.map_err(|_| Closed)
     }
 
@@ -84,9 +89,13 @@ impl Nodes {
 /// be reached is tried again for ever, with growing and random pauses of at most 30 s. It is enough
 /// if Services and EndpointSlices can be read: an unknown Node, and ServiceCIDRs that the server
 /// does not have or does not show, do not hold up anything.
+///
+/// With a `state_file`, what is there is kept in it; what it holds is served for as long as the
+/// server has not listed everything.
 pub async fn run(
     client: Client,
     (node_name, nodes): (String, Nodes),
+    state_file: Option<StateFile>,
     events: Sender<Event>,
     meters: Meters,
 ) {
@@ -95,6 +104,7 @@ pub async fn run(
     let shared = &Shared {
         events,
         unlisted: AtomicUsize::new(if nodes == Nodes::All { 5 } else { 4 }),
+        memory: Memory::new(state_file, meters.clone()),
         meters,
     };
     let api = Clients(client);
@@ -131,6 +141,7 @@ pub async fn run(
         Closed = node => {}
         Closed = others => {}
         Closed = cidrs => {}
+        () = shared.memory.write() => {}
         () = shared.events.closed() => {}
     }
 }

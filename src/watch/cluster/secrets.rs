@@ -13,6 +13,7 @@ use tokio::sync::mpsc::{self, Sender};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::memory::Memory;
 use super::follow::{Strategy, follow};
 use super::{Clients, Closed, Shared};
 use crate::model::{Event, IngressEvent, Observed, ServiceName};
@@ -91,6 +92,7 @@ impl Source {
             events,
             unlisted: AtomicUsize::new(1),
             meters: self.meters.clone(),
+            memory: Memory::new(None, Meters::default()),
         }
     }
 

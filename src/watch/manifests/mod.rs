@@ -6,6 +6,8 @@
 //! renaming the link `..data`.
 
 mod directory;
+#[doc(hidden)]
+pub mod fuzzing;
 mod json;
 mod load;
 mod object;

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::ser::{Serialize, Serializer};
 
 /// A field that should hold a whole number. Anything else is kept as text for the report.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -26,6 +27,15 @@ impl fmt::Display for Number {
 impl<'de> Deserialize<'de> for Number {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(NumberVisitor)
+    }
+}
+
+impl Serialize for Number {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Number::Whole(number) => serializer.serialize_i64(*number),
+            Number::Other(text) => serializer.serialize_str(text),
+        }
     }
 }
 

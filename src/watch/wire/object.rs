@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What all objects have, and the cluster-wide kinds.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::nullable;
 
 /// `metadata`, with as many annotations as `A` has.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(
     rename_all = "camelCase",
     default,
-    bound = "A: Deserialize<'de> + Default"
+    bound(
+        deserialize = "A: Deserialize<'de> + Default",
+        serialize = "A: Serialize"
+    )
 )]
 pub struct Meta<A = Annotations> {
     /// `name`.
@@ -32,7 +35,7 @@ pub struct Meta<A = Annotations> {
 }
 
 /// The labels that mean something to a proxy.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Labels {
     /// Another proxy serves this Service.
@@ -53,7 +56,7 @@ pub struct Labels {
 }
 
 /// The annotations that mean something to a proxy.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Annotations {
     /// When the change that led to this slice happened, RFC 3339.
@@ -74,7 +77,7 @@ pub struct Annotations {
 }
 
 /// A Node (v1).
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Node {
     /// `metadata`.
@@ -89,7 +92,7 @@ pub struct Node {
 }
 
 /// `spec` of a [`Node`].
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct NodeSpec {
     /// `podCIDR`.
@@ -104,7 +107,7 @@ pub struct NodeSpec {
 }
 
 /// A taint of a [`Node`].
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Taint {
     /// `key`.
@@ -112,7 +115,7 @@ pub struct Taint {
 }
 
 /// `status` of a [`Node`].
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct NodeStatus {
     /// `addresses`.
@@ -121,7 +124,7 @@ pub struct NodeStatus {
 }
 
 /// An address of a [`Node`].
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Address {
     /// `type`: `InternalIP`, `ExternalIP`, `Hostname` and others.
@@ -132,7 +135,7 @@ pub struct Address {
 }
 
 /// A ServiceCIDR (networking.k8s.io/v1).
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ServiceCidr {
     /// `metadata`.
@@ -144,7 +147,7 @@ pub struct ServiceCidr {
 }
 
 /// `spec` of a [`ServiceCidr`].
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ServiceCidrSpec {
     /// `cidrs`.

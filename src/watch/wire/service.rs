@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Service (v1).
 
-use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
 
 use super::{Meta, Number, nullable};
 
 /// A Service (v1).
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Service {
     /// `metadata`.
@@ -22,7 +22,7 @@ pub struct Service {
 }
 
 /// `spec` of a [`Service`].
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ServiceSpec {
     /// `type`.
@@ -41,7 +41,7 @@ pub struct ServiceSpec {
     #[serde(deserialize_with = "nullable")]
     pub ports: Vec<Port>,
     /// `selector`.
-    #[serde(deserialize_with = "nullable")]
+    #[serde(deserialize_with = "nullable", skip_serializing)]
     pub selector: Selector,
     /// `loadBalancerSourceRanges`.
     #[serde(deserialize_with = "nullable")]
@@ -60,7 +60,7 @@ pub struct ServiceSpec {
 }
 
 /// A port of a [`Service`].
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Port {
     /// `name`.
@@ -74,7 +74,7 @@ pub struct Port {
 }
 
 /// `sessionAffinityConfig`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct AffinityConfig {
     /// `clientIP`.
@@ -83,7 +83,7 @@ pub struct AffinityConfig {
 }
 
 /// `sessionAffinityConfig.clientIP`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ClientIpConfig {
     /// `timeoutSeconds`.
@@ -91,7 +91,7 @@ pub struct ClientIpConfig {
 }
 
 /// `status` of a [`Service`].
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ServiceStatus {
     /// `loadBalancer`.
@@ -100,7 +100,7 @@ pub struct ServiceStatus {
 }
 
 /// `status.loadBalancer`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct LoadBalancer {
     /// `ingress`.
@@ -109,7 +109,7 @@ pub struct LoadBalancer {
 }
 
 /// An address that a load balancer has given to a [`Service`].
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Ingress {
     /// `ip`.

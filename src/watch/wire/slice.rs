@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! EndpointSlice (discovery.k8s.io/v1) and Endpoints (v1).
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Meta, Number, nullable};
 
 /// An EndpointSlice (discovery.k8s.io/v1).
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct EndpointSlice {
     /// `metadata`.
@@ -23,7 +23,7 @@ pub struct EndpointSlice {
 }
 
 /// An endpoint of an [`EndpointSlice`].
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Endpoint {
     /// `addresses`.
@@ -41,7 +41,7 @@ pub struct Endpoint {
 }
 
 /// `conditions` of an [`Endpoint`].
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Conditions {
     /// `ready`.
@@ -53,7 +53,7 @@ pub struct Conditions {
 }
 
 /// `hints` of an [`Endpoint`].
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Hints {
     /// `forZones`.
@@ -65,7 +65,7 @@ pub struct Hints {
 }
 
 /// A zone or node that a hint names.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Target {
     /// `name`.
@@ -73,7 +73,7 @@ pub struct Target {
 }
 
 /// A port of an [`EndpointSlice`] or a [`Subset`].
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct EndpointPort {
     /// `name`.
@@ -85,7 +85,7 @@ pub struct EndpointPort {
 }
 
 /// Endpoints (v1).
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Endpoints {
     /// `metadata`.
@@ -97,7 +97,7 @@ pub struct Endpoints {
 }
 
 /// A subset of [`Endpoints`]: every address with every port.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Subset {
     /// `addresses`.
@@ -112,7 +112,7 @@ pub struct Subset {
 }
 
 /// An address of a [`Subset`].
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct EndpointAddress {
     /// `ip`.

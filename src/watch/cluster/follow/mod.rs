@@ -14,6 +14,7 @@ use tracing::{debug, info};
 use super::held::{Held, PATIENCE};
 pub(super) use super::kind::Follow;
 use super::kind::Thin;
+use super::memory;
 use super::trouble::{Severity, Trouble, reason, severity};
 use super::{Closed, Shared};
 use crate::watch::client::CONNECT;
@@ -101,6 +102,8 @@ struct Follower<'a, K: Follow> {
     held: Held<K::Name>,
     /// A list has not come to its end.
     listing: bool,
+    /// When the last known state is recalled.
+    recall: Option<Instant>,
 }
 
 impl<'a, K: Follow> Follower<'a, K> {
@@ -114,6 +117,7 @@ impl<'a, K: Follow> Follower<'a, K> {
             listed: false,
             held: Held::default(),
             listing: true,
+            recall: (shared.memory.serves::<K>()).then(|| Instant::now() + memory::PATIENCE),
         }
     }
 
@@ -129,7 +133,13 @@ impl<'a, K: Follow> Follower<'a, K> {
         loop {
             let due = self.held.until().map(Instant::from_std);
             let due = async { sleep_until(due.unwrap_or_else(Instant::now)).await };
+            let recall = self.recall;
+            let recall_due = async { sleep_until(recall.unwrap_or_else(Instant::now)).await };
             let next = tokio::select! {
+                () = recall_due, if recall.is_some() => {
+                    self.recall().await?;
+                    continue;
+                }
                 () = due, if self.held.until().is_some() => {
                     self.let_go().await?;
                     continue;
@@ -174,13 +184,17 @@ impl<'a, K: Follow> Follower<'a, K> {
                 if let Some(name) = thin.object.name() {
                     self.known.forget(&name);
                     self.held.settle(&name);
-                    self.shared.send(K::gone(name)).await?;
+                    self.gone(name).await?;
                 }
             }
             Watched::InitDone => {
                 self.finish().await?;
                 self.listing = false;
+                self.recall = None;
                 self.listed().await?;
+                if let Some(event) = self.shared.memory.listed::<K>() {
+                    self.shared.send(event).await?;
+                }
             }
         }
         self.recovered().await
@@ -192,7 +206,7 @@ impl<'a, K: Follow> Follower<'a, K> {
         let missing = self.known.finish();
         let gone = self.held.judge(missing, known, Instant::now().into_std());
         for name in gone {
-            self.shared.send(K::gone(name)).await?;
+            self.gone(name).await?;
         }
         if self.held.len() > 0 {
             let reason = format!(
@@ -209,7 +223,7 @@ impl<'a, K: Follow> Follower<'a, K> {
     /// The time of those that were held is over.
     async fn let_go(&mut self) -> Result<(), Closed> {
         for name in self.held.overdue(Instant::now().into_std()) {
-            self.shared.send(K::gone(name)).await?;
+            self.gone(name).await?;
         }
         self.tell_held(None).await
     }
@@ -232,7 +246,33 @@ impl<'a, K: Follow> Follower<'a, K> {
         };
         self.known.seen(&name);
         self.held.settle(&name);
-        self.shared.send(object.found(name)).await
+        let event = object.found(name.clone());
+        self.shared.memory.keep(&name, object);
+        self.shared.send(event).await
+    }
+
+    async fn gone(&self, name: K::Name) -> Result<(), Closed> {
+        self.shared.memory.forget::<K>(&name);
+        self.shared.send(K::gone(name)).await
+    }
+
+    /// The server has not listed the kind in time: what it said before is served.
+    async fn recall(&mut self) -> Result<(), Closed> {
+        self.recall = None;
+        let Some(recalled) = self.shared.memory.recall::<K>().await else {
+            return Ok(());
+        };
+        for object in recalled.objects {
+            if let Some(name) = object.name()
+                && self.known.remember(&name)
+            {
+                self.shared.send(object.found(name)).await?;
+            }
+        }
+        if let Some(notice) = recalled.notice {
+            self.shared.send(notice).await?;
+        }
+        self.listed().await
     }
 
     async fn listed(&mut self) -> Result<(), Closed> {

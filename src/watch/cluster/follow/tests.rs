@@ -13,6 +13,7 @@ use kube::client::Body;
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::watch::cluster::memory::{Memory, StateFile};
 use crate::model::{Event, Observed};
 use crate::watch::Meters;
 use crate::watch::wire::{Node, Service, ServiceCidr};
@@ -75,11 +76,22 @@ fn short(event: &Event) -> String {
 
 /// The first `count` events that the answers make.
 async fn events<K: Follow>(answers: Vec<(&'static str, u16, String)>, count: usize) -> Vec<String> {
+    let memory = Memory::new(None, Meters::default());
+    events_with::<K>(memory, answers, count).await
+}
+
+/// The same with a memory.
+async fn events_with<K: Follow>(
+    memory: Memory,
+    answers: Vec<(&'static str, u16, String)>,
+    count: usize,
+) -> Vec<String> {
     let (events, mut receiver) = mpsc::channel(1);
     let shared = Shared {
         events,
         unlisted: AtomicUsize::new(1),
         meters: Meters::default(),
+        memory,
     };
     let answers = Arc::new(Mutex::new(VecDeque::from(answers)));
     let api = Api::all(client(answers));
@@ -242,4 +254,48 @@ async fn a_watch_that_is_refused_as_too_old_is_not_asked_for_again() {
     ];
     let seen = events::<Service>(answers, 3).await;
     assert_eq!(seen, ["n/a", "synced", "n/a"], "listed, then missed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_remembered_is_served_until_the_server_has_listed() {
+    let start = "sendInitialEvents=true";
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("state.jsonl");
+    let line = |name: &str| {
+        format!(
+            r#"{{"kind":"Service","name":"n/{name}","object":{{"metadata":{{"name":"{name}","namespace":"n"}},"spec":{{"clusterIP":"None"}}}}}}"#
+        ) + "\n"
+    };
+    let header = "{\"ferrule\":1,\"node\":\"n1\"}\n";
+    std::fs::write(&path, header.to_owned() + &line("a")).expect("written");
+    let file = StateFile {
+        path,
+        node: "n1".into(),
+        serve: true,
+    };
+    let memory = Memory::new(Some(file), Meters::default());
+    // The server says nothing for half a minute, then it has another Service.
+    let page = r#"{"kind":"ServiceList","apiVersion":"v1","metadata":{"resourceVersion":"9"},
+        "items":[{"metadata":{"name":"b","namespace":"n"},"spec":{"clusterIP":"None"}}]}"#;
+    let answers = vec![
+        (start, 200, "...".to_owned()),
+        ("limit=500", 200, page.to_owned()),
+        ("watch=true", 200, "...".to_owned()),
+    ];
+    let seen = events_with::<Service>(memory, answers, 6).await;
+    let seen: Vec<&str> = seen
+        .iter()
+        .map(|text| &text[..text.len().min(30)])
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            "n/a",
+            "last known state: the API serv",
+            "synced",
+            "n/b",
+            "n/a",
+            "last known state: ",
+        ]
+    );
 }
