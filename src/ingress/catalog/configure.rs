@@ -22,7 +22,8 @@ impl Catalog {
 
     /// Takes in those that have changed. Whether a setting has, for all routes.
     pub(super) fn configure(&mut self, dirty: &mut Dirty) -> bool {
-        let changed = std::mem::take(&mut dirty.config_maps);
+        // Annotations look at them, too.
+        let changed = dirty.config_maps.clone();
         let mut configured = false;
         for name in &changed {
             self.remarks.remove(name);
