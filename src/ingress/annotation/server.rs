@@ -27,10 +27,6 @@ pub(super) fn read(reader: &mut Reader<'_>, draft: &mut Draft) {
     if let Some(most) = reader.value("upstream-keepalive-connections", |v| number(0, v)) {
         draft.route.idle_upstream_connections = Some(most as usize);
     }
-    if reader.text("proxy-busy-buffers-size").is_some() {
-        let text = "no answer is buffered";
-        reader.note("proxy-busy-buffers-size", Kind::Approximated, text);
-    }
 }
 
 fn hsts(reader: &mut Reader<'_>, draft: &mut Draft) {
@@ -149,10 +145,9 @@ mod tests {
             ("ssl-prefer-server-ciphers", "true"),
             ("ssl-protocols", "TLSv1 TLSv1.2"),
             ("ssl-session-tickets", "false"),
-            ("proxy-busy-buffers-size", "8k"),
         ]);
         let notes = notes(&other);
-        assert_eq!(notes.len(), 6, "{notes:?}");
+        assert_eq!(notes.len(), 5, "{notes:?}");
         let ciphers = notes.iter().find(|note| note.contains("ssl-ciphers"));
         let ciphers = ciphers.expect("a note");
         assert!(ciphers.contains("; not DHE-RSA-AES128-GCM-SHA256; also ECDHE-ECDSA-AES128"));
