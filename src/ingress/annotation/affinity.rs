@@ -9,13 +9,12 @@ use crate::ingress::action::affinity::{Affinity, SameSite};
 use crate::ingress::balance::Mode;
 
 /// All that mean nothing without `affinity`.
-const OTHERS: [&str; 11] = [
+const OTHERS: [&str; 10] = [
     "affinity-mode",
     "session-cookie-change-on-failure",
     "session-cookie-conditional-samesite-none",
     "session-cookie-domain",
     "session-cookie-expires",
-    "session-cookie-hash",
     "session-cookie-max-age",
     "session-cookie-name",
     "session-cookie-path",
@@ -62,10 +61,6 @@ pub(super) fn read(reader: &mut Reader<'_>, draft: &mut Draft) {
     ] {
         *flag = reader.value(name, switch).unwrap_or(false);
     }
-    if reader.text("session-cookie-hash").is_some() {
-        let text = "is of old versions of ingress-nginx, and means nothing any more";
-        reader.note("session-cookie-hash", Kind::Unknown, text);
-    }
     let regex = reader
         .text("use-regex")
         .is_some_and(|value| switch(value) == Ok(true));
@@ -74,6 +69,15 @@ pub(super) fn read(reader: &mut Reader<'_>, draft: &mut Draft) {
         reader.note("session-cookie-path", Kind::Approximated, text);
     }
     draft.route.affinity = Some(Arc::new(affinity));
+}
+
+/// Whether sessions that a canary served go on there.
+pub(super) fn stays_with_canary(reader: &mut Reader<'_>) -> Option<bool> {
+    reader.value("affinity-canary-behavior", |value| match value {
+        "sticky" => Ok(true),
+        "legacy" => Ok(false),
+        _ => Err(format!("must be sticky or legacy, is {value:?}")),
+    })
 }
 
 fn mode(value: &str) -> Result<Mode, Wrong> {
@@ -173,6 +177,7 @@ mod tests {
         assert_eq!(annotated.plain.affinity, None);
         assert!(read_all(&[("affinity", "ip")]).plain.affinity.is_none());
         let regex = read_all(&[("affinity", "cookie"), ("use-regex", "true")]);
-        assert!(notes(&regex)[0].contains("should be set beside use-regex"));
+        let told = notes(&regex).concat();
+        assert!(told.contains("should be set beside use-regex"), "{told}");
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::value::{Wrong, number, size, switch};
-use super::{Draft, Kind, Reader};
+use super::{Draft, Kind, Reader, backend_tls};
 use crate::ingress::action::retry::Retry;
 use crate::ingress::table::{Speech, UpstreamProtocol};
 
@@ -62,6 +62,11 @@ pub(crate) fn within_seconds(seconds: u32) -> Option<Duration> {
     (seconds > 0).then(|| Duration::from_secs(seconds.into()))
 }
 
+/// Whether the Service is asked as a whole.
+pub(super) fn by_service(reader: &mut Reader<'_>) -> Option<bool> {
+    reader.value("service-upstream", switch)
+}
+
 /// Nothing is buffered here: bodies are handed on as they come, at the pace of the slower side.
 fn buffers(reader: &mut Reader<'_>) {
     for (name, what) in [
@@ -74,15 +79,9 @@ fn buffers(reader: &mut Reader<'_>) {
         }
     }
     let count = reader.value("proxy-buffers-number", |value| number(1, value));
-    let busy = reader.value("proxy-busy-buffers-size", size);
-    for (name, there) in [
-        ("proxy-buffers-number", count.is_some()),
-        ("proxy-busy-buffers-size", busy.is_some()),
-    ] {
-        if there {
-            let text = "means nothing: responses are handed on as they come, and not buffered";
-            reader.note(name, Kind::Approximated, text);
-        }
+    if count.is_some() {
+        let text = "means nothing: responses are handed on as they come, and not buffered";
+        reader.note("proxy-buffers-number", Kind::Approximated, text);
     }
     let temp = reader.value("proxy-max-temp-file-size", size);
     if temp.is_some_and(|temp| temp != 0 && temp != TEMP_FILE) {
@@ -118,7 +117,8 @@ fn speech(reader: &mut Reader<'_>, draft: &mut Draft) {
         let why = "FCGI is not served: endpoints have to speak HTTP or gRPC";
         reader.deny("backend-protocol", why);
     }
-    let tls = super::backend_tls::read(reader);
+    let texts = backend_tls::ALL.map(|name| reader.text(name));
+    let tls = backend_tls::read(reader, texts);
     let speech = Speech {
         protocol: protocol.flatten(),
         tls: tls.map(Arc::new),
@@ -196,13 +196,12 @@ mod tests {
             ("proxy-buffering", "on"),
             ("proxy-request-buffering", "on"),
             ("proxy-buffers-number", "8"),
-            ("proxy-busy-buffers-size", "16k"),
             ("proxy-max-temp-file-size", "2048m"),
             ("proxy-http-version", "1.0"),
             ("proxy-buffer-size", "128k"),
         ]);
         assert!(plain.http10);
-        assert_eq!(told.len(), 7, "{told:?}");
+        assert_eq!(told.len(), 6, "{told:?}");
         let (_, told) = route(&[
             ("proxy-buffering", "true"),
             ("proxy-http-version", "2"),

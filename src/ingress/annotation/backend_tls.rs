@@ -8,6 +8,7 @@ use super::{Kind, Reader, backend};
 use crate::ingress::tls::UpstreamTls;
 use crate::ingress::tls::cipher;
 use crate::ingress::tls::upstream::{ANY_NAME, Terms};
+use crate::model::Secret;
 
 const SECRET: &str = "proxy-ssl-secret";
 /// All that mean nothing without it.
@@ -19,19 +20,27 @@ const OTHERS: [&str; 6] = [
     "proxy-ssl-verify",
     "proxy-ssl-verify-depth",
 ];
+/// All of them.
+pub(super) const ALL: [&str; 7] = [
+    SECRET, OTHERS[0], OTHERS[1], OTHERS[2], OTHERS[3], OTHERS[4], OTHERS[5],
+];
+
+/// The values of [`ALL`]. They are taken before one of them makes all others moot, or these would
+/// count as unknown.
+pub(super) type Texts<'a> = [Option<&'a str>; 7];
 
 /// None if the Ingress says nothing of it, or nothing that can be used.
-pub(super) fn read(reader: &mut Reader<'_>) -> Option<UpstreamTls> {
-    if reader.text(SECRET).is_none() {
-        for name in OTHERS {
-            if reader.text(name).is_some() {
-                let text = "means nothing without proxy-ssl-secret, as in ingress-nginx";
-                reader.note(name, Kind::Refused, text);
-            }
+pub(super) fn read(reader: &mut Reader<'_>, texts: Texts<'_>) -> Option<UpstreamTls> {
+    let [secret, others @ ..] = texts;
+    let Some(secret) = secret else {
+        let there = OTHERS.into_iter().zip(others);
+        for (name, _) in there.filter(|(_, text)| text.is_some()) {
+            let text = "means nothing without proxy-ssl-secret, as in ingress-nginx";
+            reader.note(name, Kind::Refused, text);
         }
         return None;
-    }
-    let terms = terms(reader)?;
+    };
+    let terms = terms(reader, secret, others)?;
     match UpstreamTls::new(terms) {
         Ok(tls) => Some(tls),
         Err(error) => {
@@ -41,12 +50,63 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<UpstreamTls> {
     }
 }
 
-fn terms(reader: &mut Reader<'_>) -> Option<Terms> {
-    let name = reader.text(SECRET).filter(|name| name.contains('/'));
-    let Some(name) = name.map(|name| reader.object_name(name)) else {
+/// A value in its shape. One that has another is noted, and counts as not there.
+fn value<T>(
+    reader: &mut Reader<'_>,
+    name: &str,
+    text: Option<&str>,
+    parse: impl FnOnce(&str) -> Result<T, Wrong>,
+) -> Option<T> {
+    match parse(text?) {
+        Ok(value) => Some(value),
+        Err(wrong) => {
+            let text = format!("{wrong}; the default holds");
+            reader.note(name, Kind::Invalid, text);
+            None
+        }
+    }
+}
+
+fn terms(reader: &mut Reader<'_>, secret: &str, others: [Option<&str>; 6]) -> Option<Terms> {
+    let [ciphers, name, protocols, tells_name, verify, depth] = others;
+    let secret = found(reader, secret)?;
+    let verifies = match verify.map(backend::on_off).transpose() {
+        Ok(verifies) => verifies.unwrap_or(false),
+        Err(wrong) => {
+            reader.deny("proxy-ssl-verify", wrong);
+            return None;
+        }
+    };
+    if verifies && secret.authority.is_none() {
+        let why = format!("Secret {} has no ca.crt to verify with", secret.name);
+        reader.deny("proxy-ssl-verify", why);
+        return None;
+    }
+    let name = value(reader, "proxy-ssl-name", name, server_name);
+    let depth = value(reader, "proxy-ssl-verify-depth", depth, |v| number(0, v));
+    let versions = value(reader, "proxy-ssl-protocols", protocols, versions);
+    let (tls12, tls13) = versions.unwrap_or((true, false));
+    let tells = value(reader, "proxy-ssl-server-name", tells_name, backend::on_off);
+    Some(Terms {
+        authority: secret.authority.clone(),
+        client: secret.certificate.clone().zip(secret.key.clone()),
+        name: name.unwrap_or_else(|| ANY_NAME.into()),
+        tells_name: tells.unwrap_or(false),
+        verifies,
+        depth: depth.filter(|depth| *depth > 0).unwrap_or(1) as usize,
+        tls12,
+        tls13,
+        ciphers: suites(reader, ciphers),
+    })
+}
+
+/// The Secret, if it is one that can be used.
+fn found<'a>(reader: &mut Reader<'a>, text: &str) -> Option<&'a Secret> {
+    if !text.contains('/') {
         reader.deny(SECRET, "must be NAMESPACE/NAME");
         return None;
-    };
+    }
+    let name = reader.object_name(text);
     if name.namespace != reader.ingress().name.namespace {
         reader.deny(SECRET, "must be a Secret of the Ingress's namespace");
         return None;
@@ -55,50 +115,23 @@ fn terms(reader: &mut Reader<'_>) -> Option<Terms> {
         reader.deny(SECRET, format!("Secret {name} is not there"));
         return None;
     };
-    let client = secret.certificate.clone().zip(secret.key.clone());
-    let authority = secret.authority.clone();
-    if client.is_none() && authority.is_none() {
+    let client = secret.certificate.is_some() && secret.key.is_some();
+    if !client && secret.authority.is_none() {
         let why = format!("Secret {name} has neither ca.crt nor tls.crt with tls.key");
         reader.deny(SECRET, why);
         return None;
     }
-    let verifies = reader.guard("proxy-ssl-verify", backend::on_off);
-    let verifies = verifies.unwrap_or(false);
-    if verifies && authority.is_none() {
-        let why = format!("Secret {name} has no ca.crt to verify with");
-        reader.deny("proxy-ssl-verify", why);
-        return None;
-    }
-    let depth = reader.value("proxy-ssl-verify-depth", |value| number(0, value));
-    let (tls12, tls13) = reader
-        .value("proxy-ssl-protocols", protocols)
-        .unwrap_or((true, false));
-    Some(Terms {
-        authority,
-        client,
-        name: server_name(reader),
-        tells_name: reader
-            .value("proxy-ssl-server-name", backend::on_off)
-            .unwrap_or(false),
-        verifies,
-        depth: depth.filter(|depth| *depth > 0).unwrap_or(1) as usize,
-        tls12,
-        tls13,
-        ciphers: ciphers(reader),
-    })
+    Some(secret)
 }
 
-fn server_name(reader: &mut Reader<'_>) -> Arc<str> {
-    let name = reader.value("proxy-ssl-name", |value| {
-        let name = rustls_pki_types::ServerName::try_from(value);
-        name.map_err(|_| format!("must be the name of a server, is {value:?}"))?;
-        Ok(Arc::from(value))
-    });
-    name.unwrap_or_else(|| ANY_NAME.into())
+fn server_name(value: &str) -> Result<Arc<str>, Wrong> {
+    let name = rustls_pki_types::ServerName::try_from(value);
+    name.map_err(|_| format!("must be the name of a server, is {value:?}"))?;
+    Ok(value.into())
 }
 
 /// Of TLS 1.2 and of TLS 1.3.
-fn protocols(value: &str) -> Result<(bool, bool), Wrong> {
+fn versions(value: &str) -> Result<(bool, bool), Wrong> {
     let mut both = (false, false);
     for word in words(value) {
         match word {
@@ -110,10 +143,8 @@ fn protocols(value: &str) -> Result<(bool, bool), Wrong> {
     Ok(both)
 }
 
-fn ciphers(reader: &mut Reader<'_>) -> Arc<str> {
-    let Some(text) = reader.text("proxy-ssl-ciphers") else {
-        return "DEFAULT".into();
-    };
+fn suites(reader: &mut Reader<'_>, text: Option<&str>) -> Arc<str> {
+    let text = text.unwrap_or("DEFAULT");
     let missing = cipher::choose(text).missing;
     if !missing.is_empty() {
         let text = format!("there is no {} here", missing.join(", "));
@@ -127,7 +158,7 @@ mod tests {
     use super::super::tests::{Shelf, ingress, notes};
     use super::super::{Annotated, Defaults};
     use super::*;
-    use crate::model::{Secret, ServiceName};
+    use crate::model::ServiceName;
 
     /// A certificate that is its own authority, and its key, in PEM.
     fn pem() -> [Arc<[u8]>; 2] {
@@ -224,6 +255,9 @@ mod tests {
         let others = OTHERS.map(|name| (name, "on"));
         let annotated = read_with(None, &others);
         assert_eq!(annotated.notes.len(), OTHERS.len());
+        // What a Secret that is missing makes moot is not unknown.
+        let all = [&[NAMED][..], &others].concat();
+        assert_eq!(read_with(None, &all).notes.len(), 1);
         assert_eq!(
             (&annotated.plain.speech, &annotated.plain.denied),
             (&None, &None)

@@ -5,13 +5,13 @@ use std::num::NonZero;
 use std::sync::Arc;
 
 use super::value::{Wrong, number, switch};
-use super::{Draft, Kind, Reader};
+use super::{Draft, Kind, Reader, backend};
 use crate::ingress::action::template::Template;
 use crate::ingress::table::{Choice, How};
 
 pub(super) fn read(reader: &mut Reader<'_>, draft: &mut Draft) {
     let mut choice = draft.route.choice.as_deref().cloned().unwrap_or_default();
-    if let Some(by_service) = reader.value("service-upstream", switch) {
+    if let Some(by_service) = backend::by_service(reader) {
         choice.by_service = by_service;
     }
     match reader.value("load-balance", algorithm) {

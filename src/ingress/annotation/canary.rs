@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hyper::header::HeaderName;
 
 use super::value::{Wrong, number, switch};
-use super::{Draft, Kind, Reader};
+use super::{Draft, Kind, Reader, affinity};
 use crate::ingress::action::canary::{Header, Pattern, Rules, Test};
 
 pub(super) fn read(reader: &mut Reader<'_>, draft: &mut Draft) {
@@ -15,11 +15,7 @@ pub(super) fn read(reader: &mut Reader<'_>, draft: &mut Draft) {
     let total = reader.value("canary-weight-total", |value| number(0, value));
     let header = header(reader);
     let cookie = reader.value("canary-by-cookie", word);
-    let behaviour = reader.value("affinity-canary-behavior", |value| match value {
-        "sticky" => Ok(true),
-        "legacy" => Ok(false),
-        _ => Err(format!("must be sticky or legacy, is {value:?}")),
-    });
+    let behaviour = affinity::stays_with_canary(reader);
     if !on {
         let asked = weight.is_some_and(|weight| weight > 0) || header.is_some() || cookie.is_some();
         if asked {
