@@ -11,9 +11,9 @@ use std::sync::Arc;
 use hyper::header::HeaderValue;
 use hyper::http::uri::PathAndQuery;
 
-use super::super::annotation::value::Wrong;
 use super::pattern::Pattern;
 use super::template::{Context, Template, escape};
+use crate::ingress::annotation::value::Wrong;
 
 /// The value of `rewrite-target`, with what else depends on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
