@@ -133,7 +133,7 @@ impl Rewrite {
                 false => made.clone(),
             };
             let whole = [slash, &path, &self.query(context)].concat();
-            PathAndQuery::from_maybe_shared(bytes::Bytes::from(whole)).ok()
+            PathAndQuery::try_from(whole).ok()
         };
         match build(quoted).or_else(|| build(true)) {
             Some(uri) => Rewritten::Path(uri, prefix),
