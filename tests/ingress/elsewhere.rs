@@ -262,6 +262,33 @@ fn clients_are_sent_elsewhere() {
                 "root.example",
                 &["/"],
             ),
+        ],
+        "",
+    );
+    let Some(site) = site else { return };
+    site.expect("p.example", &[("/a?b", "301 https://new.example/a?b")]);
+    site.expect("q.example", &[("/a", "308 https://new.example/a")]);
+    site.expect(
+        "t.example",
+        &[("/a", "302 https://other.example/t.example")],
+    );
+    site.expect(
+        "u.example",
+        &[("/a", "307 https://other.example/u.example")],
+    );
+    site.expect(
+        "root.example",
+        &[
+            ("/", "302 http://root.example/app"),
+            ("/app", "308 https://root.example/app"),
+        ],
+    );
+}
+
+#[test]
+fn hosts_have_other_names() {
+    let site = Site::start(
+        &[
             ingress(
                 "nginx-6",
                 &[("from-to-www-redirect", "true")],
@@ -288,23 +315,6 @@ fn clients_are_sent_elsewhere() {
     );
     let Some(site) = site else { return };
     let port = site.http.port();
-    site.expect("p.example", &[("/a?b", "301 https://new.example/a?b")]);
-    site.expect("q.example", &[("/a", "308 https://new.example/a")]);
-    site.expect(
-        "t.example",
-        &[("/a", "302 https://other.example/t.example")],
-    );
-    site.expect(
-        "u.example",
-        &[("/a", "307 https://other.example/u.example")],
-    );
-    site.expect(
-        "root.example",
-        &[
-            ("/", "302 http://root.example/app"),
-            ("/app", "308 https://root.example/app"),
-        ],
-    );
     let www = format!("308 http://w.example:{port}/a?b");
     site.expect("www.w.example", &[("/a?b", &www)]);
     site.expect("w.example", &[("/a", "/a")]);

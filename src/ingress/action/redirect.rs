@@ -6,9 +6,9 @@ use std::sync::Arc;
 use hyper::StatusCode;
 use hyper::header::HeaderValue;
 
-use super::super::annotation::value::Wrong;
 use super::pattern::Pattern;
 use super::template::{Context, Template, escape, without_port};
+use crate::ingress::annotation::value::Wrong;
 
 /// A redirect for all requests of a route.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 use proptest::prelude::*;
 
-use super::super::template::Template;
 use super::*;
+use crate::ingress::action::template::Template;
 
 fn search(text: &str) -> Pattern {
     Pattern::search(text).unwrap_or_else(|wrong| panic!("{text}: {wrong}"))

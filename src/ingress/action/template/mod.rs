@@ -7,7 +7,7 @@
 
 mod value;
 
-use super::super::annotation::value::Wrong;
+use crate::ingress::annotation::value::Wrong;
 pub use value::{Context, Place};
 pub(crate) use value::{escape, without_port};
 

@@ -24,6 +24,8 @@ fn spec(text: &str, created: i64, rules: &[&str], annotations: &[(&str, &str)]) 
     }
 }
 
+type Make = fn(&str, i64, &[&str], &[(&str, &str)]) -> Ingress;
+
 fn serve(ingresses: &[Ingress]) -> (Catalog, Update) {
     let options = Options {
         controllers: vec![CONTROLLER.into(), NGINX_CONTROLLER.into()],
@@ -313,7 +315,7 @@ fn a_host_has_one_behaviour() {
 
 #[test]
 fn of_the_same_second_ingress_nginx_takes_the_last_by_name() {
-    let both = |make: fn(&str, i64, &[&str], &[(&str, &str)]) -> Ingress| {
+    let both = |make: Make| {
         let all = [
             make("x", 1, &["h.com/=a"], &[]),
             make("y", 1, &["h.com/=b"], &[]),
@@ -326,7 +328,7 @@ fn of_the_same_second_ingress_nginx_takes_the_last_by_name() {
 
 #[test]
 fn to_ingress_nginx_one_certificate_secures_a_host() {
-    let redirects = |make: fn(&str, i64, &[&str], &[(&str, &str)]) -> Ingress| {
+    let redirects = |make: Make| {
         let on = [("ssl-redirect", "true")];
         let one = with_tls(make("one", 1, &["h.com/a=a"], &on), &["other.com"], "s");
         let (catalog, _) = serve(&[one, make("two", 2, &["h.com/b=b"], &on)]);

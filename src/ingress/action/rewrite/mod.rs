@@ -11,9 +11,9 @@ use std::sync::Arc;
 use hyper::header::HeaderValue;
 use hyper::http::uri::PathAndQuery;
 
-use super::super::annotation::value::Wrong;
 use super::pattern::Pattern;
 use super::template::{Context, Template, escape};
+use crate::ingress::annotation::value::Wrong;
 
 /// The value of `rewrite-target`, with what else depends on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -133,7 +133,7 @@ impl Rewrite {
                 false => made.clone(),
             };
             let whole = [slash, &path, &self.query(context)].concat();
-            PathAndQuery::from_maybe_shared(bytes::Bytes::from(whole)).ok()
+            PathAndQuery::try_from(whole).ok()
         };
         match build(quoted).or_else(|| build(true)) {
             Some(uri) => Rewritten::Path(uri, prefix),

@@ -13,7 +13,7 @@ use regex::bytes::{Captures, Regex, RegexBuilder};
 use regex_syntax::hir::Look;
 use regex_syntax::hir::literal::Extractor;
 
-use super::super::annotation::value::Wrong;
+use crate::ingress::annotation::value::Wrong;
 pub(crate) use translate::has_alternatives;
 use translate::{literal_prefix, translate};
 
