@@ -125,19 +125,10 @@ impl Rewrite {
             return Rewritten::Broken;
         }
         let slash: &[u8] = if made.starts_with(b"/") { b"" } else { b"/" };
-        // What the client wrote plainly is not escaped either.
-        let quoted = context.uri.path().contains('%');
-        let build = |quoted: bool| {
-            let path = match quoted {
-                true => escape(&made, in_path),
-                false => made.clone(),
-            };
-            let whole = [slash, &path, &self.query(context)].concat();
-            PathAndQuery::try_from(whole).ok()
-        };
-        match build(quoted).or_else(|| build(true)) {
-            Some(uri) => Rewritten::Path(uri, prefix),
-            None => Rewritten::Broken,
+        let whole = [slash, &escape(&made, in_path), &self.query(context)].concat();
+        match PathAndQuery::try_from(whole) {
+            Ok(uri) => Rewritten::Path(uri, prefix),
+            Err(_) => Rewritten::Broken,
         }
     }
 
