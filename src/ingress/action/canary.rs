@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use hyper::header::{HeaderMap, HeaderName};
-use regex::bytes::Regex;
+use regex::bytes::{Regex, RegexBuilder};
 
 use super::cookies;
 
@@ -57,7 +57,9 @@ impl Pattern {
     ///
     /// Why it cannot be matched in linear time, or at all.
     pub fn new(text: &str) -> Result<Self, regex::Error> {
-        Regex::new(text).map(Self)
+        // Of bytes, as PCRE has it unless it is told otherwise.
+        let pattern = RegexBuilder::new(text).unicode(false).build();
+        pattern.map(Self)
     }
 }
 
@@ -192,6 +194,9 @@ mod tests {
         };
         let rules = of(Test::Match(Pattern::new("b[e]ta$").unwrap()));
         assert_eq!(takes(&rules, &[("x-canary", "my-beta")]), YES);
+        let words = of(Test::Match(Pattern::new(r"^\w+.\d$").unwrap()));
+        assert_eq!(takes(&words, &[("x-canary", "group \u{e4}7")]), BY_WEIGHT);
+        assert_eq!(takes(&words, &[("x-canary", "group-7")]), YES);
         let both = [("x-canary", "beta-"), ("cookie", "c=always")];
         assert_eq!(takes(&rules, &both), YES);
         assert_eq!(takes(&rules, &[("x-canary", "beta-")]), BY_WEIGHT);
