@@ -5,11 +5,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use hyper::header::HeaderValue;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::action::pattern::Pattern;
+use super::action::rewrite::Rewritten;
+use super::action::template::{Context, Place};
 use super::catalog::{Catalog, Verdict};
+use super::filter::{self, Action};
 use super::route::PathRoute;
 use super::table::{Backend, Route, Upstream};
 use super::tls::Certificates;
@@ -25,12 +30,18 @@ pub struct RouteView {
     pub host: String,
     /// The path as written; empty for a default backend.
     pub path: String,
-    /// `pathType`, or `default`.
+    /// `pathType`, `pattern`, or `default`.
     pub kind: String,
     /// The Service and its port, or a status.
     pub backend: String,
     /// Addresses and ports.
     pub endpoints: Vec<String>,
+    /// What endpoints are asked for in place of the path; empty for the same.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub rewrite: String,
+    /// The status and where clients are sent; empty for nowhere.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub redirect: String,
     /// Of a request: why it does not take this route; empty for the one that it takes.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub lost: String,
@@ -48,6 +59,12 @@ pub struct Explained {
     pub taken: Option<RouteView>,
     /// What answers.
     pub answer: String,
+    /// What the endpoint is asked for, if it is another path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rewritten: Option<String>,
+    /// The status and where the client is sent, if it asks over plain HTTP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redirected: Option<String>,
     /// Those of the host, its wildcard and no host that are not taken.
     pub others: Vec<RouteView>,
     /// The certificate for the host.
@@ -137,13 +154,17 @@ pub fn explain(
     let mut found = None;
     let mut others = Vec::new();
     for place in router.places(host) {
-        for entry in place.paths() {
-            let mut view = view(&entry.route, &entry.kind.to_string());
+        let paths = place.paths();
+        let plain = paths.iter().map(|entry| (entry, None));
+        let patterns = place.patterns();
+        let patterns = patterns.map(|route| (&route.entry, Some(&*route.pattern)));
+        for (entry, pattern) in plain.chain(patterns) {
+            let mut view = entry_view(entry, pattern);
             if taken.is_some_and(|taken| Arc::ptr_eq(taken, &entry.route)) {
                 found = Some(view);
                 continue;
             }
-            view.lost = lost(&entry, path, taken);
+            view.lost = lost((entry, pattern), path, taken);
             others.push(view);
         }
         if let Some(default) = &place.default {
@@ -156,7 +177,9 @@ pub fn explain(
             }
         }
     }
+    let (rewritten, redirected) = taken.map(|route| becomes(route, host, path)).unzip();
     let answer = match &found {
+        Some(view) if view.backend == DEFAULT => default_backend(catalog),
         Some(view) if view.endpoints.is_empty() => format!("{}: status 503", view.backend),
         Some(view) => view.backend.clone(),
         None => default_backend(catalog),
@@ -167,20 +190,60 @@ pub fn explain(
         path: path.to_owned(),
         taken: found,
         answer,
+        rewritten: rewritten.flatten(),
+        redirected: redirected.flatten(),
         others,
         certificate: shown.map(|key| certificate(host, key)),
     }
 }
 
-fn lost(entry: &PathRoute, path: &str, taken: Option<&Arc<Route>>) -> String {
-    match (entry.fits(path), taken) {
+fn lost(
+    (entry, pattern): (&PathRoute, Option<&Pattern>),
+    path: &str,
+    taken: Option<&Arc<Route>>,
+) -> String {
+    let fits = pattern.map_or_else(
+        || entry.fits(path),
+        |pattern| pattern.is_match(path.as_bytes()),
+    );
+    match (fits, taken) {
+        (false, _) if pattern.is_some() => "the pattern does not match".to_owned(),
         (false, _) => "the path does not fit".to_owned(),
         (true, Some(taken)) if taken.host != entry.route.host => {
             format!("host {:?} goes first", taken.host)
         }
-        (true, Some(taken)) => format!("{:?} is longer, or Exact", taken.path),
+        (true, Some(taken)) if pattern.is_some() => {
+            format!("{:?} is tried before, and matches", taken.path)
+        }
+        (true, Some(taken)) => format!("{:?} is longer, Exact, or a pattern", taken.path),
         (true, None) => "a host that goes first answers".to_owned(),
     }
+}
+
+/// What the endpoint is asked for, and where the client is sent that asks over plain HTTP.
+fn becomes(route: &Route, host: &str, path: &str) -> (Option<String>, Option<String>) {
+    let request = hyper::Request::builder().uri(path).header("host", host);
+    let Ok(request) = request.body(()) else {
+        return (None, None);
+    };
+    let parts = request.into_parts().0;
+    let mut context = Context::of(&parts);
+    context.place = Place::of(route);
+    let settings = &route.settings;
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let rewritten = settings.rewrite.as_ref();
+    let rewritten = rewritten.map(|rewrite| rewrite.apply(path.as_bytes(), &context));
+    let rewritten = rewritten.and_then(|rewritten| match rewritten {
+        Rewritten::Same(_) => None,
+        Rewritten::Path(path, _) => Some(path.to_string()),
+        Rewritten::Redirect(to) => Some(format!("302 {}", text(&to))),
+        Rewritten::Broken => Some("nothing: status 500".to_owned()),
+    });
+    let redirected = match filter::acts(settings).then(|| filter::before(settings, &context)) {
+        Some(Action::Redirect(status, to)) => Some(format!("{} {}", status.as_u16(), text(&to))),
+        _ => None,
+    };
+    (rewritten, redirected)
 }
 
 /// Everything that is served.
@@ -188,7 +251,10 @@ pub fn everything(catalog: &Catalog, certificates: &Certificates) -> Everything 
     let mut routes: BTreeMap<String, Vec<RouteView>> = BTreeMap::new();
     for (host, place) in catalog.table().router.hosts() {
         let paths = place.paths();
-        let paths = paths.iter().map(|e| view(&e.route, &e.kind.to_string()));
+        let paths = paths.iter().map(|entry| entry_view(entry, None));
+        let patterns = place.patterns();
+        let patterns = patterns.map(|route| entry_view(&route.entry, Some(&route.pattern)));
+        let paths = paths.chain(patterns);
         let default = place.default.iter().map(|route| view(route, "default"));
         routes.insert(host, paths.chain(default).collect());
     }
@@ -241,13 +307,31 @@ fn default_backend(catalog: &Catalog) -> String {
     }
 }
 
+fn entry_view(entry: &PathRoute, pattern: Option<&Pattern>) -> RouteView {
+    match pattern {
+        None => view(&entry.route, &entry.kind.to_string()),
+        Some(_) => RouteView {
+            path: entry.path.to_string(),
+            ..view(&entry.route, "pattern")
+        },
+    }
+}
+
+/// What is shown as the backend of a route that leads to the default one.
+const DEFAULT: &str = "default backend";
+
 fn view(route: &Route, kind: &str) -> RouteView {
     let endpoints =
         |upstream: &Upstream| upstream.endpoints.iter().map(ToString::to_string).collect();
     let (backend, endpoints) = match &route.backend {
         Backend::Upstream(upstream) => (upstream.id.to_string(), endpoints(upstream)),
         Backend::Status(status) => (format!("status {status}"), Vec::new()),
+        Backend::Default => (DEFAULT.to_owned(), Vec::new()),
     };
+    let settings = &route.settings;
+    let redirect = settings.redirect.as_ref();
+    let https = settings.https_redirect;
+    let https = || https.map(|status| format!("{status} https"));
     RouteView {
         ingress: route.ingress.to_string(),
         host: route.host.to_string(),
@@ -255,6 +339,14 @@ fn view(route: &Route, kind: &str) -> RouteView {
         kind: kind.to_owned(),
         backend,
         endpoints,
+        rewrite: settings
+            .rewrite
+            .as_ref()
+            .map_or_else(String::new, |r| r.target().to_owned()),
+        redirect: redirect
+            .map(|r| r.describe())
+            .or_else(https)
+            .unwrap_or_default(),
         lost: String::new(),
     }
 }

@@ -4,23 +4,13 @@
 
 use hyper::StatusCode;
 use hyper::header::HeaderValue;
-use hyper::http::uri::PathAndQuery;
 
-use super::table::RouteSettings;
+use super::action::redirect;
+use super::action::template::Context;
+use super::table::{Behaviour, RouteSettings};
 
 /// Where ACME's challenges are: certificate authorities ask over plain HTTP.
 const CHALLENGES: &str = "/.well-known/acme-challenge/";
-
-/// What is known of a request when its route has been found.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Seen<'a> {
-    /// `https`, or what a trusted proxy says that the client spoke to it.
-    pub(crate) tls: bool,
-    /// Without port.
-    pub(crate) host: &'a str,
-    /// As the client wrote it.
-    pub(crate) uri: &'a PathAndQuery,
-}
 
 /// What to do with a request.
 #[derive(Debug, PartialEq, Eq)]
@@ -31,27 +21,59 @@ pub(crate) enum Action {
     Redirect(StatusCode, HeaderValue),
 }
 
-/// Runs all actions of a route.
-pub(crate) fn before(settings: &RouteSettings, seen: Seen<'_>) -> Action {
-    to_https(settings, seen).unwrap_or(Action::Proceed)
+/// Whether requests of a route have to be looked at at all. One that is closed does nothing else.
+pub(crate) fn acts(settings: &RouteSettings) -> bool {
+    let redirects = settings.redirect.is_some() || settings.https_redirect.is_some();
+    redirects && settings.denied.is_none()
 }
 
-/// To the same place over TLS, on port 443, as ingress-nginx does it.
-fn to_https(settings: &RouteSettings, seen: Seen<'_>) -> Option<Action> {
+/// Runs all actions of a route. As in nginx, where a route redirects goes before how.
+pub(crate) fn before(settings: &RouteSettings, context: &Context<'_>) -> Action {
+    if let Some(redirect) = &settings.redirect {
+        let location = redirect.location(context, settings.relative_redirects);
+        return Action::Redirect(redirect.status(), location);
+    }
+    to_https(settings, context).unwrap_or(Action::Proceed)
+}
+
+fn to_https(settings: &RouteSettings, context: &Context<'_>) -> Option<Action> {
     let status = StatusCode::from_u16(settings.https_redirect?).ok()?;
-    if seen.tls || seen.host.is_empty() || seen.uri.path().starts_with(CHALLENGES) {
+    let spec = settings.behaviour == Behaviour::Spec;
+    // ingress-nginx goes by the route's path, which is known when there are routes.
+    let challenge = spec && context.uri.path().starts_with(CHALLENGES);
+    if context.access_scheme != "http" || context.best_http_host.is_empty() || challenge {
         return None;
     }
-    let location = format!("https://{}{}", seen.host, seen.uri);
-    Some(Action::Redirect(
-        status,
-        HeaderValue::from_str(&location).ok()?,
-    ))
+    let keeps_slash = settings.keeps_slash.unwrap_or(spec);
+    let location = redirect::to_https(context, keeps_slash);
+    Some(Action::Redirect(status, location))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use hyper::Request;
+
     use super::*;
+    use crate::ingress::action::redirect::Redirect;
+
+    /// Where a request is sent.
+    fn sent(settings: &RouteSettings, scheme: &'static str, uri: &str) -> Option<String> {
+        let request = Request::builder().uri(uri).header("host", "a.example");
+        let parts = request.body(()).expect("a request").into_parts().0;
+        let context = Context {
+            access_scheme: scheme,
+            ..Context::of(&parts)
+        };
+        match before(settings, &context) {
+            Action::Proceed => None,
+            Action::Redirect(status, location) => {
+                let location = location.to_str().expect("text");
+                Some(format!("{} {location}", status.as_u16()))
+            }
+        }
+    }
 
     #[test]
     fn plain_requests_are_redirected_but_for_challenges() {
@@ -59,23 +81,55 @@ mod tests {
             https_redirect: Some(308),
             ..RouteSettings::default()
         };
-        for (tls, uri, expected) in [
-            (false, "/a?b=c", Some("https://a.example/a?b=c")),
-            (true, "/a?b=c", None),
-            (false, "/.well-known/acme-challenge/x", None),
+        let nginx = RouteSettings {
+            behaviour: Behaviour::IngressNginx,
+            ..settings.clone()
+        };
+        let kept = RouteSettings {
+            keeps_slash: Some(true),
+            ..nginx.clone()
+        };
+        let challenge = "/.well-known/acme-challenge/x";
+        for (settings, scheme, uri, expected) in [
+            (
+                &settings,
+                "http",
+                "/a?b=c",
+                Some("308 https://a.example/a?b=c"),
+            ),
+            (&settings, "http", "/a/", Some("308 https://a.example/a/")),
+            (&settings, "https", "/a?b=c", None),
+            (&settings, "http", challenge, None),
+            (&nginx, "http", "/a/", Some("308 https://a.example/a")),
+            (
+                &nginx,
+                "http",
+                challenge,
+                Some("308 https://a.example/.well-known/acme-challenge/x"),
+            ),
+            (&nginx, "https", "/a/", None),
+            (&kept, "http", "/a/", Some("308 https://a.example/a/")),
         ] {
-            let uri = PathAndQuery::from_static(uri);
-            let seen = Seen {
-                tls,
-                host: "a.example",
-                uri: &uri,
-            };
-            let expected = expected.map_or(Action::Proceed, |location| {
-                let location = HeaderValue::from_static(location);
-                Action::Redirect(StatusCode::PERMANENT_REDIRECT, location)
-            });
-            assert_eq!(before(&settings, seen), expected);
-            assert_eq!(before(&RouteSettings::default(), seen), Action::Proceed);
+            assert_eq!(
+                sent(settings, scheme, uri).as_deref(),
+                expected,
+                "{scheme} {uri}"
+            );
+            assert_eq!(sent(&RouteSettings::default(), scheme, uri), None);
         }
+    }
+
+    #[test]
+    fn where_goes_before_how() {
+        let redirect = Redirect::to(StatusCode::FOUND, "https://b.example").expect("a URL");
+        let settings = RouteSettings {
+            https_redirect: Some(308),
+            redirect: Some(Arc::new(redirect)),
+            ..RouteSettings::default()
+        };
+        assert!(acts(&settings));
+        assert!(!acts(&RouteSettings::default()));
+        let sent = sent(&settings, "http", "/");
+        assert_eq!(sent.as_deref(), Some("302 https://b.example"));
     }
 }

@@ -15,6 +15,8 @@ use super::action::headers::Headers;
 use super::action::mirror::Mirror;
 use super::action::origin::Origin;
 use super::action::rate::Rate;
+use super::action::redirect::Redirect;
+use super::action::rewrite::Rewrite;
 use super::action::snippet::{Snippet, Step};
 use super::route::Router;
 pub use crate::model::Behaviour;
@@ -55,6 +57,8 @@ pub enum Backend {
     Upstream(Arc<Upstream>),
     /// Nothing can: this status (503 for a Service that is missing, 404 for no backend).
     Status(u16),
+    /// What answers where no route fits.
+    Default,
 }
 
 /// The endpoints of one service port.
@@ -162,6 +166,8 @@ pub struct RouteSettings {
     pub retry_non_idempotent: bool,
     /// The Host that the endpoint is given in place of the client's.
     pub upstream_host: Option<Arc<str>>,
+    /// How its Ingress is read.
+    pub behaviour: Behaviour,
     /// Redirects plain HTTP to HTTPS with this status.
     pub https_redirect: Option<u16>,
     /// Who may read answers from other origins.
@@ -184,6 +190,14 @@ pub struct RouteSettings {
     pub rate: Option<Rate>,
     /// Whether requests are logged.
     pub access_log: bool,
+    /// Whether a slash at the end outlives a redirect to HTTPS; none: as the behaviour has it.
+    pub keeps_slash: Option<bool>,
+    /// Redirects everything.
+    pub redirect: Option<Arc<Redirect>>,
+    /// Whether a redirect to a path of the same host stays a path.
+    pub relative_redirects: bool,
+    /// Another path for the endpoint.
+    pub rewrite: Option<Arc<Rewrite>>,
     /// `Strict-Transport-Security` of answers over TLS, in place of the endpoint's.
     pub hsts: Option<HeaderValue>,
     /// What endpoints say of where they are is put into the clients' terms.
@@ -215,6 +229,7 @@ impl Default for RouteSettings {
             tries: 3,
             retry_non_idempotent: false,
             upstream_host: None,
+            behaviour: Behaviour::default(),
             https_redirect: None,
             cors: None,
             headers: None,
@@ -226,6 +241,10 @@ impl Default for RouteSettings {
             compress: None,
             rate: None,
             access_log: true,
+            keeps_slash: None,
+            redirect: None,
+            relative_redirects: false,
+            rewrite: None,
             hsts: None,
             origin: None,
             idle_upstream_connections: None,

@@ -5,6 +5,7 @@
 mod answers;
 mod articles;
 mod behaviour;
+mod elsewhere;
 mod frames;
 mod grpc;
 mod h2_clients;

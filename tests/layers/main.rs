@@ -70,13 +70,16 @@ const RULES: &[Rule] = &[
 /// Pure modules inside of others, and the published crates that they may use.
 const PURE: &[(&str, &[&str])] = &[
     ("debug::doctor::checks", &["ipnet", "nix"]),
-    ("ingress::action", &["hyper", "regex", "regex_syntax"]),
+    (
+        "ingress::action",
+        &["bytes", "hyper", "regex", "regex_syntax"],
+    ),
     (
         "ingress::annotation",
         &["hyper", "ipnet", "schemars", "serde"],
     ),
     ("ingress::balance", &[]),
-    ("ingress::catalog", &["ipnet"]),
+    ("ingress::catalog", &["hyper", "ipnet"]),
     ("ingress::filter", &["hyper"]),
     ("ingress::lint", &["schemars", "serde", "serde_json"]),
     ("ingress::route", &[]),

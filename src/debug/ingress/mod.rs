@@ -85,6 +85,12 @@ fn route_page(
         "{}{} is answered by {}",
         found.host, found.path, found.answer
     )?;
+    if let Some(to) = found.redirected.as_ref().filter(|_| !tls) {
+        writeln!(out, "the client is sent elsewhere: {to}")?;
+    }
+    if let Some(path) = &found.rewritten {
+        writeln!(out, "the endpoint is asked for {path}")?;
+    }
     if let Some(taken) = &found.taken {
         writeln!(
             out,
@@ -158,12 +164,13 @@ fn routes(routes: &[RouteView], wide: bool, lost: bool) -> Table {
         } else {
             &route.host
         };
+        let backend = backend(route);
         let mut row = vec![
             host,
             &route.path,
             &route.kind,
             &route.ingress,
-            &route.backend,
+            &backend,
             &endpoints,
         ];
         if lost {
@@ -172,6 +179,18 @@ fn routes(routes: &[RouteView], wide: bool, lost: bool) -> Table {
         table.add_row(row);
     }
     table
+}
+
+/// With what it is asked for, and where clients are sent instead.
+fn backend(route: &RouteView) -> String {
+    let mut text = route.backend.clone();
+    if !route.rewrite.is_empty() {
+        text = format!("{text} as {}", route.rewrite);
+    }
+    if !route.redirect.is_empty() {
+        text = format!("{text} (redirects: {})", route.redirect);
+    }
+    text
 }
 
 fn certificates(certificates: &[CertificateView]) -> Table {

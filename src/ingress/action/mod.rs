@@ -5,6 +5,9 @@
 //! | module | does |
 //! |---|---|
 //! | [`origin`] | what endpoints say of where they are, in the clients' terms |
+//! | [`pattern`] | regular expressions as nginx has them, in linear time |
+//! | [`redirect`] | answers that send the client elsewhere |
+//! | [`rewrite`] | another path for the endpoint |
 //! | [`template`] | text with nginx's variables |
 //! | [`cors`] | who may read answers from other origins |
 //! | [`headers`] | changes of headers, both ways |
@@ -20,6 +23,9 @@ pub mod errors;
 pub mod headers;
 pub mod mirror;
 pub mod origin;
+pub mod pattern;
 pub mod rate;
+pub mod redirect;
+pub mod rewrite;
 pub mod snippet;
 pub mod template;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What holds where no annotation says otherwise.
 
+use std::sync::Arc;
+
 use hyper::header::HeaderValue;
 
 use super::Policy;
@@ -15,6 +17,8 @@ pub struct Defaults {
     pub route: RouteSettings,
     /// Redirects to HTTPS.
     pub https: Https,
+    /// Paths that are never redirected to HTTPS.
+    pub plain_paths: PlainPaths,
     /// That clients come back by HTTPS only.
     pub hsts: Hsts,
     /// What annotations may say.
@@ -28,7 +32,11 @@ impl Defaults {
         let on = behaviour == Behaviour::IngressNginx;
         Self {
             behaviour,
-            route: route.clone(),
+            route: RouteSettings {
+                behaviour,
+                ..route.clone()
+            },
+            plain_paths: PlainPaths::default(),
             https: Https {
                 secured: on,
                 ..Https::default()
@@ -39,6 +47,29 @@ impl Defaults {
             },
             policy: Policy::default(),
         }
+    }
+}
+
+/// Beginnings of paths as Ingresses have them, which are never redirected to HTTPS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlainPaths(Vec<Arc<str>>);
+
+impl Default for PlainPaths {
+    fn default() -> Self {
+        Self::new("/.well-known/acme-challenge")
+    }
+}
+
+impl PlainPaths {
+    /// Between commas.
+    pub(crate) fn new(text: &str) -> Self {
+        let all = text.split(',').map(str::trim);
+        Self(all.filter(|path| !path.is_empty()).map(Arc::from).collect())
+    }
+
+    /// Whether a path begins with one of them.
+    pub fn cover(&self, path: &str) -> bool {
+        self.0.iter().any(|begin| path.starts_with(&**begin))
     }
 }
 

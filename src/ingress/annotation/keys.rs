@@ -67,6 +67,7 @@ const NOT_SERVED: &[(&str, &str)] = &[
         server-name-hash-bucket-size server-name-hash-max-size variables-hash-bucket-size \
         variables-hash-max-size worker-cpu-affinity",
     ),
+    ("is an annotation only", "app-root"),
     ("is the flag --threads", "worker-processes"),
     ("is the flag --connections", "max-worker-connections"),
     (

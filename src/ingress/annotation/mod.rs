@@ -13,6 +13,8 @@
 //! | `defaults` | what holds without annotations, by behaviour and ConfigMap |
 //! | `origin` | what endpoints say of where they are |
 //! | `proxy` | how requests are handed on: time-outs, sizes, tries |
+//! | `redirect` | redirects to other places |
+//! | `rewrite` | how paths and hosts are compared, and what endpoints are asked for |
 //! | `tls` | redirects to HTTPS |
 //! | `cors` | who may read answers from other origins |
 //! | `headers` | headers of answers, and logs |
@@ -40,6 +42,8 @@ mod origin;
 mod proxy;
 mod rate;
 mod reader;
+mod redirect;
+mod rewrite;
 mod server;
 mod snippet;
 #[cfg(test)]
@@ -50,9 +54,10 @@ pub(crate) mod value;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-pub use self::defaults::{ByBehaviour, Defaults, Hsts, Https};
+pub use self::defaults::{ByBehaviour, Defaults, Hsts, Https, PlainPaths};
 pub use self::note::{Kind, Note};
 use self::reader::Reader;
+pub use self::rewrite::Routing;
 use super::table::RouteSettings;
 use crate::model::{ConfigMap, Ingress, Secret, ServiceName};
 
@@ -89,6 +94,8 @@ pub struct Annotated {
     pub plain: Arc<RouteSettings>,
     /// For hosts that the Ingress lists under `tls`.
     pub secured: Arc<RouteSettings>,
+    /// What concerns its paths and hosts.
+    pub routing: Routing,
     /// What is not served as it is written.
     pub notes: Vec<Note>,
     /// What has to be watched.
@@ -100,6 +107,7 @@ pub struct Annotated {
 struct Draft {
     route: RouteSettings,
     https: Https,
+    routing: Routing,
     hsts: Hsts,
     policy: Policy,
 }
@@ -116,6 +124,7 @@ impl Draft {
         Self {
             route: defaults.route.clone(),
             https: defaults.https,
+            routing: Routing::default(),
             hsts: defaults.hsts,
             policy: defaults.policy.clone(),
         }
@@ -125,6 +134,7 @@ impl Draft {
         let Self {
             mut route,
             https,
+            routing,
             hsts,
             ..
         } = self;
@@ -143,6 +153,7 @@ impl Draft {
                 false => plain.clone(),
             },
             plain,
+            routing,
             ..Annotated::default()
         }
     }
@@ -166,6 +177,8 @@ pub fn read(ingress: &Ingress, defaults: &Defaults, objects: &dyn Objects) -> An
 fn groups(reader: &mut Reader<'_>, draft: &mut Draft) {
     origin::read(reader, draft);
     proxy::read(reader, draft);
+    redirect::read(reader, draft);
+    rewrite::read(reader, draft);
     tls::read(reader, draft);
     server::read(reader, draft);
     cors::read(reader, draft);

@@ -195,6 +195,7 @@ impl Catalog {
             let (changed, wanted) = self.annotations.replace(&name, read);
             if changed {
                 dirty.hosts.extend(index::hosts(&ingress));
+                dirty.default |= index::is_catch_all(&ingress);
             }
             dirty.wanted |= wanted;
             self.note(&name, Part::Annotations, reasons, dirty);
@@ -213,9 +214,13 @@ impl Catalog {
     }
 
     /// How requests of an Ingress for a host are handed on.
-    pub(super) fn route_settings(&self, ingress: &Ingress, host: &str) -> Arc<RouteSettings> {
+    pub(super) fn route_settings(
+        &self,
+        ingress: &Ingress,
+        (host, secured): (&str, bool),
+    ) -> Arc<RouteSettings> {
         let annotated = self.annotations.of(&ingress.name);
-        let settings = match is_secured(ingress, host) {
+        let settings = match secured || is_secured(ingress, host) {
             true => annotated.secured.clone(),
             false => annotated.plain.clone(),
         };

@@ -62,6 +62,7 @@ impl Catalog {
                 wishes.by_host.insert(host, secret);
             }
         }
+        self.names.certify(&mut wishes);
         wishes
     }
 

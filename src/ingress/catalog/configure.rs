@@ -89,14 +89,13 @@ impl Catalog {
         let mut changed = *self.table.settings != read.settings;
         if *self.annotations.defaults() != read.defaults {
             changed = true;
+            dirty.default = true;
             self.annotations.set_defaults(read.defaults);
             dirty.annotated.extend(self.served.keys().cloned());
             let all = self.served.values();
             let hosts = all.flat_map(|ingress| index::hosts(ingress));
             dirty.hosts.extend(hosts);
         }
-        let behaviour = self.options.behaviour;
-        self.table.defaults = self.annotations.bare(behaviour).plain.clone();
         if changed {
             self.table.settings = Arc::new(read.settings);
         }

@@ -4,20 +4,48 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use super::arrange::Arranger;
+use super::patterns::PatternCache;
 use super::{Catalog, Dirty, Part, Update};
 use crate::ingress::route::{HostRoutes, PathRoute, PathType};
-use crate::ingress::table::{Backend, Route, Upstream};
+use crate::ingress::table::{Backend, Behaviour, Route, RouteSettings, Upstream};
 use crate::model::ingress::{IngressBackend, IngressPathType};
 use crate::model::{Ingress, ServiceName};
 
 /// Reasons by Ingress.
-type Reasons = BTreeMap<ServiceName, Vec<String>>;
+pub(super) type Reasons = BTreeMap<ServiceName, Vec<String>>;
+
+/// What holds for all Ingresses of a host.
+#[derive(Debug, Clone, Copy)]
+struct Common<'a> {
+    host: &'a Arc<str>,
+    behaviour: Behaviour,
+    /// Whether all of it is redirected to HTTPS, where an Ingress does not say otherwise.
+    secured: bool,
+}
+
+/// The paths of a host, and who has each.
+#[derive(Default)]
+struct Taken {
+    owners: HashMap<(PathType, String), ServiceName>,
+    routes: Vec<PathRoute>,
+}
 
 impl Catalog {
     pub(super) fn build_hosts(&mut self, dirty: &mut Dirty, update: &mut Update) {
-        for host in std::mem::take(&mut dirty.hosts) {
+        let mut open = std::mem::take(&mut dirty.hosts);
+        let mut cache = std::mem::take(&mut self.patterns);
+        let mut aliases = false;
+        while let Some(host) = open.pop_first() {
+            let renamed = self.rename(&host);
+            aliases |= renamed.aliases;
+            dirty.tls |= renamed.aliases || !renamed.hosts.is_empty();
+            open.extend(renamed.hosts);
             let mut reasons = Reasons::new();
-            let routes = self.build_host(&host, &mut reasons);
+            let mut routes = self.build_host(&host, &mut cache, &mut reasons);
+            if routes.is_empty() {
+                routes = self.redirected_host(&host).unwrap_or(routes);
+            }
             update.work.hosts += 1;
             update.work.routes += routes.len();
             let routes = (!routes.is_empty()).then(|| Arc::new(routes));
@@ -26,65 +54,140 @@ impl Catalog {
                 self.note(&name, Part::Host(host.clone()), reasons, dirty);
             }
         }
+        self.patterns = cache;
+        if aliases {
+            self.table.router.set_aliases(self.names.aliases());
+        }
     }
 
-    /// Older Ingresses keep what others ask for, too.
-    fn build_host(&self, host: &Arc<str>, reasons: &mut Reasons) -> HostRoutes {
-        let mut taken: HashMap<(PathType, String), ServiceName> = HashMap::new();
-        let mut routes = Vec::new();
-        let mut default = None;
-        for name in self.index.of_host(host) {
-            let Some(ingress) = self.served.get(name) else {
-                continue;
-            };
-            let reasons = reasons.entry(name.clone()).or_default();
+    /// The Ingresses of a host, in the order in which they get what they ask for.
+    fn of_host(&self, host: &Arc<str>) -> (Vec<Arc<Ingress>>, Behaviour) {
+        let names = self.index.of_host(host);
+        let all = names.filter_map(|name| self.served.get(name));
+        let mut all: Vec<Arc<Ingress>> = all.cloned().collect();
+        let behaviour = all.first().map(|first| self.behaviour(first));
+        let behaviour = behaviour.unwrap_or_default();
+        if behaviour == Behaviour::IngressNginx {
+            // Of those of the same second the last by name goes first (`sortIngressSlice`).
+            all.sort_by_key(|i| (i.created, std::cmp::Reverse(i.name.to_string())));
+        }
+        (all, behaviour)
+    }
+
+    fn build_host(
+        &self,
+        host: &Arc<str>,
+        cache: &mut PatternCache,
+        reasons: &mut Reasons,
+    ) -> HostRoutes {
+        let (ingresses, behaviour) = self.of_host(host);
+        let nginx = behaviour == Behaviour::IngressNginx;
+        let common = Common {
+            host,
+            behaviour,
+            secured: nginx && ingresses.iter().any(|ingress| !ingress.tls.is_empty()),
+        };
+        let (mut taken, mut default) = (Taken::default(), None);
+        for ingress in &ingresses {
+            let reasons = reasons.entry(ingress.name.clone()).or_default();
             reasons.extend(self.incomplete(ingress, host));
-            let rules = ingress.rules.iter().enumerate();
-            for (i, rule) in rules.filter(|(_, rule)| rule.host == *host) {
-                for (j, path) in rule.paths.iter().enumerate() {
-                    let place = format!("spec.rules[{i}].http.paths[{j}]");
-                    let (backend, reason) = self.backend(ingress, &path.backend);
-                    reasons.extend(reason.map(|reason| format!("{place}.backend: {reason}")));
-                    let entry = PathRoute {
-                        kind: kind(path.kind),
-                        path: path.path.clone(),
-                        route: self.route(ingress, host, &path.path, backend),
-                        behaviour: self.behaviour(ingress),
-                    };
-                    let (kind, key) = entry.key();
-                    let key = (kind, key.to_owned());
-                    if let Some(owner) = taken.get(&key) {
-                        reasons.push(lost(&place, &entry, host, owner));
-                        continue;
-                    }
-                    taken.insert(key, name.clone());
-                    routes.push(entry);
-                }
+            if self.behaviour(ingress) != behaviour {
+                let first = &ingresses[0].name;
+                reasons.push(format!(
+                    "host {host:?} is read as {behaviour} has it, as Ingress {first} is"
+                ));
             }
-            if let Some(backend) = ingress
-                .default_backend
-                .as_ref()
-                .filter(|_| default.is_none())
-            {
-                let (backend, reason) = self.backend(ingress, backend);
-                reasons.extend(reason.map(|reason| format!("spec.defaultBackend: {reason}")));
-                default = Some(self.route(ingress, host, &"".into(), backend));
+            self.take(ingress, common, &mut taken, reasons);
+            let own = ingress.default_backend.as_ref();
+            if let Some(backend) = own.filter(|_| default.is_none() && !nginx) {
+                let backend = self.default_of(ingress, backend, reasons);
+                default = Some(self.route(ingress, common, &"".into(), backend));
             }
         }
-        HostRoutes::new(routes, default)
+        let first = ingresses.first();
+        let root = first.filter(|_| nginx && !host.is_empty());
+        let root = root.map(|first| self.root(first, common, reasons));
+        let mut arranger = Arranger {
+            catalog: self,
+            cache,
+            reasons,
+        };
+        match behaviour {
+            Behaviour::Spec => arranger.spec(taken.routes, default),
+            Behaviour::IngressNginx => arranger.nginx(taken.routes, root),
+        }
+    }
+
+    /// Takes the paths of an Ingress. Older ones keep what others ask for, too.
+    fn take(
+        &self,
+        ingress: &Ingress,
+        common: Common<'_>,
+        taken: &mut Taken,
+        reasons: &mut Vec<String>,
+    ) {
+        let rules = ingress.rules.iter().enumerate();
+        for (i, rule) in rules.filter(|(_, rule)| rule.host == *common.host) {
+            for (j, path) in rule.paths.iter().enumerate() {
+                let place = format!("spec.rules[{i}].http.paths[{j}]");
+                let (backend, reason) = self.backend(ingress, &path.backend);
+                reasons.extend(reason.map(|reason| format!("{place}.backend: {reason}")));
+                let entry = PathRoute {
+                    kind: kind(path.kind, common.behaviour),
+                    path: path.path.clone(),
+                    route: self.route(ingress, common, &path.path, backend),
+                    behaviour: common.behaviour,
+                };
+                let (kind, key) = entry.key();
+                let key = (kind, key.to_owned());
+                if let Some(owner) = taken.owners.get(&key) {
+                    reasons.push(lost(&place, &entry, common.host, owner));
+                    continue;
+                }
+                taken.owners.insert(key, ingress.name.clone());
+                taken.routes.push(entry);
+            }
+        }
+    }
+
+    fn default_of(
+        &self,
+        ingress: &Ingress,
+        backend: &IngressBackend,
+        reasons: &mut Vec<String>,
+    ) -> Backend {
+        let (backend, reason) = self.backend(ingress, backend);
+        reasons.extend(reason.map(|reason| format!("spec.defaultBackend: {reason}")));
+        backend
+    }
+
+    /// The location that ingress-nginx gives each host: with the settings of its first Ingress, to
+    /// its default backend or else to everybody's.
+    fn root(&self, first: &Ingress, common: Common<'_>, reasons: &mut Reasons) -> PathRoute {
+        let own = first.default_backend.as_ref();
+        let backend = own.map_or(Backend::Default, |backend| {
+            let reasons = reasons.entry(first.name.clone()).or_default();
+            self.default_of(first, backend, reasons)
+        });
+        PathRoute {
+            kind: PathType::Prefix,
+            path: "/".into(),
+            route: self.route(first, common, &"".into(), backend),
+            behaviour: common.behaviour,
+        }
     }
 
     fn route(
         &self,
         ingress: &Ingress,
-        host: &Arc<str>,
+        common: Common<'_>,
         path: &Arc<str>,
         backend: Backend,
     ) -> Arc<Route> {
-        let settings = self.route_settings(ingress, host);
+        let settings = self.route_settings(ingress, (common.host, common.secured));
         Arc::new(Route {
             ingress: ingress.name.clone(),
-            host: host.clone(),
+            host: common.host.clone(),
             path: path.clone(),
             backend: match settings.denied {
                 Some(_) => Backend::Status(503),
@@ -114,6 +217,8 @@ impl Catalog {
     pub(super) fn build_default(&mut self, dirty: &mut Dirty) {
         let mut owner: Option<ServiceName> = None;
         let mut found: Option<Arc<Upstream>> = None;
+        let bare = self.annotations.bare(self.options.behaviour);
+        let mut settings = bare.plain.clone();
         let mut reasons = Vec::new();
         for name in self.index.catch_all() {
             let Some(ingress) = self.served.get(name) else {
@@ -131,10 +236,17 @@ impl Catalog {
             let reason = reason.map(|reason| format!("spec.defaultBackend: {reason}"));
             reasons.push((name.clone(), reason.into_iter().collect()));
             owner = Some(name.clone());
+            // Where it redirects is not taken over, as in ingress-nginx.
+            settings = Arc::new(RouteSettings {
+                redirect: None,
+                https_redirect: None,
+                ..RouteSettings::clone(&self.annotations.of(name).plain)
+            });
             if let Backend::Upstream(upstream) = backend {
                 found = Some(upstream);
             }
         }
+        self.table.defaults = settings;
         let own = self.options.default_backend.as_ref();
         let own = own.and_then(|service| self.upstreams.answer(service, &None));
         self.table.default_backend = found.or_else(|| own.map(|answer| answer.upstream.clone()));
@@ -149,10 +261,14 @@ fn lost(place: &str, entry: &PathRoute, host: &str, owner: &ServiceName) -> Stri
     format!("{place}: {kind} {path:?} of host {host:?} belongs to the older Ingress {owner}")
 }
 
-fn kind(kind: IngressPathType) -> PathType {
-    match kind {
-        IngressPathType::Exact => PathType::Exact,
-        IngressPathType::Prefix => PathType::Prefix,
-        IngressPathType::ImplementationSpecific => PathType::ImplementationSpecific,
+/// ingress-nginx takes ImplementationSpecific for Prefix (`SetDefaultNGINXPathType`).
+fn kind(kind: IngressPathType, behaviour: Behaviour) -> PathType {
+    match (kind, behaviour) {
+        (IngressPathType::Exact, _) => PathType::Exact,
+        (IngressPathType::Prefix, _) => PathType::Prefix,
+        (IngressPathType::ImplementationSpecific, Behaviour::IngressNginx) => PathType::Prefix,
+        (IngressPathType::ImplementationSpecific, Behaviour::Spec) => {
+            PathType::ImplementationSpecific
+        }
     }
 }

@@ -10,21 +10,29 @@
 //! |---|---|
 //! | `class` | decides whose an Ingress is |
 //! | `complete` | what a route's settings take from its host and from Services |
+//! | `arrange` | which paths of a host are patterns, and what settings each has |
 //! | `annotate` | what annotations come to, and when they are read again |
 //! | `index` | finds Ingresses by host, Service and Secret |
 //! | `upstream` | the endpoints of a Service's port |
 //! | `host` | the routes of one host |
+//! | `locations` | the same as ingress-nginx makes them |
+//! | `names` | names that lead to a host without being one |
+//! | `patterns` | compiled patterns that are still used |
 //! | `settings` | what a ConfigMap sets |
 //! | `streams` | ports that are passed on byte by byte |
 //! | `certificate` | which Secret serves which host |
 
 mod annotate;
+mod arrange;
 mod certificate;
 mod class;
 mod complete;
 mod configure;
 mod host;
 mod index;
+mod locations;
+mod names;
+mod patterns;
 mod settings;
 mod streams;
 #[cfg(test)]
@@ -39,6 +47,8 @@ pub use self::certificate::Wishes;
 use self::class::Classes;
 pub use self::class::{CONTROLLER, NGINX_CONTROLLER, Verdict};
 use self::index::Index;
+use self::names::Names;
+use self::patterns::PatternCache;
 use self::streams::Aims;
 use self::upstream::Upstreams;
 pub(crate) use self::upstream::is_elsewhere;
@@ -160,6 +170,8 @@ pub struct Catalog {
     config_maps: BTreeMap<ServiceName, Arc<ConfigMap>>,
     linked: settings::Linked,
     annotations: Annotations,
+    names: Names,
+    patterns: PatternCache,
     aims: Aims,
     streams: Arc<Streams>,
     /// What is not served of ConfigMaps, and of the ports that they name.

@@ -11,7 +11,9 @@ use crate::ingress::action::errors;
 use crate::ingress::action::headers::{self, Changes, Headers, Text};
 use crate::ingress::action::rate::Rate;
 use crate::ingress::annotation::value::{self, Wrong};
-use crate::ingress::annotation::{ByBehaviour, Defaults, Hsts, Https, Policy, compress, keys};
+use crate::ingress::annotation::{
+    ByBehaviour, Defaults, Hsts, Https, PlainPaths, Policy, compress, keys,
+};
 use crate::ingress::table::{Behaviour, RouteSettings, Settings};
 use crate::model::ServiceName;
 
@@ -60,6 +62,7 @@ struct Draft {
     policy: Policy,
     linked: Linked,
     rate: (u64, u64),
+    plain_paths: PlainPaths,
     hsts: Hsts,
 }
 
@@ -149,6 +152,11 @@ const KEYS: &[(&str, Key)] = &[
     ),
     ("limit-rate", Key::Number(|d, n| d.rate.0 = n.into())),
     ("limit-rate-after", Key::Number(|d, n| d.rate.1 = n.into())),
+    ("no-tls-redirect-locations", Key::Text(plain_paths)),
+    (
+        "preserve-trailing-slash",
+        Key::Switch(|d, on| d.route.keeps_slash = Some(on)),
+    ),
     ("proxy-body-size", Key::Text(body_size)),
     (
         "proxy-connect-timeout",
@@ -174,6 +182,10 @@ const KEYS: &[(&str, Key)] = &[
     (
         "proxy-stream-timeout",
         Key::Time(|d, t| d.settings.stream_timeout = t),
+    ),
+    (
+        "relative-redirects",
+        Key::Switch(|d, on| d.route.relative_redirects = on),
     ),
     (
         "retry-non-idempotent",
@@ -213,6 +225,7 @@ const KEYS: &[(&str, Key)] = &[
     ("proxy-request-buffering", Key::Always("off")),
     ("ssl-protocols", Key::Always("TLSv1.2 TLSv1.3")),
     ("use-http2", Key::Always("true")),
+    ("use-port-in-redirects", Key::Always("false")),
 ];
 
 /// Reads a ConfigMap's data; what it does not say, or says wrongly, is as in `settings` and `route`.
@@ -228,6 +241,7 @@ pub(super) fn read(settings: &Settings, route: &RouteSettings, data: &Data) -> C
                 behaviour,
                 route: draft.route,
                 https: draft.https,
+                plain_paths: draft.plain_paths,
                 hsts: draft.hsts,
                 policy: draft.policy,
             }
@@ -242,6 +256,7 @@ fn read_for(defaults: Defaults, settings: &Settings, data: &Data) -> (Draft, Vec
         settings: settings.clone(),
         route: defaults.route,
         https: defaults.https,
+        plain_paths: defaults.plain_paths,
         hsts: defaults.hsts,
         policy: Policy::default(),
         linked: Linked::default(),
@@ -412,6 +427,11 @@ fn body_size(draft: &mut Draft, text: &str) -> Result<(), Wrong> {
     Ok(())
 }
 
+fn plain_paths(draft: &mut Draft, text: &str) -> Result<(), Wrong> {
+    draft.plain_paths = PlainPaths::new(text);
+    Ok(())
+}
+
 fn redirect_status(draft: &mut Draft, text: &str) -> Result<(), Wrong> {
     draft.https.status = match text {
         "301" => 301,
@@ -481,6 +501,16 @@ mod tests {
         assert_eq!(https.status, 301);
         let all = read_all(&[("force-ssl-redirect", "true")]);
         assert!(all.spec().https.forced);
+        let all = read_all(&[
+            ("no-tls-redirect-locations", "/a, /b"),
+            ("preserve-trailing-slash", "true"),
+            ("relative-redirects", "true"),
+        ]);
+        let spec = all.spec();
+        assert!(spec.plain_paths.cover("/bc"));
+        assert!(!spec.plain_paths.cover("/.well-known/acme-challenge/x"));
+        assert_eq!(spec.route.keeps_slash, Some(true));
+        assert!(spec.route.relative_redirects);
         let hsts = |data| read_all(data).spec().hsts.header();
         assert_eq!(hsts(&[("hsts-max-age", "5")]), None);
         let long = "max-age=31536000; includeSubDomains";
@@ -514,7 +544,6 @@ mod tests {
         "add-headers",
         "allow-backend-server-header",
         "allow-cross-namespace-resources",
-        "app-root",
         "block-cidrs",
         "block-referers",
         "block-user-agents",
@@ -544,19 +573,15 @@ mod tests {
         "limit-req-status-code",
         "load-balance",
         "no-auth-locations",
-        "no-tls-redirect-locations",
-        "preserve-trailing-slash",
         "proxy-buffer-size",
         "proxy-http-version",
         "proxy-next-upstream",
         "proxy-next-upstream-timeout",
         "proxy-set-headers",
-        "relative-redirects",
         "service-upstream",
         "upstream-hash-by",
         "upstream-hash-by-subset",
         "upstream-hash-by-subset-size",
-        "use-port-in-redirects",
         "whitelist-source-range",
     ];
 

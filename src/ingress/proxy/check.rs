@@ -58,7 +58,7 @@ pub(super) fn subject_of(parts: &Parts) -> Result<Subject<'_>, Refusal> {
     head.subject()
 }
 
-const BAD: Refusal = Refusal::last(StatusCode::BAD_REQUEST);
+pub(super) const BAD: Refusal = Refusal::last(StatusCode::BAD_REQUEST);
 
 #[derive(Clone, Copy)]
 struct Head<'a> {
@@ -193,9 +193,13 @@ fn path(raw: &str) -> Option<Cow<'_, str>> {
     if plain(raw.as_bytes()) {
         return Some(Cow::Borrowed(raw));
     }
-    let decoded = decode(raw.as_bytes())?;
-    let resolved = resolve(&decoded)?;
+    let resolved = decoded_path(raw)?;
     Some(Cow::Owned(String::from_utf8_lossy(&resolved).into_owned()))
+}
+
+/// The same as bytes, which need not be text.
+pub(super) fn decoded_path(raw: &str) -> Option<Vec<u8>> {
+    resolve(&decode(raw.as_bytes())?)
 }
 
 fn decode(raw: &[u8]) -> Option<Vec<u8>> {

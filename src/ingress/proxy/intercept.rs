@@ -146,12 +146,13 @@ impl Found {
             way: self.way.clone(),
             upstream: Arc::clone(&self.upstream),
             key: self.key,
+            refusal: None,
         }
     }
 
     /// Takes the default backend where there is no endpoint. Whether it does.
     pub(super) fn fall_back(&mut self) -> bool {
-        if !self.upstream.endpoints.is_empty() {
+        if self.refusal.is_some() || !self.upstream.endpoints.is_empty() {
             return false;
         }
         let errors = self.route_settings().errors.as_ref();

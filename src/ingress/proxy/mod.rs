@@ -4,6 +4,7 @@
 mod check;
 mod context;
 mod directives;
+mod elsewhere;
 mod exchange;
 mod forward;
 mod headers;
@@ -16,14 +17,14 @@ mod upgrade;
 
 use std::convert::Infallible;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{
     CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, LOCATION, STRICT_TRANSPORT_SECURITY,
 };
 use hyper::http::request::Parts;
-use hyper::http::uri::{self, Authority, PathAndQuery, Scheme};
+use hyper::http::uri::{self, Authority, Scheme};
 use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response, StatusCode, Uri, Version};
 
@@ -36,13 +37,14 @@ use self::upgrade::Upgrade;
 use super::balance;
 use super::body::{Body, RequestBody};
 use super::errors::{self, Refusal, page};
-use super::filter::{self, Action};
 use super::serve::Client;
 use super::serve::worker::Worker;
 use super::table::{
-    Backend, Balance, HashKey, Route, RouteSettings, Settings, Table, Upstream, UpstreamProtocol,
+    Backend, Balance, HashKey, Route, RouteSettings, Settings, Table, Upstream, UpstreamId,
+    UpstreamProtocol,
 };
 use super::upstream::Lease;
+use crate::model::ServiceName;
 
 pub(crate) use self::exchange::Exchange;
 
@@ -178,7 +180,23 @@ pub(super) struct Found {
     way: Way,
     upstream: Arc<Upstream>,
     key: Option<u64>,
+    /// What answers when nothing else has, in place of the upstream.
+    refusal: Option<Refusal>,
 }
+
+/// The upstream of routes that have none.
+static NOBODY: LazyLock<Arc<Upstream>> = LazyLock::new(|| {
+    Arc::new(Upstream {
+        id: UpstreamId {
+            service: ServiceName::new("", ""),
+            port: "".into(),
+            protocol: UpstreamProtocol::default(),
+        },
+        endpoints: Arc::default(),
+        protocol: UpstreamProtocol::default(),
+        balance: Balance::default(),
+    })
+});
 
 /// Checks a request and finds where it goes.
 fn find(
@@ -200,7 +218,11 @@ fn seek(
 ) -> Result<Found, Refusal> {
     worker.table(|table| {
         let route = table.router.find(&subject.host, &subject.path).cloned();
-        let upstream = upstream(table, route.as_deref())?.clone();
+        let (upstream, refusal) = match upstream(table, route.as_deref()) {
+            Ok(upstream) => (upstream.clone(), None),
+            Err(refusal) if route.is_some() => (NOBODY.clone(), Some(refusal)),
+            Err(refusal) => return Err(refusal),
+        };
         let key = hash_key(&upstream.balance, head, client);
         Ok(Found {
             worker: worker.clone(),
@@ -211,6 +233,7 @@ fn seek(
             },
             upstream,
             key,
+            refusal,
         })
     })
 }
@@ -222,7 +245,10 @@ fn upstream<'a>(table: &'a Table, route: Option<&'a Route>) -> Result<&'a Arc<Up
             let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
             Err(Refusal::new(status))
         }
-        None => table
+        None if table.defaults.denied.is_some() => {
+            Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE))
+        }
+        Some(Backend::Default) | None => table
             .default_backend
             .as_ref()
             .ok_or(Refusal::new(StatusCode::NOT_FOUND)),
@@ -273,7 +299,9 @@ impl Found {
         let (mut found, end) = self.directives(client, &mut parts);
         *reply = Reply::of(&found, client, &mut parts);
         let falls_back = found.fall_back();
-        exchange.goes_to(found.route(), &found.upstream);
+        if found.refusal.is_none() {
+            exchange.goes_to(found.route(), &found.upstream);
+        }
         if let Some(end) = end {
             return Err(end);
         }
@@ -287,11 +315,14 @@ impl Found {
     async fn proceed(
         self,
         client: &Client,
-        (parts, incoming): (Parts, Incoming),
+        (mut parts, incoming): (Parts, Incoming),
         upgrading: Option<Upgrade>,
         (exchange, reply): (&mut Exchange, Option<(&Reply, bool)>),
     ) -> Result<Answer, End> {
-        self.act(client, &parts)?;
+        self.redirect(client, &parts)?;
+        if let Some(refusal) = self.refusal {
+            return Err(refusal.into());
+        }
         let settings = self.route_settings();
         let limit = match settings.body_limit {
             0 => u64::MAX,
@@ -315,6 +346,7 @@ impl Found {
         }
         let upgrading = upgrading.filter(|_| !self.speaks_h2());
         let (protocol, ours) = upgrading.map(|u| (u.protocol, u.ours)).unzip();
+        self.rewrite(client, &mut parts)?;
         let mut parts = self.onward(client, parts, protocol);
         if let Some((reply, falls_back)) = reply {
             reply.onward(&mut parts, ours.is_some(), self.speaks_h2());
@@ -352,26 +384,6 @@ impl Found {
     fn speaks_h2(&self) -> bool {
         use UpstreamProtocol::{H2Tls, H2c};
         matches!(self.upstream.protocol, H2c | H2Tls)
-    }
-
-    fn act(&self, client: &Client, parts: &Parts) -> Result<(), End> {
-        let settings = self.route_settings();
-        if settings.https_redirect.is_none() {
-            return Ok(());
-        }
-        let subject = check::subject_of(parts)?;
-        let told = parts.headers.get("x-forwarded-proto");
-        let told = told.filter(|_| client.trusted).map(|told| told == "https");
-        let root = PathAndQuery::from_static("/");
-        let seen = filter::Seen {
-            tls: told.unwrap_or(client.tls),
-            host: &subject.host,
-            uri: parts.uri.path_and_query().unwrap_or(&root),
-        };
-        match filter::before(settings, seen) {
-            Action::Proceed => Ok(()),
-            Action::Redirect(status, location) => Err(End::Redirect(status, location)),
-        }
     }
 
     /// The head that the endpoint is sent.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::PathType;
 use super::paths::{End, Paths};
+use super::patterns::{PatternRoute, Patterns};
 use crate::ingress::table::{Behaviour, Route};
 
 /// One path of a host.
@@ -21,18 +22,27 @@ pub struct PathRoute {
 }
 
 impl PathRoute {
-    /// What decides whether two paths are the same: Prefix ignores slashes at the end.
+    /// What decides whether two paths are the same: Prefix ignores slashes at the end, but for
+    /// ingress-nginx.
     pub fn key(&self) -> (PathType, &str) {
+        match self.behaviour {
+            Behaviour::Spec => (self.kind, self.stem()),
+            Behaviour::IngressNginx => (self.kind, &self.path),
+        }
+    }
+
+    /// What is compared: Prefix is compared by elements, so that slashes at its end count for
+    /// nothing.
+    fn stem(&self) -> &str {
         match self.kind {
-            PathType::Prefix => (self.kind, self.path.trim_end_matches('/')),
-            kind => (kind, &self.path),
+            PathType::Prefix => self.path.trim_end_matches('/'),
+            PathType::Exact | PathType::ImplementationSpecific => &self.path,
         }
     }
 
     /// Whether a request for a path may take this one.
     pub fn fits(&self, path: &str) -> bool {
-        let (kind, key) = self.key();
-        match (kind, path.strip_prefix(key)) {
+        match (self.kind, path.strip_prefix(self.stem())) {
             (PathType::Exact, rest) => rest == Some(""),
             (PathType::Prefix, Some(rest)) => rest.is_empty() || rest.starts_with('/'),
             (_, rest) => rest.is_some(),
@@ -43,10 +53,11 @@ impl PathRoute {
 /// All paths of one host, never changed once it is there.
 #[derive(Debug, Clone, Default)]
 pub struct HostRoutes {
-    exact: Paths,
+    exact: Paths<PathRoute>,
     /// Each with a slash at its end, so that whole elements are compared.
-    prefix: Paths,
-    literal: Paths,
+    prefix: Paths<PathRoute>,
+    literal: Paths<PathRoute>,
+    patterns: Option<Box<Patterns>>,
     /// What answers where no path fits.
     pub default: Option<Arc<Route>>,
 }
@@ -56,53 +67,88 @@ impl HostRoutes {
     pub fn new(routes: Vec<PathRoute>, default: Option<Arc<Route>>) -> Self {
         let (mut exact, mut prefix, mut literal) = (Vec::new(), Vec::new(), Vec::new());
         for entry in routes {
-            let path = entry.key().1;
+            let path = entry.stem();
             match entry.kind {
-                PathType::Exact => exact.push((path.to_owned(), entry)),
-                PathType::Prefix => prefix.push((format!("{path}/"), entry)),
-                PathType::ImplementationSpecific => literal.push((path.to_owned(), entry)),
+                PathType::Exact => exact.push((path.into(), entry)),
+                PathType::Prefix => prefix.push((format!("{path}/").into(), entry)),
+                PathType::ImplementationSpecific => literal.push((path.into(), entry)),
             }
         }
         Self {
             exact: Paths::new(exact),
             prefix: Paths::new(prefix),
             literal: Paths::new(literal),
+            patterns: None,
             default,
         }
     }
 
+    /// Adds paths that are patterns, in the order in which they are tried.
+    #[must_use]
+    pub fn with_patterns(mut self, patterns: Vec<PatternRoute>) -> Self {
+        let some = !patterns.is_empty();
+        self.patterns = some.then(|| Box::new(Patterns::new(patterns)));
+        self
+    }
+
     /// The route of a path: the longest, and of equally long ones Exact before Prefix before
-    /// ImplementationSpecific. A slash at the end of a Prefix does not make it longer.
+    /// ImplementationSpecific. A slash at the end of a Prefix does not make it longer. A pattern is
+    /// as long as what all that it matches begins with, and of equally long ones it goes first, but
+    /// for Exact ones.
     pub fn find(&self, path: &str) -> Option<&Arc<Route>> {
         // It matches all of the path, so nothing is longer.
         if let Some(found) = self.exact.get(path) {
             return Some(&found.route);
         }
-        let length = |length: usize| length.max(1);
-        let prefix = self.prefix.longest(path, End::Slash);
-        let literal = self.literal.longest(path, End::Open);
-        let found = match (prefix, literal) {
-            (Some((p, prefix)), Some((l, literal))) => {
-                let longer = length(l) > length(p - 1);
-                Some(if longer { literal } else { prefix })
+        let plain = self.plain(path);
+        let pattern = self.patterns.as_ref().and_then(|all| all.find(path));
+        let found = match (pattern, plain) {
+            (Some(pattern), Some((length, plain))) => {
+                let longer = length > pattern.pattern.prefix().len();
+                Some(if longer { plain } else { &pattern.entry })
             }
-            (prefix, literal) => prefix.or(literal).map(|(_, found)| found),
+            (Some(pattern), None) => Some(&pattern.entry),
+            (None, plain) => plain.map(|(_, plain)| plain),
         };
         found.map(|found| &found.route).or(self.default.as_ref())
     }
 
-    /// All paths, those that are tried first in front.
+    /// The longest path that is neither Exact nor a pattern, with its length.
+    fn plain(&self, path: &str) -> Option<(usize, &PathRoute)> {
+        let path = path.as_bytes();
+        let prefix = self.prefix.longest(path, End::Slash);
+        let prefix = prefix.map(|(length, found)| ((length - 1).max(1), found));
+        let literal = self.literal.longest(path, End::Open);
+        let literal = literal.map(|(length, found)| (length.max(1), found));
+        match (prefix, literal) {
+            (Some(prefix), Some(literal)) => Some(if literal.0 > prefix.0 {
+                literal
+            } else {
+                prefix
+            }),
+            (prefix, literal) => prefix.or(literal),
+        }
+    }
+
+    /// All paths that are no patterns, those that are tried first in front.
     pub fn paths(&self) -> Vec<PathRoute> {
         let (prefix, literal) = (self.prefix.iter(), self.literal.iter());
         let mut paths: Vec<PathRoute> = prefix.chain(literal).cloned().collect();
-        let length = |entry: &PathRoute| entry.key().1.len().max(1);
+        let length = |entry: &PathRoute| entry.stem().len().max(1);
         paths.sort_by_key(|entry| (std::cmp::Reverse(length(entry)), entry.kind));
         self.exact.iter().cloned().chain(paths).collect()
     }
 
+    /// All paths that are patterns, in the order in which they are tried.
+    pub fn patterns(&self) -> impl Iterator<Item = &PatternRoute> {
+        let patterns = self.patterns.iter();
+        patterns.flat_map(|patterns| patterns.iter())
+    }
+
     /// How many paths there are.
     pub fn len(&self) -> usize {
-        self.exact.len() + self.prefix.len() + self.literal.len()
+        let patterns = self.patterns.as_ref().map_or(0, |patterns| patterns.len());
+        self.exact.len() + self.prefix.len() + self.literal.len() + patterns
     }
 
     /// Whether nothing is served, not even by default.

@@ -8,20 +8,26 @@
 //!
 //! | module | does |
 //! |---|---|
+//! | [`aliases`] | other names of hosts |
 //! | [`host`] | the routes of one host |
 //! | `hosts` | from a name to that, over generations of tables |
 //! | `paths` | the longest of many prefixes |
+//! | `patterns` | the first of many regular expressions |
 
+pub mod aliases;
 mod host;
 mod hosts;
 mod paths;
+mod patterns;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
 pub use host::{HostRoutes, PathRoute};
+pub use patterns::PatternRoute;
 
+use self::aliases::Aliases;
 use self::hosts::Hosts;
 use super::table::{Behaviour, Route};
 
@@ -54,22 +60,31 @@ pub struct Router {
     /// By what follows `*.`.
     wildcard: Hosts,
     any: Option<Arc<HostRoutes>>,
+    aliases: Option<Arc<Aliases>>,
 }
 
 impl Router {
+    /// Replaces all other names of hosts.
+    pub fn set_aliases(&mut self, aliases: Option<Arc<Aliases>>) {
+        self.aliases = aliases;
+    }
+
     /// Adds a route. Of two with the same host, path and type the one that came first stays.
     ///
     /// Takes as long as the host has paths: for many at once, see [`Router::replace`].
     pub fn add(&mut self, host: &str, path: &str, kind: PathType, route: Arc<Route>) {
         let mut routes = self.host(host).map_or_else(Vec::new, HostRoutes::paths);
         let default = self.host(host).and_then(|host| host.default.clone());
+        let patterns = self.host(host).into_iter().flat_map(HostRoutes::patterns);
+        let patterns = patterns.cloned().collect();
         routes.push(PathRoute {
             kind,
             path: path.into(),
             route,
             behaviour: Behaviour::default(),
         });
-        self.replace(host, Some(Arc::new(HostRoutes::new(routes, default))));
+        let routes = HostRoutes::new(routes, default).with_patterns(patterns);
+        self.replace(host, Some(Arc::new(routes)));
     }
 
     /// Replaces all that one host has: a name, `*.` and a name, or nothing for all hosts.
@@ -90,13 +105,26 @@ impl Router {
         }
     }
 
-    /// Where a request for a host looks, in this order.
+    /// Where a request for a host looks, in this order: the host, or the one that it is another
+    /// name of; that of which it has a part; its wildcard; that whose pattern finds it; no host.
     pub fn places(&self, host: &str) -> impl Iterator<Item = &HostRoutes> {
         let exact = (!host.is_empty()).then(|| self.exact.get(host)).flatten();
         // Exactly one label, so the wildcard is looked up by the rest.
         let rest = host.split_once('.').filter(|(label, _)| !label.is_empty());
         let wildcard = rest.and_then(|(_, rest)| self.wildcard.get(rest));
-        let places = [exact, wildcard, self.any.as_deref()];
+        let places = match self.aliases.as_deref().filter(|_| !host.is_empty()) {
+            None => [exact, None, wildcard, None, self.any.as_deref()],
+            Some(aliases) => {
+                let real = |name: Option<&str>| name.and_then(|name| self.host(name));
+                [
+                    exact.or_else(|| real(aliases.name(host))),
+                    real(aliases.part(host)),
+                    wildcard,
+                    real(aliases.pattern(host)),
+                    self.any.as_deref(),
+                ]
+            }
+        };
         places.into_iter().flatten()
     }
 

@@ -7,8 +7,6 @@
 
 use std::cmp::Ordering;
 
-use super::PathRoute;
-
 /// What follows a path when it is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
@@ -31,12 +29,12 @@ impl End {
 const NONE: usize = usize::MAX;
 
 /// Keys with what they lead to.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Paths {
+#[derive(Debug, Clone)]
+pub(super) struct Paths<T> {
     /// All keys one after the other, so that a search stays in few cache lines.
     text: Box<[u8]>,
     keys: Box<[Key]>,
-    routes: Box<[PathRoute]>,
+    values: Box<[T]>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -53,35 +51,41 @@ impl Key {
     }
 }
 
-impl Paths {
+impl<T> Default for Paths<T> {
+    fn default() -> Self {
+        Self::new(Vec::new())
+    }
+}
+
+impl<T> Paths<T> {
     /// Of equal keys the one that comes first counts.
-    pub(super) fn new(mut entries: Vec<(String, PathRoute)>) -> Self {
+    pub(super) fn new(mut entries: Vec<(Vec<u8>, T)>) -> Self {
         entries.sort_by(|(a, _), (b, _)| a.cmp(b));
         entries.dedup_by(|(later, _), (first, _)| later == first);
         let mut text: Vec<u8> = Vec::with_capacity(entries.iter().map(|(key, _)| key.len()).sum());
         let mut keys: Vec<Key> = Vec::with_capacity(entries.len());
-        let mut routes = Vec::with_capacity(entries.len());
-        for (key, route) in entries {
+        let mut values = Vec::with_capacity(entries.len());
+        for (key, value) in entries {
             let mut shorter = keys.len().wrapping_sub(1);
             while let Some(other) = keys.get(shorter)
-                && !key.as_bytes().starts_with(&text[other.begin..other.end])
+                && !key.starts_with(&text[other.begin..other.end])
             {
                 shorter = other.shorter;
             }
             let begin = text.len();
-            text.extend_from_slice(key.as_bytes());
+            text.extend_from_slice(&key);
             let end = text.len();
             keys.push(Key {
                 begin,
                 end,
                 shorter,
             });
-            routes.push(route);
+            values.push(value);
         }
         Self {
             text: text.into(),
             keys: keys.into(),
-            routes: routes.into(),
+            values: values.into(),
         }
     }
 
@@ -96,31 +100,40 @@ impl Paths {
     }
 
     /// What is exactly the path.
-    pub(super) fn get(&self, path: &str) -> Option<&PathRoute> {
+    pub(super) fn get(&self, path: &str) -> Option<&T> {
         let index = self.last(path.as_bytes(), End::Open);
         let key = *self.keys.get(index)?;
-        (self.text(key) == path.as_bytes()).then(|| &self.routes[index])
+        (self.text(key) == path.as_bytes()).then(|| &self.values[index])
     }
 
     /// The longest key that is a prefix of the path, with its length.
-    pub(super) fn longest(&self, path: &str, end: End) -> Option<(usize, &PathRoute)> {
-        let mut index = self.last(path.as_bytes(), end);
-        let key = *self.keys.get(index)?;
-        let whole = path.bytes().chain(end.bytes().iter().copied());
-        let common = self.text(key).iter().zip(whole);
-        let common = common.take_while(|(a, b)| **a == *b).count();
-        while let Some(key) = self.keys.get(index) {
-            if key.len() <= common {
-                return Some((key.len(), &self.routes[index]));
-            }
-            index = key.shorter;
-        }
-        debug_assert_eq!(index, NONE);
-        None
+    pub(super) fn longest(&self, path: &[u8], end: End) -> Option<(usize, &T)> {
+        self.all(path, end).next()
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &PathRoute> {
-        self.routes.iter()
+    /// All keys that are prefixes of the path, with their lengths, the longest in front.
+    pub(super) fn all(&self, path: &[u8], end: End) -> impl Iterator<Item = (usize, &T)> {
+        let mut index = self.last(path, end);
+        let common = self.keys.get(index).map_or(0, |key| {
+            let whole = path.iter().chain(end.bytes());
+            let common = self.text(*key).iter().zip(whole);
+            common.take_while(|(a, b)| a == b).count()
+        });
+        std::iter::from_fn(move || {
+            while let Some(key) = self.keys.get(index) {
+                let found = index;
+                index = key.shorter;
+                if key.len() <= common {
+                    return Some((key.len(), &self.values[found]));
+                }
+            }
+            debug_assert_eq!(index, NONE);
+            None
+        })
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.values.iter()
     }
 
     pub(super) fn len(&self) -> usize {

@@ -3,7 +3,9 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
+use super::aliases::Alias;
 use super::*;
+use crate::ingress::action::pattern::Pattern;
 use crate::ingress::table::{Backend, Behaviour, RouteSettings};
 use crate::model::ServiceName;
 use PathType::{Exact, ImplementationSpecific, Prefix};
@@ -288,4 +290,130 @@ fn fifty_thousand_paths_are_found_in_under_a_microsecond() {
     // Without optimisation, and beside other tests, this only tells whether it grows with the paths.
     let most = if cfg!(debug_assertions) { 1000 } else { 1 };
     assert!(best < Duration::from_micros(most), "{best:?}");
+}
+
+/// A host whose paths are patterns, in this order.
+fn patterns(texts: impl IntoIterator<Item = String>) -> HostRoutes {
+    let routes = texts.into_iter().enumerate().map(|(number, text)| {
+        let pattern = Pattern::location(&text).expect("a pattern");
+        PatternRoute {
+            pattern: Arc::new(pattern),
+            entry: PathRoute {
+                kind: Prefix,
+                path: text.as_str().into(),
+                route: route("h", &text, number),
+                behaviour: Behaviour::IngressNginx,
+            },
+        }
+    });
+    HostRoutes::new(Vec::new(), None).with_patterns(routes.collect())
+}
+
+#[test]
+fn the_first_pattern_counts_whatever_it_begins_with() {
+    let texts = ["/a/[0-9]+", "/a", "/(b|a)/x", "/A/b", "/a/b/c", "[^/]", "/"];
+    let host = patterns(texts.map(str::to_owned));
+    let find = |path| number(host.find(path));
+    for (path, expected) in [
+        ("/a/7", Some(0)),
+        ("/A/x", Some(1)),
+        ("/a/b/c", Some(1)),
+        ("/b/x", Some(2)),
+        ("/B/X/y", Some(2)),
+        ("/c", Some(6)),
+        ("x", Some(5)),
+        ("", None),
+    ] {
+        assert_eq!(find(path), expected, "{path}");
+    }
+    assert_eq!(host.len(), texts.len());
+}
+
+proptest! {
+    /// Beside the same, one after the other.
+    #[test]
+    fn the_pattern_is_the_first_that_matches(
+        texts in prop::collection::vec("(/[abAB]{1,2}|/\\(a\\|b\\)|/\\.\\*|b\\?|\\$){0,4}", 1..30),
+        paths in prop::collection::vec("(/[abAB]{0,3}){0,4}", 1..30),
+    ) {
+        let host = patterns(texts.iter().cloned());
+        for path in &paths {
+            let expected = texts.iter().position(|text| {
+                let whole = format!("(?i-u)^{text}");
+                regex::bytes::Regex::new(&whole).expect("a pattern").is_match(path.as_bytes())
+            });
+            prop_assert_eq!(number(host.find(path)), expected, "{}", path);
+        }
+    }
+}
+
+#[test]
+fn other_names_come_in_nginx_s_order() {
+    let alias = |text: &str| Alias::parse(text).expect(text);
+    let mut router = router(&[
+        ("a.com", "/", Prefix),
+        ("b.com", "/", Prefix),
+        ("*.c.com", "/", Prefix),
+        ("", "/", Prefix),
+    ]);
+    let all = [
+        ("d.com", "a.com"),
+        ("*.e.com", "a.com"),
+        ("*.x.e.com", "b.com"),
+        ("www.*", "b.com"),
+        ("~^w", "a.com"),
+        ("~^y\\.c", "a.com"),
+        ("b.com", "a.com"),
+    ];
+    let all = all.map(|(name, host)| (alias(name), host.into()));
+    router.set_aliases(Some(Arc::new(Aliases::new(all))));
+    for (host, expected) in [
+        ("d.com", 0),
+        ("b.com", 1),
+        ("y.e.com", 0),
+        ("y.x.e.com", 1),
+        ("e.com", 3),
+        ("www.any", 1),
+        ("www", 0),
+        ("y.c.com", 2),
+        ("z.c.com", 2),
+        ("other", 3),
+    ] {
+        assert_eq!(number(router.find(host, "/")), Some(expected), "{host}");
+    }
+    for wrong in ["", "*.", "a*b.com", "*", ".a", "a b", "~(?!a)"] {
+        assert!(Alias::parse(wrong).is_err(), "{wrong}");
+    }
+}
+
+/// Patterns that begin differently cost no more than plain paths; of those that begin alike each is
+/// tried.
+#[test]
+fn a_thousand_patterns_of_a_host_are_searched() {
+    let time = |host: &HostRoutes, path: &dyn Fn(usize) -> String| {
+        let paths: Vec<String> = (0..1000).map(path).collect();
+        let mut best = Duration::MAX;
+        for _ in 0..5 {
+            let begun = Instant::now();
+            for (number, path) in paths.iter().enumerate() {
+                let found = host.find(path).expect("a route");
+                assert_eq!(found.ingress.name.parse(), Ok(number));
+            }
+            best = best.min(begun.elapsed() / 1000);
+        }
+        best
+    };
+    let different = patterns((0..1000).map(|n| format!("/tenant-{n}(/|$)(.*)")));
+    let different = time(&different, &|n| format!("/tenant-{n}/api/v1/items"));
+    let alike = patterns((0..1000).map(|n| format!("/[a-z]+/{n}(/|$)(.*)")));
+    let alike = time(&alike, &|n| format!("/tenant/{n}/api/v1/items"));
+    println!("{different:?} and {alike:?} a look-up");
+    // Without optimisation, and beside other tests, these only tell whether something is wrong.
+    let (most, most_alike) = if cfg!(debug_assertions) {
+        (2_000, 100_000)
+    } else {
+        (2, 300)
+    };
+    assert!(different < Duration::from_micros(most), "{different:?}");
+    assert!(alike < Duration::from_micros(most_alike), "{alike:?}");
 }

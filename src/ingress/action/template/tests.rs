@@ -29,7 +29,7 @@ fn variables_have_nginx_s_values() {
             ("cookie", "b=2"),
         ],
     );
-    let groups = ["one".to_owned(), "two".to_owned()];
+    let groups = [&b"one"[..], b"two"];
     let context = Context {
         host: "shop.example",
         path: "/a b/",
@@ -110,7 +110,7 @@ fn hosts_lose_their_port() {
         ("[::1]:80", "[::1]"),
         ("", ""),
     ] {
-        assert_eq!(value::without_port(host), expected);
+        assert_eq!(without_port(host), expected);
     }
 }
 
@@ -138,5 +138,7 @@ fn templates_tell_what_they_depend_on() {
     assert_eq!(parse("a$host").constant(), None);
     assert!(parse("a$1").has_groups());
     assert!(!parse("a$host").has_groups());
-    assert_eq!(parse("${host}"), parse("$host"));
+    assert_eq!(parse("a$host").text(), "a$host");
+    assert_eq!(parse("$host"), parse("$host"));
+    assert_ne!(parse("$host"), parse("$uri"));
 }

@@ -2,7 +2,6 @@
 //! The values of variables.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 
 use hyper::header::{COOKIE, HOST, HeaderMap};
@@ -47,7 +46,7 @@ pub struct Context<'a> {
     /// Where the request goes.
     pub place: Place<'a>,
     /// What the groups of the path's pattern matched: `$1` is the first.
-    pub groups: &'a [String],
+    pub groups: &'a [&'a [u8]],
 }
 
 /// Where a request goes: what ingress-nginx's template sets for each location.
@@ -114,7 +113,7 @@ impl<'a> Context<'a> {
         }
     }
 
-    fn request_uri(&self) -> &'a str {
+    pub(crate) fn request_uri(&self) -> &'a str {
         self.uri.path_and_query().map_or("/", |uri| uri.as_str())
     }
 
@@ -132,7 +131,7 @@ pub(crate) fn without_port(host: &str) -> &str {
 }
 
 /// Appends the value of a variable.
-pub(super) fn push(variable: &Variable, context: &Context<'_>, text: &mut String) {
+pub(super) fn push(variable: &Variable, context: &Context<'_>, bytes: &mut Vec<u8>) {
     let place = &context.place;
     let plain = match variable {
         Variable::Scheme => context.scheme,
@@ -148,6 +147,7 @@ pub(super) fn push(variable: &Variable, context: &Context<'_>, text: &mut String
         Variable::IsArgs => "?",
         Variable::Arg(name) => parameter(context.args(), name),
         Variable::RequestMethod => context.method.as_str(),
+        Variable::ServerProtocol => protocol(context.version),
         Variable::RequestId => context.request_id,
         Variable::Namespace => place.namespace,
         Variable::IngressName => place.ingress_name,
@@ -155,33 +155,36 @@ pub(super) fn push(variable: &Variable, context: &Context<'_>, text: &mut String
         Variable::ServicePort => place.service_port,
         Variable::LocationPath => place.location_path,
         Variable::ServerName => place.server_name,
-        Variable::Group(number) => context.groups.get(number - 1).map_or("", |group| group),
         Variable::Header(name) if name == "host" => context.http_host,
-        _ => return push_made(variable, context, text),
+        _ => return push_made(variable, context, bytes),
     };
-    text.push_str(plain);
+    bytes.extend_from_slice(plain.as_bytes());
+}
+
+fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_2 => "HTTP/2.0",
+        Version::HTTP_10 => "HTTP/1.0",
+        _ => "HTTP/1.1",
+    }
 }
 
 /// Those that are not a part of something.
-fn push_made(variable: &Variable, context: &Context<'_>, text: &mut String) {
-    // Writing to a string does not fail.
-    let _ = match variable {
-        Variable::RemoteAddr => write!(text, "{}", context.remote_addr),
-        Variable::ServerPort => write!(text, "{}", context.server_port),
-        Variable::AccessPort => write!(text, "{}", context.access_port),
-        Variable::ServerProtocol => text.write_str(match context.version {
-            Version::HTTP_2 => "HTTP/2.0",
-            Version::HTTP_10 => "HTTP/1.0",
-            _ => "HTTP/1.1",
-        }),
-        Variable::Header(name) => text.write_str(&header(context.headers, name)),
-        Variable::Cookie(name) => text.write_str(&cookie(context.headers, name)),
-        Variable::EscapedRequestUri => {
-            escape_component(context.request_uri(), text);
-            Ok(())
+fn push_made(variable: &Variable, context: &Context<'_>, bytes: &mut Vec<u8>) {
+    let made: Cow<'_, [u8]> = match variable {
+        Variable::RemoteAddr => context.remote_addr.to_string().into_bytes().into(),
+        Variable::ServerPort => context.server_port.to_string().into_bytes().into(),
+        Variable::AccessPort => context.access_port.to_string().into_bytes().into(),
+        Variable::Header(name) => header(context.headers, name),
+        Variable::Cookie(name) => cookie(context.headers, name).into(),
+        Variable::EscapedRequestUri => escape_component(context.request_uri()).into(),
+        Variable::Group(number) => {
+            let group = context.groups.get(number - 1).copied();
+            group.unwrap_or_default().into()
         }
-        _ => Ok(()),
+        _ => Cow::Borrowed(b""),
     };
+    bytes.extend_from_slice(&made);
 }
 
 /// The value of a parameter as it is written, whose name has no case.
@@ -192,21 +195,21 @@ fn parameter<'a>(args: &'a str, name: &str) -> &'a str {
 }
 
 /// All values of a header, as one line.
-fn header<'a>(headers: &'a HeaderMap, name: &str) -> Cow<'a, str> {
-    let between = if name == "cookie" { "; " } else { ", " };
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> Cow<'a, [u8]> {
+    let between: &[u8] = if name == "cookie" { b"; " } else { b", " };
     let mut values = headers.get_all(name).iter();
     let first = values.next().map(|value| value.as_bytes());
-    let mut all = String::from_utf8_lossy(first.unwrap_or_default());
+    let mut all = Cow::Borrowed(first.unwrap_or_default());
     for value in values {
         let all = all.to_mut();
-        all.push_str(between);
-        all.push_str(&String::from_utf8_lossy(value.as_bytes()));
+        all.extend_from_slice(between);
+        all.extend_from_slice(value.as_bytes());
     }
     all
 }
 
 /// The value of the first cookie of a name, which has no case.
-fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Cow<'a, str> {
+fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> &'a [u8] {
     for line in headers.get_all(COOKIE) {
         for pair in line.as_bytes().split(|byte| *byte == b';') {
             let pair = pair.trim_ascii_start();
@@ -214,22 +217,31 @@ fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Cow<'a, str> {
                 continue;
             };
             if pair[..equals].eq_ignore_ascii_case(name.as_bytes()) {
-                return String::from_utf8_lossy(&pair[equals + 1..]);
+                return &pair[equals + 1..];
             }
         }
     }
-    Cow::Borrowed("")
+    b""
 }
 
 /// As nginx's `set_escape_uri`: all but letters, digits and `-._~` as `%XX`.
-pub(crate) fn escape_component(plain: &str, text: &mut String) {
-    for byte in plain.bytes() {
-        match byte {
-            b'-' | b'.' | b'_' | b'~' => text.push(byte.into()),
-            byte if byte.is_ascii_alphanumeric() => text.push(byte.into()),
-            byte => {
-                let _ = write!(text, "%{byte:02X}");
-            }
+pub(crate) fn escape_component(plain: &str) -> Vec<u8> {
+    escape(plain.as_bytes(), |byte| {
+        !(byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~'))
+    })
+}
+
+/// Writes some bytes as `%XX`.
+pub(crate) fn escape(plain: &[u8], special: impl Fn(u8) -> bool) -> Vec<u8> {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    let mut escaped = Vec::with_capacity(plain.len());
+    for &byte in plain {
+        if special(byte) {
+            let digit = |bits: u8| DIGITS[usize::from(bits)];
+            escaped.extend_from_slice(&[b'%', digit(byte >> 4), digit(byte & 0xf)]);
+        } else {
+            escaped.push(byte);
         }
     }
+    escaped
 }

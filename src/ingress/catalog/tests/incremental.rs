@@ -71,10 +71,19 @@ fn dump(catalog: &Catalog) -> Vec<String> {
                 path.path
             ));
         }
+        for (place, pattern) in routes.patterns().enumerate() {
+            let (text, route) = (pattern.pattern.text(), &pattern.entry.route);
+            lines.push(format!("{host} {place} {text} {route:?}"));
+        }
         let default = routes.default.iter();
         lines.extend(default.map(|route| format!("{host} default {route:?}")));
     }
+    for host in ["alias.com", "www.h.com"] {
+        let found = catalog.table().router.find(host, "/x");
+        lines.push(format!("{host} leads to {found:?}"));
+    }
     lines.push(format!("{:?}", catalog.table().default_backend));
+    lines.push(format!("{:?}", catalog.table().defaults));
     lines.push(format!("{:?}", catalog.wishes()));
     for ingress in catalog.served() {
         lines.push(format!(
@@ -87,9 +96,28 @@ fn dump(catalog: &Catalog) -> Vec<String> {
     lines
 }
 
+const ANNOTATIONS: &[Option<(&str, &str)>] = &[
+    None,
+    None,
+    Some(("app-root", "/app")),
+    Some(("force-ssl-redirect", "true")),
+    Some(("from-to-www-redirect", "true")),
+    Some(("proxy-read-timeout", "7")),
+    Some(("rewrite-target", "/$1")),
+    Some(("server-alias", "alias.com")),
+    Some(("use-regex", "true")),
+];
+
 fn small_ingress() -> impl Strategy<Value = Ingress> {
     let host = prop_oneof![Just("h.com"), Just("*.com"), Just("i.com"), Just("")];
-    let path = prop_oneof![Just("/"), Just("/x"), Just("/x/"), Just("/x/y"), Just("")];
+    let path = prop_oneof![
+        Just("/"),
+        Just("/x"),
+        Just("/x/"),
+        Just("/x/y"),
+        Just("/x(.*)"),
+        Just("")
+    ];
     let service = prop_oneof![Just("a"), Just("b:http"), Just("b:81"), Just("c"), Just("")];
     let rule = (host, path, any::<bool>(), service);
     let rule = rule.prop_map(|(host, path, exact, service)| {
@@ -105,24 +133,27 @@ fn small_ingress() -> impl Strategy<Value = Ingress> {
         0..3_i64,
         prop::collection::vec(rule, 0..4),
         tls,
-        0..4_usize,
-        annotations(),
+        0..5_usize,
+        (prop::sample::select(ANNOTATIONS), annotations()),
     );
-    parts.prop_map(|(n, created, rules, tls, class, annotations)| {
-        let rules: Vec<&str> = rules.iter().map(String::as_str).collect();
-        let mut one = ingress(&format!("i{n}"), created, &rules);
-        if let Some((host, secret)) = tls {
-            let hosts: Vec<&str> = (!host.is_empty()).then_some(host).into_iter().collect();
-            one = with_tls(one, &hosts, &secret);
-        }
-        let classes: [Option<&str>; 4] = [None, Some("ours"), Some("ours"), Some("theirs")];
-        one.class = classes[class].map(Into::into);
-        one.annotations = annotations
-            .into_iter()
-            .map(|(name, value)| (name.into(), value.into()))
-            .collect();
-        one
-    })
+    parts.prop_map(
+        |(n, created, rules, tls, class, (annotation, annotations))| {
+            let rules: Vec<&str> = rules.iter().map(String::as_str).collect();
+            let mut one = ingress(&format!("i{n}"), created, &rules);
+            if let Some((host, secret)) = tls {
+                let hosts: Vec<&str> = (!host.is_empty()).then_some(host).into_iter().collect();
+                one = with_tls(one, &hosts, &secret);
+            }
+            let classes = ["ours", "ours", "theirs", "nginx"];
+            one.class = classes.get(class).map(|class| (*class).into());
+            one.annotations
+                .extend(annotation.map(|(name, value)| (name.into(), value.into())));
+            let more = annotations.into_iter();
+            one.annotations
+                .extend(more.map(|(name, value)| (name.into(), value.into())));
+            one
+        },
+    )
 }
 
 /// Those that look at more than their Ingress: Services, ConfigMaps, other Ingresses of the host.
@@ -178,9 +209,12 @@ fn change() -> impl Strategy<Value = Event> {
         1 => ("[st]").prop_map(|text| {
             event(IngressEvent::Secret(name(&text), Observed::gone()))
         }),
-        1 => (prop_oneof![Just("ours"), Just("theirs")], any::<bool>(), any::<bool>()).prop_map(
-            |(name, own, default)| {
-                let controller = if own { CONTROLLER } else { "example.com/other" };
+        1 => (
+            prop_oneof![Just("ours"), Just("theirs"), Just("nginx")],
+            prop_oneof![Just(CONTROLLER), Just(NGINX_CONTROLLER), Just("example.com/other")],
+            any::<bool>(),
+        ).prop_map(
+            |(name, controller, default)| {
                 event(class(name, controller, default))
             }
         ),
@@ -202,6 +236,7 @@ proptest! {
         let options = Options {
             default_backend: first.then(|| name("c")),
             config_map: Some(ServiceName::new("sys", "settings")),
+            controllers: vec![CONTROLLER.into(), NGINX_CONTROLLER.into()],
             ..Options::default()
         };
         let mut stepwise = Catalog::new("n1", options.clone());

@@ -4,6 +4,7 @@ mod classes;
 mod configuration;
 mod endpoints;
 mod incremental;
+mod locations;
 mod routes;
 
 use super::*;
@@ -169,6 +170,7 @@ fn find(catalog: &Catalog, host: &str, path: &str) -> String {
 fn show(backend: &Backend) -> String {
     match backend {
         Backend::Status(status) => status.to_string(),
+        Backend::Default => "default".into(),
         Backend::Upstream(upstream) => {
             let endpoints = upstream.endpoints.iter().map(ToString::to_string);
             let endpoints: Vec<_> = endpoints.collect();

@@ -7,12 +7,15 @@
 
 mod value;
 
-use super::super::annotation::value::Wrong;
+use crate::ingress::annotation::value::Wrong;
 pub use value::{Context, Place};
+pub(crate) use value::{escape, without_port};
 
 /// Text with variables in it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Template {
+    /// As it was written.
+    text: String,
     parts: Vec<Part>,
 }
 
@@ -95,7 +98,10 @@ impl Template {
     ///
     /// Names the variable that is not known, and those that are.
     pub fn parse(text: &str) -> Result<Self, Wrong> {
-        let mut template = Self::default();
+        let mut template = Self {
+            text: text.to_owned(),
+            parts: Vec::new(),
+        };
         let mut rest = text;
         while let Some(dollar) = rest.find('$') {
             template.push_text(&rest[..dollar]);
@@ -121,14 +127,25 @@ impl Template {
 
     /// The text for a request. What a request does not have is empty.
     pub fn render(&self, context: &Context<'_>) -> String {
-        let mut text = String::new();
+        let bytes = self.render_bytes(context);
+        String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into())
+    }
+
+    /// The same, where what groups matched need not be text.
+    pub(crate) fn render_bytes(&self, context: &Context<'_>) -> Vec<u8> {
+        let mut bytes = Vec::new();
         for part in &self.parts {
             match part {
-                Part::Text(plain) => text.push_str(plain),
-                Part::Variable(variable) => value::push(variable, context, &mut text),
+                Part::Text(plain) => bytes.extend_from_slice(plain.as_bytes()),
+                Part::Variable(variable) => value::push(variable, context, &mut bytes),
             }
         }
-        text
+        bytes
+    }
+
+    /// As it was written.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// The whole text, if it has no variable.
