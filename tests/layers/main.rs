@@ -75,6 +75,7 @@ const PURE: &[(&str, &[&str])] = &[
         &[
             "base64",
             "bcrypt",
+            "bytes",
             "hyper",
             "ipnet",
             "jiff",

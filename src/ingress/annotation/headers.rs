@@ -21,10 +21,6 @@ pub(super) fn read(reader: &mut Reader<'_>, draft: &mut Draft) {
         let text = "rewrites are not logged; `ferrule debug ingress` shows what becomes of a URL";
         reader.note("enable-rewrite-log", Kind::Refused, text);
     }
-    if reader.value("use-port-in-redirects", switch) == Some(true) {
-        let text = "redirects have no port";
-        reader.note("use-port-in-redirects", Kind::Refused, text);
-    }
 }
 
 /// The route's changes of headers, to be changed.
@@ -144,12 +140,11 @@ mod tests {
             ("enable-access-log", "false"),
             ("connection-proxy-header", "keep-alive"),
             ("enable-rewrite-log", "true"),
-            ("use-port-in-redirects", "true"),
         ]);
         assert!(!annotated.plain.access_log);
         let headers = annotated.plain.headers.clone().unwrap();
         assert_eq!(headers.connection.as_ref().unwrap(), "keep-alive");
-        assert_eq!(annotated.notes.len(), 2);
+        assert_eq!(annotated.notes.len(), 1);
         assert!(read_all(&[]).plain.access_log);
         let wrong = read_all(&[("connection-proxy-header", "upgrade")]);
         assert_eq!(wrong.plain.headers, None);

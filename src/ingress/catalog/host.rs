@@ -108,6 +108,7 @@ impl Catalog {
         };
         for ingress in &ingresses {
             let reasons = reasons.entry(ingress.name.clone()).or_default();
+            reasons.extend(self.incomplete(ingress, host));
             if self.behaviour(ingress) != behaviour {
                 let first = &ingresses[0].name;
                 reasons.push(format!(

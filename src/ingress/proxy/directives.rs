@@ -18,6 +18,10 @@ use crate::ingress::serve::Client;
 /// How often a request may be looked up anew, as in nginx.
 const ROUNDS: usize = 10;
 
+/// What marks a request that `break` has kept where it is: nothing else rewrites it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Settled;
+
 /// The URI of a request that was rewritten, as it came.
 #[derive(Debug, Clone)]
 pub(super) struct Original(pub(super) Uri);
@@ -26,7 +30,8 @@ impl Found {
     /// Where a request goes after all directives, and its answer, if that is known by now.
     pub(super) fn directives(mut self, client: &Client, parts: &mut Parts) -> (Self, Option<End>) {
         let settings = self.route_settings();
-        if settings.host_steps.is_none() && settings.steps.is_none() && settings.cors.is_none() {
+        let idle = settings.host_steps.is_none() && settings.steps.is_none();
+        if (idle && settings.cors.is_none()) || settings.denied.is_some() {
             return (self, None);
         }
         if let Some(steps) = self.route_settings().host_steps.clone() {
@@ -85,6 +90,7 @@ impl Found {
         };
         change(parts, &seen)?;
         if !again {
+            parts.extensions.insert(Settled);
             return Ok(None);
         }
         let subject = check::subject_of(parts)?;

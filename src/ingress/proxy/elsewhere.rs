@@ -7,18 +7,28 @@ use hyper::http::request::Parts;
 use hyper::http::uri::{self, Uri};
 
 use super::context::context;
+use super::directives::Settled;
 use super::{End, Found, check};
 use crate::ingress::action::rewrite::Rewritten;
 use crate::ingress::errors::Refusal;
 use crate::ingress::filter::{self, Action};
 use crate::ingress::serve::Client;
+use crate::ingress::table::RouteSettings;
 
 const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 
 impl Found {
     /// Redirects and returns.
     pub(super) fn redirect(&self, client: &Client, parts: &Parts) -> Result<(), End> {
-        let settings = self.route_settings();
+        let mut settings = self.route_settings();
+        let settled;
+        if settings.redirect.is_some() && parts.extensions.get::<Settled>().is_some() {
+            settled = RouteSettings {
+                redirect: None,
+                ..settings.clone()
+            };
+            settings = &settled;
+        }
         if !filter::acts(settings) {
             return Ok(());
         }
@@ -36,6 +46,9 @@ impl Found {
         let Some(rewrite) = &self.route_settings().rewrite else {
             return Ok(());
         };
+        if parts.extensions.get::<Settled>().is_some() {
+            return Ok(());
+        }
         let decoded = check::decoded_path(parts.uri.path()).ok_or(check::BAD)?;
         let subject = check::subject_of(parts)?;
         let route = self.route().map(|route| &**route);

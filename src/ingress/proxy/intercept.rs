@@ -154,7 +154,7 @@ impl Found {
             upstream: Arc::clone(&self.upstream),
             key: 0,
             session: None,
-            refusal: self.refusal,
+            refusal: None,
         }
     }
 

@@ -31,7 +31,7 @@ pub(super) struct Reply {
     taken: Option<Taken>,
     /// Kept for who answers in place of an error.
     pub(super) asked: Option<Asked>,
-    /// It is one in place of an error.
+    /// It is one in place of an error, or of a route that is closed.
     pub(super) replaced: bool,
 }
 
@@ -47,7 +47,10 @@ impl Reply {
         }
         let id = parts.headers.entry(X_REQUEST_ID);
         id.or_insert_with(request_id);
-        let asked = settings.errors.is_some().then(|| Asked::of(found, parts));
+        // A route that is closed does nothing else.
+        let denied = settings.denied.is_some();
+        let errors = settings.errors.is_some() && !denied;
+        let asked = errors.then(|| Asked::of(found, parts));
         let mut reply = Self {
             settings: settings.clone(),
             cors: None,
@@ -55,7 +58,7 @@ impl Reply {
             onward: Vec::new(),
             taken: None,
             asked,
-            replaced: false,
+            replaced: denied,
         };
         reply.cors = settings
             .cors

@@ -172,3 +172,37 @@ fn what_is_not_known_closes_the_paths_and_what_is_not_allowed_is_dropped() {
     let answer = running.get("bad.example", "/echo");
     assert_eq!((answer.status, all(&answer, "X-A")), (200, vec![]));
 }
+
+#[test]
+fn nothing_rewrites_what_a_snippet_has_settled() {
+    let Some(cluster) = Cluster::new() else {
+        return;
+    };
+    let endpoint = endpoint(cluster.own());
+    let both = [
+        (
+            "configuration-snippet",
+            "rewrite ^/in/(.*)$ /echo/$1 break;",
+        ),
+        ("rewrite-target", "/target"),
+    ];
+    let away = [
+        ("configuration-snippet", "rewrite ^/in$ /echo break;"),
+        ("permanent-redirect", "https://b.example"),
+    ];
+    let running = cluster
+        .service("web", Some(endpoint.address))
+        .config_map("settings", &ALLOWED)
+        .ingress("a.example", &both)
+        .ingress("away.example", &away)
+        .start();
+    for (host, path, line) in [
+        ("a.example", "/in/x?y", "GET /echo/x?y HTTP/1.1\r\n"),
+        ("a.example", "/else?y", "GET /target?y HTTP/1.1\r\n"),
+        ("away.example", "/in", "GET /echo HTTP/1.1\r\n"),
+    ] {
+        let seen = running.get(host, path).body;
+        assert!(seen.starts_with(line), "{host}{path}: {seen}");
+    }
+    assert_eq!(running.get("away.example", "/else").status, 301);
+}

@@ -13,9 +13,7 @@ use super::rig::own_address;
 
 /// What is not served yet, by the name in [`Row::needs`]; to be emptied. Such rows are asked all the
 /// same, and told.
-const PENDING: &[&str] = &[
-    "auth", "limit", "access", "cors", "snippet", "compress", "canary", "affinity", "balance",
-];
+const PENDING: &[&str] = &[];
 
 fn is_pending(row: &Row) -> bool {
     row.needs.iter().any(|need| PENDING.contains(need))

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::mem::take;
 
-use regex::{Regex, RegexBuilder};
+use regex::bytes::{Regex, RegexBuilder};
 
 use super::super::template::{Context, Template};
 use super::{Wrong, template};
@@ -101,11 +101,16 @@ impl Rewrite {
             None => (*replacement, true),
         };
         let mut builder = RegexBuilder::new(pattern);
-        let pattern = builder.size_limit(PATTERN).build().map_err(|error| {
-            let reason = error.to_string();
-            let reason = reason.lines().last().unwrap_or_default();
-            format!("the pattern {pattern:?} is not served: {reason}")
-        })?;
+        // Bytes, as nginx has it.
+        let pattern = builder
+            .unicode(false)
+            .size_limit(PATTERN)
+            .build()
+            .map_err(|error| {
+                let reason = error.to_string();
+                let reason = reason.lines().last().unwrap_or_default();
+                format!("the pattern {pattern:?} is not served: {reason}")
+            })?;
         Ok(Self {
             pattern,
             replacement: Template::parse(kept)?,
@@ -116,19 +121,20 @@ impl Rewrite {
 
     /// The path and query after it; none if it does not fit.
     fn apply(&self, seen: &Seen, context: &Context<'_>) -> Option<(String, bool)> {
-        let found = self.pattern.captures(&seen.path)?;
+        let found = self.pattern.captures(seen.path.as_bytes())?;
         let redirects = matches!(self.flag, Flag::Redirect(_));
-        let groups: Vec<String> = (1..found.len().max(10))
-            .map(|n| found.get(n).map_or("", |m| m.as_str()))
-            .map(|text| {
+        let escaped = |group: &[u8]| escape(&String::from_utf8_lossy(group)).into_bytes();
+        let groups: Vec<Vec<u8>> = (1..found.len().max(10))
+            .map(|n| found.get(n).map_or(&b""[..], |group| group.as_bytes()))
+            .map(|group| {
                 if redirects {
-                    escape(text)
+                    escaped(group)
                 } else {
-                    text.to_owned()
+                    group.to_vec()
                 }
             })
             .collect();
-        let groups: Vec<&[u8]> = groups.iter().map(String::as_bytes).collect();
+        let groups: Vec<&[u8]> = groups.iter().map(Vec::as_slice).collect();
         let context = Context {
             path: &seen.path,
             groups: &groups,
