@@ -26,11 +26,11 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 pub use accepted::AcceptedFlags;
 pub use completion::{Shell, completion};
 pub(crate) use debug::DEFAULT_SOCKET;
-pub(crate) use flags::DEFAULT_STATE_FILE;
 pub use debug::{
     ConntrackArgs, DebugCommand, DoctorArgs, Family, IngressArgs, Output, RouteArgs, RulesArgs,
     ServicesArgs, TopArgs,
 };
+pub(crate) use flags::DEFAULT_STATE_FILE;
 pub use flags::{OwnFlags, ProtectRules, ProxyFlags};
 pub use gates::{Gates, parse_gates};
 pub use ingress::{AccessLogFormat, INGRESS_SOCKET, IngressCli, LogFormat};

@@ -9,26 +9,26 @@ use std::time::Duration;
 
 use hyper::header::HeaderValue;
 
-use super::action::origin::Origin;
-use super::action::redirect::Redirect;
-use super::action::rewrite::Rewrite;
+use super::action::affinity::Affinity;
+use super::action::canary::Rules;
+use super::action::client_certificate::ClientCertificate;
 use super::action::compress::Compress;
 use super::action::cors::Cors;
 use super::action::errors::Errors;
+use super::action::gate::{Blocks, Gate};
 use super::action::headers::Headers;
 use super::action::mirror::Mirror;
+use super::action::origin::Origin;
 use super::action::rate::Rate;
-use super::action::snippet::{Snippet, Step};
-use super::action::client_certificate::ClientCertificate;
-use super::action::gate::{Blocks, Gate};
-use super::route::Router;
-pub use crate::model::Behaviour;
-use super::action::affinity::Affinity;
-use super::action::canary::Rules;
+use super::action::redirect::Redirect;
 use super::action::retry::Retry;
+use super::action::rewrite::Rewrite;
+use super::action::snippet::{Snippet, Step};
 use super::action::template::Template;
 use super::balance::{Hashed, Sessions};
+use super::route::Router;
 use super::tls::UpstreamTls;
+pub use crate::model::Behaviour;
 use crate::model::{Protocol, ServiceName, Target};
 
 /// Everything that serving a request needs to know.

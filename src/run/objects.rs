@@ -49,11 +49,9 @@ impl Objects {
     ) -> BoxFuture<'static, Result<(), watch::Error>> {
         match self {
             Self::Directory(path) => manifests::run(path, node, events).boxed(),
-            Self::Server(client) => {
-                cluster::run(client, (node, nodes), state_file, events, meters)
-                    .map(Ok)
-                    .boxed()
-            }
+            Self::Server(client) => cluster::run(client, (node, nodes), state_file, events, meters)
+                .map(Ok)
+                .boxed(),
         }
     }
 }

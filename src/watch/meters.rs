@@ -78,7 +78,8 @@ impl Meters {
     /// How old what is served from the file of the last known state is; none: nothing is.
     pub fn remembered(&self, age: Option<Duration>) {
         let seconds = age.map_or(0, |age| age.as_secs().max(1));
-        self.remembered.set(i64::try_from(seconds).unwrap_or(i64::MAX));
+        self.remembered
+            .set(i64::try_from(seconds).unwrap_or(i64::MAX));
     }
 
     /// A request was answered with this HTTP status, or not at all.

@@ -2,13 +2,13 @@
 //! The Ingress sidecar's data side, with real sockets: a server in this process, endpoints and
 //! clients on loopback.
 
-mod articles;
-mod behaviour;
 mod answers;
-mod elsewhere;
+mod articles;
 mod auth;
+mod behaviour;
 mod canary;
 mod choosing;
+mod elsewhere;
 mod frames;
 mod grpc;
 mod h2_clients;

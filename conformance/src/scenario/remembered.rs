@@ -49,7 +49,10 @@ struct Stage<'a> {
 
 impl Stage<'_> {
     fn start(&self) -> Result<Agent> {
-        let source = ["--kubeconfig".to_owned(), self.kubeconfig.display().to_string()];
+        let source = [
+            "--kubeconfig".to_owned(),
+            self.kubeconfig.display().to_string(),
+        ];
         let (node, logs) = (&self.cluster.topology.nodes[0], self.cluster.directory());
         Agent::start(node, 1, &source, logs, &cluster_cidr_flags())
     }
@@ -90,7 +93,9 @@ impl Stage<'_> {
         let text = String::from_utf8(output.stdout)?;
         let mut lines = text.lines();
         let value = lines.find_map(|l| l.strip_prefix("ferrule_state_file_age_seconds "));
-        Ok(value.with_context(|| format!("no age in {} bytes", text.len()))?.parse()?)
+        Ok(value
+            .with_context(|| format!("no age in {} bytes", text.len()))?
+            .parse()?)
     }
 }
 
@@ -145,7 +150,9 @@ pub(super) fn boots(cluster: &mut Cluster) -> Result<()> {
 
     let agent = stage.start()?;
     eventually("without a server", || stage.serves(&stays)).with_context(|| agent.tail(8))?;
-    stage.serves(&goes).context("nobody knows yet that it is gone")?;
+    stage
+        .serves(&goes)
+        .context("nobody knows yet that it is gone")?;
     eventually("the age", || {
         ensure!(stage.age()? >= 1.0, "no age is told");
         Ok(())

@@ -29,27 +29,27 @@
 //! | [`compress`] | which answers are compressed |
 //! | [`rate`] | how fast answers are sent |
 
-pub mod origin;
-pub mod pattern;
-pub mod redirect;
-pub mod rewrite;
+pub mod access;
+pub mod affinity;
+pub mod basic;
+pub mod canary;
+pub mod client_certificate;
 pub mod compress;
+pub mod cookies;
 pub mod cors;
 pub mod errors;
-pub mod headers;
-pub mod mirror;
-pub mod rate;
-pub mod snippet;
-pub mod access;
-pub mod basic;
-pub mod client_certificate;
 pub mod external;
 pub mod gate;
+pub mod headers;
 pub mod limit;
+pub mod mirror;
+pub mod origin;
 pub mod password;
-pub mod search;
-pub mod affinity;
-pub mod canary;
-pub mod cookies;
+pub mod pattern;
+pub mod rate;
+pub mod redirect;
 pub mod retry;
+pub mod rewrite;
+pub mod search;
+pub mod snippet;
 pub mod template;

@@ -28,6 +28,7 @@ fn list(reader: &mut Reader<'_>, names: &[&str]) -> Option<Vec<IpNet>> {
 }
 
 /// The first of some names that is there. What the others say does not hold, and is told.
+#[track_caller]
 pub(super) fn first<'n>(reader: &mut Reader<'_>, names: &[&'n str]) -> Option<&'n str> {
     let there = |name: &&&str| reader.ingress().annotations.contains_key(**name);
     let found: Vec<&str> = names.iter().filter(there).copied().collect();

@@ -78,10 +78,21 @@ fn buffers(reader: &mut Reader<'_>) {
             reader.note(name, Kind::Approximated, text);
         }
     }
-    let count = reader.value("proxy-buffers-number", |value| number(1, value));
-    if count.is_some() {
-        let text = "means nothing: responses are handed on as they come, and not buffered";
-        reader.note("proxy-buffers-number", Kind::Approximated, text);
+    let buffers = [
+        (
+            "proxy-buffers-number",
+            reader.value("proxy-buffers-number", |v| number(1, v).map(drop)),
+        ),
+        (
+            "proxy-busy-buffers-size",
+            reader.value("proxy-busy-buffers-size", |v| size(v).map(drop)),
+        ),
+    ];
+    for (name, given) in buffers {
+        if given.is_some() {
+            let text = "means nothing: responses are handed on as they come, and not buffered";
+            reader.note(name, Kind::Approximated, text);
+        }
     }
     let temp = reader.value("proxy-max-temp-file-size", size);
     if temp.is_some_and(|temp| temp != 0 && temp != TEMP_FILE) {

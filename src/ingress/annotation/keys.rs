@@ -67,7 +67,14 @@ const NOT_SERVED: &[(&str, &str)] = &[
         server-name-hash-bucket-size server-name-hash-max-size variables-hash-bucket-size \
         variables-hash-max-size worker-cpu-affinity",
     ),
-    ("is an annotation only", "app-root"),
+    (
+        "is an annotation only",
+        "app-root upstream-hash-by upstream-hash-by-subset upstream-hash-by-subset-size",
+    ),
+    (
+        "the Server of endpoints does not reach clients",
+        "allow-backend-server-header",
+    ),
     ("is the flag --threads", "worker-processes"),
     ("is the flag --connections", "max-worker-connections"),
     (
@@ -111,8 +118,7 @@ const NOT_SERVED: &[(&str, &str)] = &[
     ),
     (
         "no configuration of nginx is executed",
-        "global-auth-snippet http-snippet location-snippet main-snippet server-snippet \
-        stream-snippet",
+        "http-snippet location-snippet main-snippet server-snippet stream-snippet",
     ),
     ("no OCSP answers are stapled", "enable-ocsp"),
     (
@@ -122,8 +128,7 @@ const NOT_SERVED: &[(&str, &str)] = &[
     ),
     (
         "bodies are passed on as they come; nothing is buffered",
-        "client-body-buffer-size grpc-buffer-size-kb proxy-buffers-number proxy-busy-buffers-size \
-        proxy-max-temp-file-size",
+        "grpc-buffer-size-kb proxy-buffers-number proxy-busy-buffers-size",
     ),
     (
         "the six suites of TLS 1.2 with ECDHE and AES-GCM or ChaCha20 are offered, and the three \
@@ -158,10 +163,6 @@ const NOT_SERVED: &[(&str, &str)] = &[
         "proxy-add-original-uri-header",
     ),
     (
-        "limits count clients by address",
-        "limit-conn-zone-variable",
-    ),
-    (
         "connections to endpoints have no such limit",
         "upstream-keepalive-requests upstream-keepalive-time",
     ),
@@ -188,10 +189,6 @@ const NOT_SERVED: &[(&str, &str)] = &[
         "proxy-cookie-domain proxy-cookie-path proxy-redirect-from proxy-redirect-to",
     ),
     ("pages of our own are text/html", "default-type"),
-    (
-        "is per Ingress: proxy-ssl-* annotations",
-        "proxy-ssl-location-only",
-    ),
     (
         "nothing is checked on admission: `ferrule debug ingress --lint` tells what it would have \
         refused",

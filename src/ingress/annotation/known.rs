@@ -99,7 +99,7 @@ const TRACING: &str = "requests are not traced: let the application or a mesh do
 /// All of them, by name.
 pub const ALL: &[Known] = &[
     served("affinity", Low, "affinity"),
-    served("affinity-canary-behavior", Low, "canary"),
+    served("affinity-canary-behavior", Low, "affinity"),
     served("affinity-mode", Medium, "affinity"),
     served("allowlist-source-range", Medium, "access"),
     served("app-root", Medium, "redirect"),
@@ -233,7 +233,7 @@ pub const ALL: &[Known] = &[
     served("satisfy", Low, "auth"),
     approximated("server-alias", High, "rewrite", LINEAR),
     approximated("server-snippet", Critical, "snippet", SNIPPET),
-    served("service-upstream", Low, "balance"),
+    served("service-upstream", Low, "backend"),
     served("session-cookie-change-on-failure", Low, "affinity"),
     served("session-cookie-conditional-samesite-none", Low, "affinity"),
     served("session-cookie-domain", Medium, "affinity"),

@@ -5,12 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use super::known::{ALIASES, ALL, Fate, Known};
+use super::known::{ALIASES, ALL, Fate};
 use super::tests::{Shelf, ingress, notes, read_all};
 use super::*;
-
-/// Modules that do not read yet what the table says; to be emptied.
-const PENDING: &[&str] = &[];
 
 /// Values without which other annotations may not be looked at. All others are `true`.
 const VALUES: &[(&str, &str)] = &[
@@ -33,9 +30,6 @@ const VALUES: &[(&str, &str)] = &[
     ("upstream-hash-by", "$request_uri"),
 ];
 
-/// The same of modules whose names came later.
-const LATER: &[&str] = &["backend_tls", "client_certificate", "external"];
-
 /// Which module asked for which annotation, of an Ingress that has them all.
 fn asked() -> BTreeMap<String, BTreeSet<String>> {
     let names = ALL.iter().map(|known| known.name);
@@ -53,15 +47,11 @@ fn asked() -> BTreeMap<String, BTreeSet<String>> {
     reader.asked
 }
 
-fn is_pending(known: &Known) -> bool {
-    PENDING.contains(&known.reader) || LATER.contains(&known.reader)
-}
-
 #[test]
 fn the_table_says_who_reads_what() {
     let asked = asked();
     let mut wrong = Vec::new();
-    for known in ALL.iter().filter(|known| !is_pending(known)) {
+    for known in ALL {
         let by = asked.get(known.name).cloned().unwrap_or_default();
         // What is refused may be refused in a module's own words, and others may have a look, too.
         let good = match known.reader {
@@ -75,8 +65,7 @@ fn the_table_says_who_reads_what() {
     }
     for (alias, name) in ALIASES {
         let of = |name: &str| asked.get(name).cloned();
-        let known = known::find(alias).expect("an annotation");
-        if !is_pending(known) && of(alias) != of(name) {
+        if of(alias) != of(name) {
             wrong.push(format!(
                 "{alias}: read by {:?}, {name} by {:?}",
                 of(alias),

@@ -36,26 +36,26 @@
 //! | `external` | which service is asked who may come in |
 //! | `limit` | how often clients may ask |
 
-mod defaults;
-pub(crate) mod keys;
-pub mod known;
-#[cfg(test)]
-mod known_tests;
-pub(crate) mod compress;
-mod cors;
-pub(crate) mod errors;
-mod headers;
-mod mirror;
 pub(crate) mod access;
-mod auth;
-mod client_certificate;
-pub(crate) mod external;
-mod limit;
 mod affinity;
+mod auth;
 pub(crate) mod backend;
 mod backend_tls;
 pub(crate) mod balance;
 mod canary;
+mod client_certificate;
+pub(crate) mod compress;
+mod cors;
+mod defaults;
+pub(crate) mod errors;
+pub(crate) mod external;
+mod headers;
+pub(crate) mod keys;
+pub mod known;
+#[cfg(test)]
+mod known_tests;
+mod limit;
+mod mirror;
 mod note;
 mod origin;
 mod proxy;

@@ -58,8 +58,9 @@ impl Catalog {
         routes: &mut [PathRoute],
         variants: &mut Variants,
     ) -> Result<Option<String>, String> {
-        let same =
-            |entry: &&mut PathRoute| entry.kind == kind(path.kind, entry.behaviour) && entry.path == path.path;
+        let same = |entry: &&mut PathRoute| {
+            entry.kind == kind(path.kind, entry.behaviour) && entry.path == path.path
+        };
         let Some(entry) = routes.iter_mut().find(same) else {
             return Err(
                 "a canary of a path that no other Ingress has: nothing is served".to_owned(),

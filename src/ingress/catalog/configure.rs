@@ -95,6 +95,7 @@ impl Catalog {
             let all = self.served.values();
             let hosts = all.flat_map(|ingress| index::hosts(ingress));
             dirty.hosts.extend(hosts);
+            dirty.hosts.extend(self.names.redirected().cloned());
         }
         dirty.default |= changed;
         if changed {

@@ -64,6 +64,11 @@ impl Names {
         some.then(|| Arc::new(Aliases::new(all)))
     }
 
+    /// The names that are redirected from, which follow what holds for all.
+    pub(super) fn redirected(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.www.values().map(|www| &www.from)
+    }
+
     /// Hosts have their certificates by their other names, too.
     pub(super) fn certify(&self, wishes: &mut Wishes) {
         let www = self.www.iter().map(|(to, www)| (www.from.clone(), to));

@@ -2,10 +2,10 @@
 //! One request: checked, looked up, handed on, answered.
 
 mod check;
-mod context;
-mod elsewhere;
-mod directives;
 mod choose;
+mod context;
+mod directives;
+mod elsewhere;
 mod exchange;
 mod external;
 mod forward;

@@ -7,8 +7,8 @@ use std::sync::atomic::AtomicUsize;
 use tokio::sync::mpsc::{self, Sender};
 use tokio::sync::watch::Receiver;
 
-use super::memory::Memory;
 use super::follow::{Strategy, follow};
+use super::memory::Memory;
 use super::secrets::{Named, Wanted};
 use super::{Clients, Closed, Shared};
 use crate::model::{Event, IngressEvent, Observed, ServiceName};

@@ -13,8 +13,8 @@ use tokio::sync::mpsc::{self, Sender};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::memory::Memory;
 use super::follow::{Strategy, follow};
+use super::memory::Memory;
 use super::{Clients, Closed, Shared};
 use crate::model::{Event, IngressEvent, Observed, ServiceName};
 use crate::watch::Meters;

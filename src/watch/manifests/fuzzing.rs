@@ -11,7 +11,10 @@ use super::parse;
 /// What does not hold.
 pub fn check(text: &str) -> Result<(), String> {
     for audience in [Audience::Services, Audience::Ingress] {
-        let reading = Reading { own: "n1", audience };
+        let reading = Reading {
+            own: "n1",
+            audience,
+        };
         let [whole, items] = [false, true].map(|split| objects(text, split, reading));
         if let (Ok(whole), Ok(items)) = (whole, items)
             && whole != items

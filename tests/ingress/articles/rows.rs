@@ -12,19 +12,16 @@ pub(super) struct Row {
     pub(super) name: &'static str,
     /// The articles that have it.
     pub(super) articles: &'static str,
-    /// What has to be served for it.
-    pub(super) needs: &'static [&'static str],
     pub(super) yaml: &'static str,
     /// Panics if it does not work.
     pub(super) check: fn(&Site),
 }
 
 macro_rules! row {
-    ($name:literal, $articles:literal, [$($need:literal),*], $check:expr) => {
+    ($name:literal, $articles:literal, $check:expr) => {
         Row {
             name: $name,
             articles: $articles,
-            needs: &[$($need),*],
             yaml: include_str!(concat!($name, ".yaml")),
             check: $check,
         }
@@ -32,55 +29,35 @@ macro_rules! row {
 }
 
 pub(super) const ROWS: &[Row] = &[
-    row!(
-        "hosts-and-paths",
-        "000 001 002 003 004",
-        [],
-        hosts_and_paths
-    ),
-    row!("path-types", "000 001 002 003", [], path_types),
-    row!("wildcard-and-default", "000 003", [], wildcard_and_default),
-    row!("classes", "000 002 003", [], classes),
-    row!("tls", "000 001 002 003 004", [], tls),
-    row!("acme", "000 001 002 003 004", [], acme),
-    row!("config-map", "000", [], config_map),
-    row!("forwarded-headers", "002", [], forwarded_headers),
-    row!(
-        "rewrite-target",
-        "000 002 003 004",
-        ["route"],
-        rewrite_target
-    ),
-    row!("use-regex", "002", ["route"], use_regex),
-    row!("ssl-redirect", "000 001 002", [], ssl_redirect),
-    row!("force-ssl-redirect", "002", [], force_ssl_redirect),
-    row!("hsts", "000", [], hsts),
-    row!("tls-settings", "000 002", [], tls_settings),
-    row!("proxy-body-size", "000 001 002", [], proxy_body_size),
-    row!("proxy-timeouts", "000", [], proxy_timeouts),
-    row!("proxy-buffers", "000", ["balance"], proxy_buffers),
-    row!("upstream-keepalive", "000 002", [], upstream_keepalive),
-    row!("load-balance", "000", ["balance"], load_balance),
-    row!("affinity", "000", ["affinity"], affinity),
-    row!("canary", "000 002", ["canary"], canary),
-    row!("auth-basic", "002", ["auth"], auth_basic),
-    row!("auth-url", "002", ["auth"], auth_url),
-    row!("limits", "000 002", ["limit"], limits),
-    row!("rate-limit", "002", [], rate_limit),
-    row!(
-        "whitelist-source-range",
-        "002",
-        ["access"],
-        whitelist_source_range
-    ),
-    row!("cors", "002", ["cors"], cors),
-    row!(
-        "configuration-snippet",
-        "001 002",
-        ["snippet"],
-        configuration_snippet
-    ),
-    row!("gzip", "000", ["compress"], gzip),
+    row!("hosts-and-paths", "000 001 002 003 004", hosts_and_paths),
+    row!("path-types", "000 001 002 003", path_types),
+    row!("wildcard-and-default", "000 003", wildcard_and_default),
+    row!("classes", "000 002 003", classes),
+    row!("tls", "000 001 002 003 004", tls),
+    row!("acme", "000 001 002 003 004", acme),
+    row!("config-map", "000", config_map),
+    row!("forwarded-headers", "002", forwarded_headers),
+    row!("rewrite-target", "000 002 003 004", rewrite_target),
+    row!("use-regex", "002", use_regex),
+    row!("ssl-redirect", "000 001 002", ssl_redirect),
+    row!("force-ssl-redirect", "002", force_ssl_redirect),
+    row!("hsts", "000", hsts),
+    row!("tls-settings", "000 002", tls_settings),
+    row!("proxy-body-size", "000 001 002", proxy_body_size),
+    row!("proxy-timeouts", "000", proxy_timeouts),
+    row!("proxy-buffers", "000", proxy_buffers),
+    row!("upstream-keepalive", "000 002", upstream_keepalive),
+    row!("load-balance", "000", load_balance),
+    row!("affinity", "000", affinity),
+    row!("canary", "000 002", canary),
+    row!("auth-basic", "002", auth_basic),
+    row!("auth-url", "002", auth_url),
+    row!("limits", "000 002", limits),
+    row!("rate-limit", "002", rate_limit),
+    row!("whitelist-source-range", "002", whitelist_source_range),
+    row!("cors", "002", cors),
+    row!("configuration-snippet", "001 002", configuration_snippet),
+    row!("gzip", "000", gzip),
 ];
 
 fn hosts_and_paths(site: &Site) {

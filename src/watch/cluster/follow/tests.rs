@@ -13,9 +13,9 @@ use kube::client::Body;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::watch::cluster::memory::{Memory, StateFile};
 use crate::model::{Event, Observed};
 use crate::watch::Meters;
+use crate::watch::cluster::memory::{Memory, StateFile};
 use crate::watch::wire::{Node, Service, ServiceCidr};
 
 /// What a request must hold, and the status and lines of the answer. A watch whose answer ends in

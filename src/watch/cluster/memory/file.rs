@@ -8,6 +8,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use jiff::Timestamp;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -144,7 +146,10 @@ impl Log {
         let header = serde_json::to_string(&self.header);
         let lines = newest.lines.into_values().filter(|line| !line.gone);
         let mut file = create(&self.new_path())?;
-        let size = append(&mut file, [header].into_iter().chain(lines.map(|line| Ok(line.text))))?;
+        let size = append(
+            &mut file,
+            [header].into_iter().chain(lines.map(|line| Ok(line.text))),
+        )?;
         file.sync_data()?;
         fs::rename(self.new_path(), &self.path)?;
         (self.file, self.size, self.base) = (Some(file), size, size);
@@ -154,7 +159,7 @@ impl Log {
     /// The file is as new as it gets.
     fn touch(&self) -> io::Result<()> {
         match &self.file {
-            Some(file) => file.set_modified(SystemTime::now()),
+            Some(file) => file.set_modified(Timestamp::now().into()),
             None => Ok(()),
         }
     }
@@ -180,9 +185,9 @@ fn append(
 fn create(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
-    options.open(path).map_err(|error| {
-        io::Error::new(error.kind(), format!("{}: {error}", path.display()))
-    })
+    options
+        .open(path)
+        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
 }
 
 /// Without what says nothing.

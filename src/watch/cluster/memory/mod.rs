@@ -28,8 +28,8 @@ use tokio::task::spawn_blocking;
 use tracing::warn;
 
 use self::file::{Header, Log, Newest};
-use self::serve::Serving;
 pub(super) use self::serve::PATIENCE;
+use self::serve::Serving;
 use super::kind::Follow;
 use crate::model::Event;
 use crate::watch::Meters;

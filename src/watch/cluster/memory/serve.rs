@@ -4,6 +4,8 @@
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
 
+use jiff::Timestamp;
+
 use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 
@@ -44,7 +46,7 @@ impl Memory {
 
     /// How old what is served is; none if it is the API server's.
     pub(super) fn age(&self) -> Option<Duration> {
-        lock(&self.serving).age(SystemTime::now())
+        lock(&self.serving).age(Timestamp::now().into())
     }
 
     /// What was remembered of a kind; none if there is no file that can be used.

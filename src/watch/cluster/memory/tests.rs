@@ -67,7 +67,10 @@ fn an_object_is_the_same_after_it_was_kept() {
     assert_eq!(observed.skipped, [""; 0]);
     assert_eq!(observed, convert(&service(TEXT)));
     use std::os::unix::fs::PermissionsExt;
-    let mode = fs::metadata(&place.path).expect("a file").permissions().mode();
+    let mode = fs::metadata(&place.path)
+        .expect("a file")
+        .permissions()
+        .mode();
     assert_eq!(mode & 0o777, 0o600);
 }
 
@@ -75,14 +78,19 @@ fn an_object_is_the_same_after_it_was_kept() {
 fn the_old_file_counts_until_everything_was_listed_once() {
     let mut place = place();
     let write = |log: &mut Log, names: &[&str], there, complete| {
-        log.write(&changed(names, there), complete, true).expect("written");
+        log.write(&changed(names, there), complete, true)
+            .expect("written");
     };
     write(&mut place.log, &["a", "b"], true, true);
     write(&mut place.log, &["a"], false, true);
     assert_eq!(names(&place.path), ["b"]);
     let mut next = Log::new(place.path.clone(), Header::new("n1"));
     write(&mut next, &["c"], true, false);
-    assert_eq!(names(&place.path), ["b"], "of the next process, nothing is complete");
+    assert_eq!(
+        names(&place.path),
+        ["b"],
+        "of the next process, nothing is complete"
+    );
     write(&mut next, &["d"], true, true);
     assert_eq!(names(&place.path), ["c", "d"]);
 }

@@ -31,7 +31,13 @@ impl Watching {
         let url = format!("http://{}", server.address).parse().expect("a URL");
         let client = Client::try_from(kube::Config::new(url)).expect("a client");
         let (sender, events) = channel(64);
-        let task = tokio::spawn(run(client, ("n1".into(), nodes), None, sender, Meters::default()));
+        let task = tokio::spawn(run(
+            client,
+            ("n1".into(), nodes),
+            None,
+            sender,
+            Meters::default(),
+        ));
         Self {
             server,
             events,
