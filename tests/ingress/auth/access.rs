@@ -125,5 +125,5 @@ fn a_default_backend_has_the_annotations_of_its_ingress() {
     put(&world, "127.0.0.1");
     eventually("it is let in", || world.status("any") == 200);
     put(&world, "nonsense");
-    eventually("it is closed", || world.status("any") == 404);
+    eventually("it is closed", || world.status("any") == 503);
 }
