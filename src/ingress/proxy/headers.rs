@@ -200,6 +200,37 @@ pub(super) fn edit_response(headers: &mut HeaderMap, upgraded: bool) {
     }
 }
 
+/// Removes what endpoints tell nginx itself, as nginx does.
+pub(super) fn remove_accel(headers: &mut HeaderMap) {
+    let is_accel = |name: &HeaderName| name.as_str().starts_with("x-accel-");
+    while let Some(name) = headers.keys().find(|name| is_accel(name)).cloned() {
+        headers.remove(name);
+    }
+}
+
+/// Removes where a client is and how it came: ingress-nginx does not tell those who answer in
+/// place of an error.
+pub(super) fn remove_forwarded(headers: &mut HeaderMap) {
+    for name in [
+        X_FORWARDED_HOST,
+        X_FORWARDED_PORT,
+        X_FORWARDED_PROTO,
+        X_FORWARDED_SCHEME,
+        X_SCHEME,
+    ] {
+        headers.remove(name);
+    }
+}
+
+/// The host that a trusted proxy names, the first of several: ingress-nginx takes it for the Host.
+pub(super) fn best_host(client: &Client, headers: &mut HeaderMap) -> Option<HeaderValue> {
+    let told = headers.get(X_FORWARDED_HOST).filter(|_| client.trusted)?;
+    let first = told.to_str().ok()?.split(',').next()?.trim();
+    let host = value(first).filter(|_| !first.is_empty())?;
+    headers.insert(X_FORWARDED_HOST, host.clone());
+    Some(host)
+}
+
 /// The protocol that a client wants the connection to become.
 pub(super) fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
     let protocol = headers.get(UPGRADE)?;

@@ -118,6 +118,7 @@ impl Asked {
         if let Some(host) = host.filter(|_| !self.found.speaks_h2()) {
             parts.headers.insert(HOST, host);
         }
+        headers::remove_forwarded(&mut parts.headers);
         let uri = self.original_uri().to_owned();
         self.found.tell(status, Some(&uri), &mut parts.headers);
         let call = Call {

@@ -43,7 +43,8 @@ use super::errors::{self, Refusal, page};
 use super::serve::Client;
 use super::serve::worker::Worker;
 use super::table::{
-    Backend, Balance, Route, RouteSettings, Settings, Table, Upstream, UpstreamId, UpstreamProtocol,
+    Backend, Balance, Behaviour, Route, RouteSettings, Settings, Table, Upstream, UpstreamId,
+    UpstreamProtocol,
 };
 use super::upstream::{Lease, Spoken};
 use crate::model::ServiceName;
@@ -78,6 +79,9 @@ pub(crate) async fn handle(
         client.state.set_linger();
     }
     let closes = matches!(&answer, Err(End::Refusal(refusal)) if refusal.close);
+    // Who shows no good certificate is answered before there is a route, as in nginx.
+    let stranger = matches!(&answer, Err(End::Denied(denial)) if denial.close);
+    let hsts = hsts.filter(|_| !stranger);
     let answer = intercept::replace(reply.as_deref_mut(), &client, answer, &mut exchange).await;
     let endpoint = answer.is_ok();
     let mut response = match answer {
@@ -311,6 +315,13 @@ impl Found {
         upgrading: Option<Upgrade>,
         (exchange, reply): (&mut Exchange, Option<(&Reply, bool)>),
     ) -> Result<Answer, End> {
+        let limit = match self.route_settings().body_limit {
+            0 => u64::MAX,
+            limit => limit,
+        };
+        if incoming.size_hint().lower() > limit {
+            return Err(Refusal::last(StatusCode::PAYLOAD_TOO_LARGE).into());
+        }
         self.redirect(client, &parts)?;
         if let Some(refusal) = self.refusal {
             return Err(refusal.into());
@@ -318,16 +329,9 @@ impl Found {
         self.enter(client, &mut parts, exchange).await?;
         self.choose(client, &parts, exchange);
         let settings = self.route_settings();
-        let limit = match settings.body_limit {
-            0 => u64::MAX,
-            limit => limit,
-        };
         let http10 = settings.http10 && !self.speaks_h2();
         if http10 && incoming.size_hint().exact().is_none() {
             return Err(Refusal::last(StatusCode::LENGTH_REQUIRED).into());
-        }
-        if incoming.size_hint().lower() > limit {
-            return Err(Refusal::last(StatusCode::PAYLOAD_TOO_LARGE).into());
         }
         let (mut body, progress) = if incoming.is_end_stream() {
             (RequestBody::empty(), None)
@@ -379,6 +383,9 @@ impl Found {
             return Err(Refusal::new(StatusCode::BAD_GATEWAY).into());
         }
         headers::edit_response(response.headers_mut(), false);
+        if settings.behaviour == Behaviour::IngressNginx {
+            headers::remove_accel(response.headers_mut());
+        }
         if let Some(origin) = &self.route_settings().origin {
             origin.apply(response.headers_mut());
         }
@@ -394,6 +401,10 @@ impl Found {
     fn onward(&self, client: &Client, mut parts: Parts, upgrade: Option<HeaderValue>) -> Parts {
         let host = parts.headers.get(HOST).cloned();
         let host = host.or_else(|| HeaderValue::from_str(parts.uri.authority()?.as_str()).ok());
+        let host = match self.route_settings().behaviour {
+            Behaviour::IngressNginx => headers::best_host(client, &mut parts.headers).or(host),
+            Behaviour::Spec => host,
+        };
         let chosen = self.route_settings().upstream_host.as_deref();
         let upstream_host = match chosen.and_then(|host| HeaderValue::from_str(host).ok()) {
             Some(chosen) => Some(chosen),
