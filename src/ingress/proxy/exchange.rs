@@ -36,6 +36,7 @@ pub(crate) struct Exchange {
     /// A place among the requests that may be under way.
     slot: Option<Slot>,
     cookies: Option<Box<Cookies>>,
+    stranger: bool,
 }
 
 /// What metrics by ingress-nginx's names want to know.
@@ -96,6 +97,7 @@ impl Exchange {
             number: worker.number(),
             status: None,
             bytes: 0,
+            stranger: false,
             worker,
             client,
             entry,
@@ -117,6 +119,15 @@ impl Exchange {
     /// The same; nothing is left.
     pub(super) fn take_cookies(&mut self) -> Option<Box<Cookies>> {
         self.cookies.take()
+    }
+
+    /// Its client has not shown what its host asks for.
+    pub(super) fn stranger(&mut self) {
+        self.stranger = true;
+    }
+
+    pub(super) fn is_stranger(&self) -> bool {
+        self.stranger
     }
 
     /// When it came.

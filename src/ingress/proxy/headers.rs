@@ -144,7 +144,7 @@ impl Forwarded {
         if settings.full_forwarded_for && !chain.is_empty() {
             self.chain = value(&format!("{chain}, {}", client.address));
         }
-        self.host = given(X_FORWARDED_HOST).or(self.host.take());
+        self.host = best_host(client, headers).or(self.host.take());
         if let Some(port) = given(X_FORWARDED_PORT) {
             self.port = port;
         }
@@ -212,6 +212,8 @@ pub(super) fn remove_accel(headers: &mut HeaderMap) {
 /// place of an error.
 pub(super) fn remove_forwarded(headers: &mut HeaderMap) {
     for name in [
+        X_REAL_IP,
+        X_FORWARDED_FOR,
         X_FORWARDED_HOST,
         X_FORWARDED_PORT,
         X_FORWARDED_PROTO,
@@ -223,12 +225,10 @@ pub(super) fn remove_forwarded(headers: &mut HeaderMap) {
 }
 
 /// The host that a trusted proxy names, the first of several: ingress-nginx takes it for the Host.
-pub(super) fn best_host(client: &Client, headers: &mut HeaderMap) -> Option<HeaderValue> {
+pub(super) fn best_host(client: &Client, headers: &HeaderMap) -> Option<HeaderValue> {
     let told = headers.get(X_FORWARDED_HOST).filter(|_| client.trusted)?;
     let first = told.to_str().ok()?.split(',').next()?.trim();
-    let host = value(first).filter(|_| !first.is_empty())?;
-    headers.insert(X_FORWARDED_HOST, host.clone());
-    Some(host)
+    value(first).filter(|_| !first.is_empty())
 }
 
 /// The protocol that a client wants the connection to become.

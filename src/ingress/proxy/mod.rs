@@ -80,8 +80,7 @@ pub(crate) async fn handle(
     }
     let closes = matches!(&answer, Err(End::Refusal(refusal)) if refusal.close);
     // Who shows no good certificate is answered before there is a route, as in nginx.
-    let stranger = matches!(&answer, Err(End::Denied(denial)) if denial.close);
-    let hsts = hsts.filter(|_| !stranger);
+    let hsts = hsts.filter(|_| !exchange.is_stranger());
     let answer = intercept::replace(reply.as_deref_mut(), &client, answer, &mut exchange).await;
     let endpoint = answer.is_ok();
     let mut response = match answer {
@@ -291,7 +290,10 @@ impl Found {
         (exchange, reply): (&mut Exchange, &mut Option<Box<Reply>>),
     ) -> Result<Answer, End> {
         let (mut parts, incoming) = request.into_parts();
-        self.greet(client, &parts)?;
+        if let Err(end) = self.greet(client, &parts) {
+            exchange.stranger();
+            return Err(end);
+        }
         let (mut found, end) = self.directives(client, &mut parts);
         *reply = Reply::of(&found, client, &mut parts);
         let falls_back = found.fall_back();
@@ -402,7 +404,7 @@ impl Found {
         let host = parts.headers.get(HOST).cloned();
         let host = host.or_else(|| HeaderValue::from_str(parts.uri.authority()?.as_str()).ok());
         let host = match self.route_settings().behaviour {
-            Behaviour::IngressNginx => headers::best_host(client, &mut parts.headers).or(host),
+            Behaviour::IngressNginx => headers::best_host(client, &parts.headers).or(host),
             Behaviour::Spec => host,
         };
         let chosen = self.route_settings().upstream_host.as_deref();
