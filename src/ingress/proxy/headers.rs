@@ -208,12 +208,11 @@ pub(super) fn remove_accel(headers: &mut HeaderMap) {
     }
 }
 
-/// Removes where a client is and how it came: ingress-nginx does not tell those who answer in
-/// place of an error.
+/// Removes how a client came: ingress-nginx tells those who answer in place of an error its address
+/// only (its template, `CUSTOM_ERRORS`).
 pub(super) fn remove_forwarded(headers: &mut HeaderMap) {
     for name in [
         X_REAL_IP,
-        X_FORWARDED_FOR,
         X_FORWARDED_HOST,
         X_FORWARDED_PORT,
         X_FORWARDED_PROTO,
