@@ -12,6 +12,9 @@ use super::*;
 /// Values without which other annotations may not be looked at. All others are `true`.
 const VALUES: &[(&str, &str)] = &[
     ("affinity", "cookie"),
+    // What cannot be read of these two ends the reading.
+    ("auth-proxy-set-headers", ""),
+    ("auth-snippet", ""),
     ("auth-secret", "example"),
     ("auth-tls-secret", "default/example"),
     ("auth-type", "basic"),
