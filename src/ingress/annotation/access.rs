@@ -3,7 +3,7 @@
 
 use ipnet::IpNet;
 
-use super::value::Wrong;
+use super::value::{Wrong, network};
 use super::{Draft, Reader, gate};
 
 pub(super) fn read(reader: &mut Reader<'_>, draft: &mut Draft) {
@@ -45,10 +45,8 @@ pub(super) fn first<'n>(reader: &mut Reader<'_>, names: &[&'n str]) -> Option<&'
 pub(crate) fn networks(value: &str) -> Result<Vec<IpNet>, Wrong> {
     let parse = |word: &str| {
         let word = word.trim();
-        let net = word
-            .parse()
-            .or_else(|_| word.parse::<std::net::IpAddr>().map(IpNet::from));
-        net.map_err(|_| format!("must be addresses and CIDRs between commas, is {word:?}"))
+        let wrong = || format!("must be addresses and CIDRs between commas, is {word:?}");
+        network(word).ok_or_else(wrong)
     };
     value.split(',').map(parse).collect()
 }

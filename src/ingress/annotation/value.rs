@@ -79,13 +79,14 @@ pub(crate) fn words(value: &str) -> impl Iterator<Item = &str> {
 
 /// Addresses and CIDRs.
 pub(crate) fn networks(value: &str) -> Result<Vec<IpNet>, Wrong> {
-    let parse = |word: &str| {
-        let net = word
-            .parse()
-            .or_else(|_| word.parse::<IpAddr>().map(IpNet::from));
-        net.map_err(|_| format!("must be CIDRs, is {word:?}"))
-    };
+    let parse = |word: &str| network(word).ok_or_else(|| format!("must be CIDRs, is {word:?}"));
     words(value).map(parse).collect()
+}
+
+/// An address or a CIDR.
+pub(crate) fn network(word: &str) -> Option<IpNet> {
+    let address = || word.parse::<IpAddr>().map(IpNet::from);
+    word.parse().or_else(|_| address()).ok()
 }
 
 /// A status between two.

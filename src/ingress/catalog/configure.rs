@@ -8,15 +8,20 @@ use crate::ingress::table::Streams;
 use crate::model::{Protocol, ServiceName};
 
 impl Catalog {
-    /// The ConfigMaps that are used.
-    pub(super) fn config_map_names(&self) -> impl Iterator<Item = &ServiceName> {
+    /// The ConfigMaps that the command line names.
+    fn own_maps(&self) -> impl Iterator<Item = &ServiceName> {
         let options = &self.options;
         let named = [
             &options.config_map,
             &options.tcp_services,
             &options.udp_services,
         ];
-        named.into_iter().flatten().chain(self.linked.names())
+        named.into_iter().flatten()
+    }
+
+    /// The ConfigMaps that are used.
+    pub(super) fn config_map_names(&self) -> impl Iterator<Item = &ServiceName> {
+        self.own_maps().chain(self.linked.names())
     }
 
     /// Takes in those that have changed. Whether a setting has, for all routes.
@@ -54,13 +59,7 @@ impl Catalog {
             let touched = self.upstreams.want_streams(self.aims.wanted());
             dirty.services.extend(touched);
         }
-        let options = &self.options;
-        let own = [
-            &options.config_map,
-            &options.tcp_services,
-            &options.udp_services,
-        ];
-        let used = |name: &ServiceName| own.iter().any(|own| own.as_ref() == Some(name));
+        let used = |name: &ServiceName| self.own_maps().any(|own| own == name);
         let used: Vec<_> = changed.into_iter().filter(used).collect();
         for name in used {
             if !self.config_maps.contains_key(&name) {

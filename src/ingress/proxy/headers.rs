@@ -85,13 +85,15 @@ pub(super) fn address(client: &Client, settings: &Settings, headers: &HeaderMap)
     if !client.trusted {
         return client.address;
     }
-    let chain: Vec<&str> = headers
-        .get_all(X_FORWARDED_FOR)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .collect();
-    let real = real(settings, &chain.join(", "));
+    let real = real(settings, &chain(headers));
     real.unwrap_or(client.address).to_canonical()
+}
+
+/// Whom `X-Forwarded-For` names, all its lines as one.
+fn chain(headers: &HeaderMap) -> String {
+    let lines = headers.get_all(X_FORWARDED_FOR).iter();
+    let lines: Vec<&str> = lines.filter_map(|line| line.to_str().ok()).collect();
+    lines.join(", ")
 }
 
 /// The id of a request: the client's, or a new one.
@@ -134,12 +136,7 @@ impl Forwarded {
     /// Takes what a trusted proxy says.
     fn believe(&mut self, client: &Client, settings: &Settings, headers: &HeaderMap) {
         let given = |name: HeaderName| headers.get(name).cloned();
-        let chain: Vec<&str> = headers
-            .get_all(X_FORWARDED_FOR)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .collect();
-        let chain = chain.join(", ");
+        let chain = chain(headers);
         self.real = real(settings, &chain).and_then(|real| value(&real.to_string()));
         if settings.full_forwarded_for && !chain.is_empty() {
             self.chain = value(&format!("{chain}, {}", client.address));

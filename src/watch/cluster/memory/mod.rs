@@ -19,6 +19,7 @@ mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -75,7 +76,7 @@ pub(super) struct Memory {
     changed: Mutex<Changed>,
     many: Notify,
     /// Everything has been listed.
-    complete: Mutex<bool>,
+    complete: AtomicBool,
     /// Kinds whose watch fails.
     troubled: Mutex<HashSet<String>>,
     serving: Mutex<Serving>,
@@ -95,7 +96,7 @@ impl Memory {
             file,
             changed: Mutex::default(),
             many: Notify::new(),
-            complete: Mutex::new(false),
+            complete: AtomicBool::new(false),
             troubled: Mutex::default(),
             serving: Mutex::default(),
             newest: tokio::sync::Mutex::default(),
@@ -133,7 +134,7 @@ impl Memory {
             Event::Source { name, .. } => {
                 lock(&self.troubled).insert(name.clone());
             }
-            Event::Synced => *lock(&self.complete) = true,
+            Event::Synced => self.complete.store(true, Relaxed),
             _ => {}
         }
     }
@@ -153,7 +154,7 @@ impl Memory {
             self.meters.remembered(self.age());
             let changed = std::mem::take(&mut *lock(&self.changed));
             // What is served from the file is not known to be complete.
-            let complete = *lock(&self.complete) && !lock(&self.serving).is_on();
+            let complete = self.complete.load(Relaxed) && !lock(&self.serving).is_on();
             let current = lock(&self.troubled).is_empty();
             let write = spawn_blocking(move || {
                 let result = log.write(&changed, complete, current);
