@@ -2,7 +2,8 @@
 //! One connection: its socket and how far it has come.
 
 use std::io::IoSliceMut;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::Range;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -18,6 +19,7 @@ use nix::sys::socket::{
 };
 
 use super::{Answer, Attempt, Refusal};
+use crate::mode::{Mode, mode};
 use crate::netns::Namespace;
 use crate::sctp::Init;
 use crate::socket;
@@ -49,6 +51,12 @@ fn refusal(e: Errno) -> Option<Refusal> {
 /// flow for some seconds, and holds the same ports with another tag for an error.
 static RAW_FLOWS: AtomicU32 = AtomicU32::new(0);
 
+/// How many flows have been given a port, see [`bind_alone`].
+static BOUND_FLOWS: AtomicU32 = AtomicU32::new(0);
+
+/// The ports that kernels choose from (`net.ipv4.ip_local_port_range`); no server here listens there.
+const EPHEMERAL: Range<u16> = 32_768..61_000;
+
 /// When a raw client sends its INIT again for the first time (RFC 9260, RTO.Initial).
 ///
 /// A node refuses SCTP only if none of its sockets wants the packet, and a raw socket that another
@@ -73,6 +81,27 @@ fn chosen_source(to: SocketAddr) -> Option<SocketAddr> {
     let mut source = std::net::UdpSocket::from(fd).local_addr().ok()?;
     source.set_port(0);
     Some(source)
+}
+
+fn unspecified(to: SocketAddr) -> SocketAddr {
+    match to {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    }
+}
+
+/// Binds to a port that no other flow has, whatever its client. IPVS knows the answers of an
+/// endpoint by the client's address and port alone: of two flows from one port to one endpoint by
+/// two frontends, the older gets none (docs/ipvs.md). Kernels choose ports by the frontend.
+fn bind_alone(fd: &OwnedFd, mut source: SocketAddr) -> nix::Result<()> {
+    loop {
+        let n = BOUND_FLOWS.fetch_add(1, Ordering::Relaxed);
+        source.set_port(EPHEMERAL.start + (n % EPHEMERAL.len() as u32) as u16);
+        match bind(fd.as_raw_fd(), &SockaddrStorage::from(source)) {
+            Err(Errno::EADDRINUSE) => {}
+            other => return other,
+        }
+    }
 }
 
 impl Flow {
@@ -112,7 +141,9 @@ impl Flow {
         if attempt.protocol == Protocol::Sctp && socket::is_stream(attempt.protocol) {
             source = source.or_else(|| chosen_source(attempt.to));
         }
-        if let Some(source) = source {
+        if mode() == Mode::Ipvs && !socket::is_raw(attempt.protocol) {
+            bind_alone(&fd, source.unwrap_or_else(|| unspecified(attempt.to)))?;
+        } else if let Some(source) = source {
             bind(fd.as_raw_fd(), &SockaddrStorage::from(source))?;
         }
         Ok(fd)

@@ -2,7 +2,7 @@
 //! TCP connections that stay open, and servers that keep them.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -63,6 +63,13 @@ impl Drop for Echo {
     }
 }
 
+fn any_address(to: SocketAddr) -> IpAddr {
+    match to {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    }
+}
+
 fn serve(pod: &str, listeners: &[TcpListener], stop: &AtomicBool) {
     let mut clients: Vec<TcpStream> = Vec::new();
     while !stop.load(Ordering::Relaxed) {
@@ -103,6 +110,17 @@ pub(super) enum Told {
 impl Held {
     /// Connects; with `via` the client outside sends to that node.
     pub(super) fn open(cluster: &Cluster, from: From, to: SocketAddr, via: u16) -> Result<Self> {
+        Self::open_at(cluster, from, 0, to, via)
+    }
+
+    /// The same from that port of the client's; 0 for one that the kernel chooses.
+    pub(super) fn open_at(
+        cluster: &Cluster,
+        from: From,
+        port: u16,
+        to: SocketAddr,
+        via: u16,
+    ) -> Result<Self> {
         let what = format!("{:?} to {to}", from.place);
         let source = from.source(IpFamily::of(to.ip()));
         let open = || -> Result<TcpStream> {
@@ -114,9 +132,11 @@ impl Held {
             if via != 0 {
                 setsockopt(&stream, sockopt::Mark, &u32::from(via))?;
             }
+            let source = source.or_else(|| (port != 0).then(|| any_address(to)));
             if let Some(source) = source {
-                let any = SocketAddr::new(source, 0);
-                bind(stream.as_raw_fd(), &SockaddrStorage::from(any))?;
+                setsockopt(&stream, sockopt::ReuseAddr, &true)?;
+                let own = SocketAddr::new(source, port);
+                bind(stream.as_raw_fd(), &SockaddrStorage::from(own))?;
             }
             connect(stream.as_raw_fd(), &SockaddrStorage::from(to))?;
             Ok(stream)

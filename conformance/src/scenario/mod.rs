@@ -107,6 +107,8 @@ fn of_nftables() -> Vec<Scenario> {
         of("affinity: a full map still serves", affinity::overflows),
         of("udp: a flow is older than its Service", udp::older),
         of("udp: affinity and policy Local", udp::variants),
+        // IPVS mixes them up (docs/ipvs.md).
+        of("tcp: two frontends from one port", tcp::one_port),
         of("tcp: connections are reset on request", tcp::reset),
         of("tcp: invalid packets", invalid::dropped),
         of(

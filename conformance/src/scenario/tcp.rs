@@ -93,6 +93,28 @@ pub(super) fn left_alone(cluster: &mut Cluster) -> Result<()> {
     clear(cluster)
 }
 
+/// A port of the client's that its kernel does not choose by itself.
+const ONE_PORT: u16 = 20_123;
+
+/// A client talks to two frontends of a Service from one and the same port, at the same endpoint.
+pub(super) fn one_port(cluster: &mut Cluster) -> Result<()> {
+    let _server = Echo::start(cluster, "1a")?;
+    let service = echo(962, &[ready("1a")]);
+    apply(cluster, std::slice::from_ref(&service))?;
+    for family in IpFamily::ALL {
+        let balancer = service.load_balancer_ip(family).context("an address")?;
+        for from in [pod("1b"), host(1), outside(1)] {
+            let to = [service.cluster_ip(family), balancer].map(|a| at(a, PORT));
+            let mut first = Held::open_at(cluster, from, ONE_PORT, to[0], from.via)?;
+            first.must_be_at("1a").context("alone")?;
+            let mut second = Held::open_at(cluster, from, ONE_PORT, to[1], from.via)?;
+            second.must_be_at("1a").context("the second one")?;
+            first.must_be_at("1a").context("beside the second one")?;
+        }
+    }
+    clear(cluster)
+}
+
 /// With `--reset-stale-tcp`, once the endpoint is gone, and not before.
 pub(super) fn reset(cluster: &mut Cluster) -> Result<()> {
     let mut flags = cluster_cidr_flags();
