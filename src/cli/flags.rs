@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
+use super::sample::Sample;
 use super::value::{parse_bool, parse_path, parse_version};
 
 /// Where the last known state is kept unless told otherwise.
@@ -159,6 +160,10 @@ pub struct OwnFlags {
     /// With --accounting: how many endpoints are counted each for itself [default: 1000]
     #[arg(long, value_name = "N")]
     pub accounting_endpoints: Option<u32>,
+    /// With --accounting: count one in so many connections, for all of them, or auto: all, and on a
+    /// busy node one in 16 [default: auto]
+    #[arg(long, value_name = "N")]
+    pub accounting_sample: Option<Sample>,
     /// Drop forwarded packets of endpoints that connection tracking calls invalid
     #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL",
           default_missing_value = "true", value_parser = parse_bool)]

@@ -81,6 +81,7 @@ pub const DEFAULTS: &[(&str, &str)] = &[
 const OWN: &[(&str, &str)] = &[
     ("accounting", "false"),
     ("accounting-endpoints", "1000"),
+    ("accounting-sample", "auto"),
     ("admin-socket", DEFAULT_SOCKET),
     ("affinity-capacity", "1048576"),
     ("drop-invalid", "false"),

@@ -14,6 +14,7 @@ mod ingress_nginx;
 mod listing;
 mod packet;
 mod quantity;
+mod sample;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -37,6 +38,7 @@ pub use ingress::{AccessLogFormat, INGRESS_SOCKET, IngressCli, LogFormat};
 pub use listing::{DEFAULTS, values};
 pub use packet::{AgentFlags, DiffArgs, ExplainArgs, Part, RenderArgs, TraceArgs};
 pub use quantity::Quantity;
+pub use sample::Sample;
 pub use value::{Period, parse_period};
 
 /// Everything that a command line of `ferrule` can say.

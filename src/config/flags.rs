@@ -8,7 +8,7 @@ use super::mode::{ProxyMode, that_counts};
 use crate::cli::{AcceptedFlags, Cli, Gates, Period};
 
 /// Flags that count even when a file is given; the logging flags are merged on their own.
-const WITH_FILE: [&str; 23] = [
+const WITH_FILE: [&str; 24] = [
     "config",
     "help",
     "cleanup",
@@ -29,6 +29,7 @@ const WITH_FILE: [&str; 23] = [
     "drop-invalid",
     "accounting",
     "accounting-endpoints",
+    "accounting-sample",
     "ipvs-drain-timeout",
     "ipvs-local-fallback",
     "write-config-to",

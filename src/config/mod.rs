@@ -7,6 +7,7 @@
 //! ignored but for `--master`, `--hostname-override` and those of the log; ours always hold.
 
 mod accepted;
+mod accounting;
 mod address;
 mod check;
 mod conntrack;
@@ -37,6 +38,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+pub use accounting::Accounted;
 pub use error::{Error, FieldError};
 pub use features::Features;
 pub use ipvs::Ipvs;
@@ -44,6 +46,7 @@ pub use localhost::LocalhostNodePorts;
 pub use mode::ProxyMode;
 
 use crate::backend::sysctl::{Setting, processors};
+pub use crate::cli::Sample;
 use crate::cli::{Cli, ProtectRules};
 use crate::plan::options::Options;
 
@@ -65,8 +68,8 @@ pub struct Config {
     pub protect: ProtectRules,
     /// The file of the last known state, if one is kept.
     pub state_file: Option<PathBuf>,
-    /// Whether connections and bytes are counted, and of how many endpoints each for itself.
-    pub accounting: Option<usize>,
+    /// What is counted of connections and bytes, if anything is.
+    pub accounting: Option<Accounted>,
     /// The mode that holds: the first of `modes`, unless another one was settled on.
     pub mode: ProxyMode,
     /// The modes that are asked for; the first that the kernel has is the one to settle on.

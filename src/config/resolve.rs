@@ -159,15 +159,6 @@ impl Resolver<'_> {
     }
 
     /// Who tries ferrule on files beside a running kube-proxy does not want its rules removed.
-    pub(super) fn accounting(&self) -> Option<usize> {
-        const ENDPOINTS: u32 = 1_000;
-        let own = &self.cli.own;
-        let endpoints = own.accounting_endpoints.unwrap_or(ENDPOINTS);
-        own.accounting
-            .unwrap_or_default()
-            .then_some(endpoints as usize)
-    }
-
     pub(super) fn keep_leftovers(&self) -> bool {
         let own = &self.cli.own;
         let cleanup = self.cli.proxy.cleanup == Some(true);

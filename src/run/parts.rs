@@ -82,10 +82,10 @@ pub(super) fn flows(status: &Status) -> Option<Flows> {
 
 /// Counts connections and bytes, if that is wanted. Rules do without.
 pub(super) fn accounting(config: &Config, status: &Status) {
-    let Some(endpoints) = config.accounting else {
+    let Some(wanted) = config.accounting else {
         return;
     };
-    match Accounting::start(endpoints) {
+    match Accounting::start(wanted) {
         Ok(accounting) => status.account(accounting),
         Err(error) => tracing::warn!("nothing is counted: {error:#}"),
     }

@@ -145,6 +145,38 @@ fn connections_and_bytes_are_counted_while_they_live_and_after() {
     });
 }
 
+/// Both directions of a sample: what lives is chosen by our hash, what has ended by the kernel's.
+#[test]
+fn one_in_four_connections_stands_for_all() {
+    const MANY: u64 = 400;
+    in_namespace(|| {
+        let mut node = Node::healthy();
+        only_here(&mut node);
+        serve();
+        node.kill_agent();
+        node.start_agent(&["--accounting", "--accounting-sample=4", "--keep-leftovers"]);
+        (0..MANY).for_each(|_| ask());
+        let living = web(&node);
+        assert_eq!(living["live"], MANY, "{living}");
+        let estimate = living["connections"].as_u64().expect("connections");
+        // 100 of them are expected, and 8.7 more or fewer: six times that.
+        assert!(
+            estimate.is_multiple_of(4) && (192..=608).contains(&estimate),
+            "{living}"
+        );
+        let each = living["bytesOut"].as_u64().expect("bytes") / estimate;
+        assert!((1_000..3_000).contains(&each), "{living}");
+
+        end_all();
+        let ended = web(&node);
+        assert_eq!(ended["live"], 0, "{ended}");
+        for sum in ["connections", "bytesIn", "bytesOut"] {
+            assert_eq!(ended[sum], living[sum], "{sum}: {ended} {living}");
+        }
+        assert_eq!(json(&node, &["top", "--once"])["oneIn"], 4);
+    });
+}
+
 /// Ends all flows, as their timeouts do in the end.
 fn end_all() {
     use ferrule::backend::netlink::{NLM_F_ACK, NLM_F_REQUEST, Socket, Writer};

@@ -97,7 +97,9 @@ const PURE: &[(&str, &[&str])] = &[
     ("ingress::lint", &["schemars", "serde", "serde_json"]),
     ("ingress::route", &[]),
     ("ingress::table", &["hyper", "ipnet"]),
+    ("backend::conntrack::sample", &[]),
     ("observe::accounting::book", &["schemars", "serde"]),
+    ("observe::accounting::sample", &[]),
 ];
 
 /// What no pure module mentions: paths that begin so, and macros.

@@ -10,6 +10,7 @@
 //! midst of a connection without an entry.
 
 pub mod flow;
+pub mod sample;
 mod sockets;
 mod stale;
 

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::uapi::{
-    LIST_ELEM, bitwise, cmp, ct, data, dynset, expr, fib, immediate, lookup, masq, meta, nat,
+    LIST_ELEM, bitwise, cmp, ct, data, dynset, expr, fib, hash, immediate, lookup, masq, meta, nat,
     numgen, payload, reject,
 };
 use crate::backend::netlink::Writer;
@@ -110,11 +110,38 @@ pub(super) fn trace_this(w: &mut Writer) {
     });
 }
 
+/// Loads the hash of so many bytes from a slot on, scaled down to below `modulus`, into the first
+/// register (`jhash … mod`).
+pub(super) fn hash(w: &mut Writer, slot: usize, length: usize, modulus: u32, seed: u32) {
+    expression(w, "hash", |w| {
+        w.attr_be32(hash::SREG, register(slot));
+        w.attr_be32(hash::DREG, register(0));
+        w.attr_be32(hash::LEN, length as u32);
+        w.attr_be32(hash::MODULUS, modulus);
+        w.attr_be32(hash::SEED, seed);
+        w.attr_be32(hash::TYPE, hash::JENKINS);
+    });
+}
+
+/// `ct event set`: which of its events connection tracking tells of the flow (`IPCT_*` bits).
+pub(super) fn events(w: &mut Writer, mask: u32) {
+    expression(w, "immediate", |w| {
+        w.attr_be32(immediate::DREG, register(0));
+        w.nested(immediate::DATA, |w| {
+            w.attr(data::VALUE, &mask.to_ne_bytes());
+        });
+    });
+    expression(w, "ct", |w| {
+        w.attr_be32(ct::KEY, ct::EVENT_MASK);
+        w.attr_be32(ct::SREG, register(0));
+    });
+}
+
 /// Where in the TCP header the flags are, bytes (RFC 9293).
 const TCP_FLAGS: u32 = 13;
 const TCP_SYN: u8 = 2;
 
-fn condition(w: &mut Writer, m: &Match, family: IpFamily, known_protocols: u32) {
+pub(super) fn condition(w: &mut Writer, m: &Match, family: IpFamily, known_protocols: u32) {
     match m {
         Match::InSet(key, set) => {
             load_key(w, key, family, 0);
@@ -249,7 +276,7 @@ fn load_update(
 }
 
 /// Loads the parts of a key one after the other, from a slot on; returns the slot after them.
-fn load_key(w: &mut Writer, key: &[Field], family: IpFamily, mut slot: usize) -> usize {
+pub(super) fn load_key(w: &mut Writer, key: &[Field], family: IpFamily, mut slot: usize) -> usize {
     for field in key {
         load(w, *field, family, slot);
         slot += slots(*field, family);
@@ -319,7 +346,7 @@ fn load_meta(w: &mut Writer, key: u32, slot: usize) {
     });
 }
 
-fn load_ct(w: &mut Writer, key: u32, direction: Option<u8>, slot: usize) {
+pub(super) fn load_ct(w: &mut Writer, key: u32, direction: Option<u8>, slot: usize) {
     expression(w, "ct", |w| {
         w.attr_be32(ct::KEY, key);
         w.attr_be32(ct::DREG, register(slot));
@@ -393,7 +420,7 @@ fn masked(w: &mut Writer, mask: &[u8]) {
 }
 
 /// Compares what is in the first register.
-fn compare(w: &mut Writer, not_equal: bool, value: &[u8]) {
+pub(super) fn compare(w: &mut Writer, not_equal: bool, value: &[u8]) {
     expression(w, "cmp", |w| {
         w.attr_be32(cmp::SREG, register(0));
         w.attr_be32(cmp::OP, if not_equal { cmp::NEQ } else { cmp::EQ });
@@ -426,7 +453,7 @@ fn dnat(w: &mut Writer, family: IpFamily, port: usize, own_port: bool) {
     });
 }
 
-fn verdict(w: &mut Writer, code: i32, chain: Option<&ChainName>) {
+pub(super) fn verdict(w: &mut Writer, code: i32, chain: Option<&ChainName>) {
     expression(w, "immediate", |w| {
         w.attr_be32(immediate::DREG, 0);
         w.nested(immediate::DATA, |w| verdict_data(w, code, chain));

@@ -12,6 +12,7 @@
 //! | `foreign` | chains of others: which there are, and their removal |
 //! | [`forward`] | chains of others that forwarded packets pass |
 //! | [`marking`] | has packets traced, by a table of its own |
+//! | [`sampling`] | has ends of some flows told alone, by a table of its own |
 //! | [`monitor`] | what others do to our tables |
 //! | [`probe`] | names what a kernel lacks, before anything is written |
 //!
@@ -28,6 +29,7 @@ pub mod marking;
 pub mod monitor;
 pub mod probe;
 mod read;
+pub mod sampling;
 mod sets;
 mod uapi;
 mod userdata;

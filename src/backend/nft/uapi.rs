@@ -164,14 +164,19 @@ pub(super) mod ct {
     pub(crate) const DREG: u16 = 1;
     pub(crate) const KEY: u16 = 2;
     pub(crate) const DIRECTION: u16 = 3;
+    pub(crate) const SREG: u16 = 4;
     pub(crate) const ORIGINAL: u8 = 0;
     pub(crate) const STATE: u32 = 0;
     pub(crate) const STATUS: u32 = 2;
+    pub(crate) const PROTO_SRC: u32 = 11;
     pub(crate) const PROTO_DST: u32 = 12;
     pub(crate) const SRC_IP: u32 = 19;
     pub(crate) const DST_IP: u32 = 20;
     pub(crate) const SRC_IP6: u32 = 21;
     pub(crate) const DST_IP6: u32 = 22;
+    pub(crate) const EVENT_MASK: u32 = 18;
+    /// Bit of `IPCT_DESTROY` of `nf_conntrack_common.h`.
+    pub(crate) const DESTROY: u32 = 1 << 2;
     /// `IPS_DST_NAT` of `nf_conntrack_common.h`.
     pub(crate) const DST_NAT: u32 = 0x20;
     /// `NF_CT_STATE_INVALID_BIT` of `nf_conntrack_common.h`.
@@ -195,6 +200,16 @@ pub(super) mod numgen {
     pub(crate) const TYPE: u16 = 3;
     pub(crate) const OFFSET: u16 = 4;
     pub(crate) const RANDOM: u32 = 1;
+}
+
+pub(super) mod hash {
+    pub(crate) const SREG: u16 = 1;
+    pub(crate) const DREG: u16 = 2;
+    pub(crate) const LEN: u16 = 3;
+    pub(crate) const MODULUS: u16 = 4;
+    pub(crate) const SEED: u16 = 5;
+    pub(crate) const TYPE: u16 = 7;
+    pub(crate) const JENKINS: u32 = 0;
 }
 
 pub(super) mod cmp {

@@ -22,6 +22,10 @@ const OTHERS: &[(&str, &str)] = &[
         "ferrule's own: how many endpoints are counted each for itself",
     ),
     (
+        "accounting-sample",
+        "ferrule's own: one in how many connections is counted; auto: one in 16 on a busy node",
+    ),
+    (
         "admin-socket",
         "ferrule's own: unix socket that answers `ferrule debug`; empty: none",
     ),

@@ -120,11 +120,15 @@ fn rates(before: &AccountingView, now: &AccountingView, took: Duration, endpoint
     note(now, table.text(|_| None))
 }
 
-fn note(view: &AccountingView, table: String) -> String {
-    match view.lost {
-        0 => table,
-        lost => format!("{table}\nevents were lost {lost} times: sums are too small"),
+fn note(view: &AccountingView, mut table: String) -> String {
+    if view.one_in > 1 {
+        let one_in = view.one_in;
+        table += &format!("\nestimates: one in {one_in} connections is counted");
     }
+    if view.lost > 0 {
+        table += &format!("\nevents were lost {} times: sums are too small", view.lost);
+    }
+    table
 }
 
 /// As `1.5 MiB`.
@@ -165,7 +169,18 @@ mod tests {
         AccountingView {
             services: vec![service("idle", Use::default()), service("web", total)],
             lost: 0,
+            one_in: 1,
         }
+    }
+
+    #[test]
+    fn estimates_are_called_so() {
+        let sampled = AccountingView {
+            one_in: 16,
+            ..view(10, 0)
+        };
+        let said = |view: &AccountingView| sums(view, false).contains("one in 16 connections");
+        assert!(said(&sampled) && !said(&view(10, 0)));
     }
 
     #[test]

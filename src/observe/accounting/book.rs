@@ -35,12 +35,12 @@ pub struct Use {
 }
 
 impl Use {
-    fn add(&mut self, flow: &Flow, live: bool) {
+    fn add(&mut self, flow: &Flow, weight: u64, live: bool) {
         let (bytes_in, bytes_out) = flow.bytes.unwrap_or_default();
-        self.connections += 1;
+        self.connections += weight;
         self.live += u64::from(live);
-        self.bytes_in += bytes_in;
-        self.bytes_out += bytes_out;
+        self.bytes_in += weight * bytes_in;
+        self.bytes_out += weight * bytes_out;
     }
 }
 
@@ -52,6 +52,13 @@ pub struct AccountingView {
     pub services: Vec<ServiceUse>,
     /// How often events were lost, so that sums are too small.
     pub lost: u64,
+    /// Of so many new connections one is counted, for all of them; 1: each is.
+    #[serde(default = "one")]
+    pub one_in: u32,
+}
+
+fn one() -> u32 {
+    1
 }
 
 impl AccountingView {
@@ -115,11 +122,13 @@ struct Sums {
 }
 
 impl Sums {
-    fn add(&mut self, service: usize, flow: &Flow, live: bool, limit: usize) {
-        self.services.entry(service).or_default().add(flow, live);
+    fn add(&mut self, service: usize, flow: &Flow, weight: u64, live: bool, limit: usize) {
+        let of_service = self.services.entry(service).or_default();
+        of_service.add(flow, weight, live);
         let key = (service, flow.endpoint);
         if self.endpoints.contains_key(&key) || self.endpoints.len() < limit {
-            self.endpoints.entry(key).or_default().add(flow, live);
+            let of_endpoint = self.endpoints.entry(key).or_default();
+            of_endpoint.add(flow, weight, live);
         }
     }
 }
@@ -174,11 +183,13 @@ impl Book {
         self.find(flow).is_some()
     }
 
-    /// A flow has ended.
-    pub fn ended(&mut self, flow: &Flow) {
-        if let Some(service) = self.find(flow) {
-            self.sums.add(service, flow, false, self.limit);
+    /// A flow has ended that stands for so many. Returns whether it was a Service's.
+    pub fn ended(&mut self, flow: &Flow, weight: u64) -> bool {
+        let service = self.find(flow);
+        if let Some(service) = service.filter(|_| weight > 0) {
+            self.sums.add(service, flow, weight, false, self.limit);
         }
+        service.is_some()
     }
 
     /// So many times events were lost.
@@ -186,12 +197,13 @@ impl Book {
         self.lost += times;
     }
 
-    /// The sums of what has ended and of these, which live.
-    pub fn view(&self, live: &[Flow]) -> AccountingView {
+    /// The sums of what has ended and of these, which live, each with the number of those that it
+    /// stands for.
+    pub fn view(&self, live: &[(Flow, u64)], one_in: u32) -> AccountingView {
         let mut sums = self.sums.clone();
-        for flow in live {
+        for (flow, weight) in live {
             if let Some(service) = self.find(flow) {
-                sums.add(service, flow, true, self.limit);
+                sums.add(service, flow, *weight, true, self.limit);
             }
         }
         let mut endpoints: BTreeMap<usize, Vec<EndpointUse>> = BTreeMap::new();
@@ -215,6 +227,7 @@ impl Book {
         AccountingView {
             services,
             lost: self.lost,
+            one_in,
         }
     }
 }
@@ -256,14 +269,14 @@ mod tests {
     #[test]
     fn flows_are_added_to_their_service_and_endpoint() {
         let mut book = book(10);
-        book.ended(&flow("10.96.0.10:80", "10.244.1.5:8080", (10, 100)));
-        book.ended(&flow("192.0.2.10:30080", "10.244.1.6:8080", (1, 2)));
-        book.ended(&flow("10.96.0.10:81", "10.244.1.7:8080", (5, 5)));
+        book.ended(&flow("10.96.0.10:80", "10.244.1.5:8080", (10, 100)), 1);
+        book.ended(&flow("192.0.2.10:30080", "10.244.1.6:8080", (1, 2)), 1);
+        book.ended(&flow("10.96.0.10:81", "10.244.1.7:8080", (5, 5)), 1);
         // Never translated, and another's.
-        book.ended(&flow("10.96.0.10:80", "10.96.0.10:80", (9, 9)));
-        book.ended(&flow("10.96.0.11:80", "10.244.1.5:8080", (9, 9)));
-        let living = [flow("10.96.0.10:80", "10.244.1.5:8080", (20, 200))];
-        let view = book.view(&living);
+        book.ended(&flow("10.96.0.10:80", "10.96.0.10:80", (9, 9)), 1);
+        book.ended(&flow("10.96.0.11:80", "10.244.1.5:8080", (9, 9)), 1);
+        let living = [(flow("10.96.0.10:80", "10.244.1.5:8080", (20, 200)), 1)];
+        let view = book.view(&living, 1);
         let names: Vec<&str> = view.services.iter().map(|s| &*s.name).collect();
         assert_eq!(names, ["api", "web"]);
         let web = &view.services[1];
@@ -279,16 +292,34 @@ mod tests {
     }
 
     #[test]
+    fn a_flow_stands_for_others() {
+        let mut book = book(10);
+        let one = || flow("10.96.0.10:80", "10.244.1.5:8080", (10, 100));
+        assert!(book.ended(&one(), 16) && book.ended(&one(), 0));
+        let view = book.view(&[(one(), 0), (one(), 4)], 4);
+        let expected = Use {
+            connections: 20,
+            live: 2,
+            bytes_in: 200,
+            bytes_out: 2000,
+        };
+        assert_eq!(view.services[0].total, expected);
+        assert_eq!(
+            (view.services[0].endpoints[0].total, view.one_in),
+            (expected, 4)
+        );
+    }
+
+    #[test]
     fn only_so_many_endpoints_are_told_apart() {
         let mut book = book(1);
         for n in 1..4 {
-            book.ended(&flow(
-                "10.96.0.10:80",
-                &format!("10.244.1.{n}:8080"),
-                (1, 1),
-            ));
+            book.ended(
+                &flow("10.96.0.10:80", &format!("10.244.1.{n}:8080"), (1, 1)),
+                1,
+            );
         }
-        let view = book.view(&[]);
+        let view = book.view(&[], 1);
         assert_eq!(view.services[0].total.connections, 3);
         assert_eq!(view.services[0].endpoints.len(), 1);
     }
@@ -296,10 +327,10 @@ mod tests {
     #[test]
     fn what_is_gone_keeps_its_sums_and_gets_no_more() {
         let mut book = book(10);
-        book.ended(&flow("10.96.0.10:81", "10.244.1.7:8080", (5, 5)));
+        book.ended(&flow("10.96.0.10:81", "10.244.1.7:8080", (5, 5)), 1);
         book.service(name("default/api"), Vec::new());
-        book.ended(&flow("10.96.0.10:81", "10.244.1.7:8080", (5, 5)));
-        let view = book.view(&[]);
+        book.ended(&flow("10.96.0.10:81", "10.244.1.7:8080", (5, 5)), 1);
+        let view = book.view(&[], 1);
         assert_eq!(view.services.len(), 1);
         assert_eq!(view.services[0].total.connections, 1);
     }
@@ -313,8 +344,8 @@ mod tests {
             book.service(name(&format!("default/s{n}")), vec![frontend]);
         }
         let last = std::net::Ipv4Addr::from(0x0a60_0000 + SERVICES as u32);
-        book.ended(&flow(&format!("{last}:80"), "10.244.1.7:8080", (5, 5)));
-        let view = book.view(&[]);
+        book.ended(&flow(&format!("{last}:80"), "10.244.1.7:8080", (5, 5)), 1);
+        let view = book.view(&[], 1);
         assert_eq!(
             (&*view.services[0].name, view.services[0].total.connections),
             (OTHER, 1)

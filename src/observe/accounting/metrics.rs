@@ -3,7 +3,7 @@
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
-use prometheus::{IntCounter, IntCounterVec, Opts};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts};
 
 use super::{Accounting, Use};
 
@@ -19,6 +19,7 @@ struct Vectors {
     endpoint_connections: IntCounterVec,
     endpoint_bytes: IntCounterVec,
     lost: IntCounter,
+    one_in: IntGauge,
 }
 
 impl Vectors {
@@ -55,16 +56,22 @@ impl Vectors {
                 "Times that the kernel had no room for ends of flows, which are not counted",
             )
             .ok()?,
+            one_in: IntGauge::new(
+                "ferrule_accounting_one_in",
+                "Of so many new connections one is counted, for all of them",
+            )
+            .ok()?,
         })
     }
 
-    fn all(&self) -> [&dyn Collector; 5] {
+    fn all(&self) -> [&dyn Collector; 6] {
         [
             &self.connections,
             &self.bytes,
             &self.endpoint_connections,
             &self.endpoint_bytes,
             &self.lost,
+            &self.one_in,
         ]
     }
 }
@@ -119,6 +126,7 @@ impl Collector for Sums {
             }
         }
         vectors.lost.inc_by(view.lost);
+        vectors.one_in.set(view.one_in.max(1).into());
         vectors
             .all()
             .into_iter()

@@ -9,12 +9,16 @@
 //! | module | does |
 //! |---|---|
 //! | [`book`] | adds up. PURE |
+//! | [`sample`] | how many are counted, and what each stands for. PURE |
 //! | [`metrics`] | shows sums as metrics |
 
 pub mod book;
 pub mod metrics;
+pub mod sample;
 
 use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
+use std::num::NonZeroU32;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -23,14 +27,21 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 pub use self::book::{AccountingView, Book, Frontend, Use};
+use self::sample::{Pace, Weights};
 use crate::backend::conntrack::flow::{Ends, Flow, live};
+use crate::backend::nft::sampling::Sampling;
 use crate::backend::sysctl::{self, Setting};
+use crate::config::{Accounted, Sample};
 use crate::model::{IpFamily, ServiceName};
 
 /// How often events are taken. At 16 flows a millisecond the buffer just lasts.
 const PERIOD: Duration = Duration::from_millis(250);
-/// Metrics count living flows at most this often: reading them costs about a microsecond each.
+/// Metrics count living flows at most this often.
 const FRESH: Duration = Duration::from_secs(60);
+/// And so seldom that reading them takes at most a thousandth of the time: connections that have
+/// ended are among them for two minutes.
+const SELDOM: u32 = 1_000;
+const SELDOM_AT_MOST: Duration = Duration::from_secs(600);
 /// Whoever has not asked for metrics for so long does not scrape them.
 const SCRAPED: Duration = Duration::from_secs(300);
 
@@ -62,7 +73,8 @@ impl Accounting {
     ///
     /// # Errors
     /// The kernel does not tell of flows, or there can be no further thread.
-    pub fn start(endpoints: usize) -> anyhow::Result<Self> {
+    pub fn start(wanted: Accounted) -> anyhow::Result<Self> {
+        let Accounted { endpoints, sample } = wanted;
         for (path, at_least) in [
             ("net/netfilter/nf_conntrack_acct", false),
             ("net/netfilter/nf_conntrack_events", true),
@@ -81,19 +93,27 @@ impl Accounting {
         }
         let (messages, inbox) = channel();
         let shared = Arc::<Mutex<Shown>>::default();
+        let ends = Ends::listen()?;
+        let seed = RandomState::new().hash_one(std::process::id()) as u32;
+        // Of these no end is told that could be told from a later flow's.
+        let mut earlier = Vec::new();
+        for family in IpFamily::ALL {
+            live(family, |flow| earlier.push(flow.id))?;
+        }
         let mut work = Work {
-            ends: Ends::listen()?,
+            ends,
             book: Book::new(endpoints),
-            earlier: HashSet::new(),
+            weights: Weights::new(seed, earlier.into_iter()),
+            sampling: sampling(sample, seed),
+            pace: (sample == Sample::Auto).then(Pace::new),
+            taken: Instant::now(),
             shared: shared.clone(),
             refreshed: Instant::now(),
+            fresh: FRESH,
             failed: false,
         };
-        // Of these no end is told that could be told from a later flow's.
-        for family in IpFamily::ALL {
-            live(family, |flow| {
-                work.earlier.insert(flow.id);
-            })?;
+        if let Sample::OneIn(number) = sample {
+            work.one_in(number.get());
         }
         thread::Builder::new()
             .name("accounting".into())
@@ -127,13 +147,30 @@ fn lock(shared: &Mutex<Shown>) -> MutexGuard<'_, Shown> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What lets ends of some flows be told alone. Without it, all are counted.
+fn sampling(sample: Sample, seed: u32) -> Option<Sampling> {
+    if sample == Sample::OneIn(NonZeroU32::MIN) {
+        return None;
+    }
+    let started = Sampling::start(seed);
+    let told = |e: &_| tracing::warn!("every connection is counted, which costs more: {e}");
+    started.inspect_err(told).ok()
+}
+
 struct Work {
     ends: Ends,
     book: Book,
-    /// Flows that are older than this; their bytes have not been counted from the start.
-    earlier: HashSet<u32>,
+    weights: Weights,
+    /// None: every connection is counted.
+    sampling: Option<Sampling>,
+    /// None: the number stays.
+    pace: Option<Pace>,
+    /// When ends were last taken.
+    taken: Instant,
     shared: Arc<Mutex<Shown>>,
     refreshed: Instant,
+    /// How old metrics' count of living flows may be.
+    fresh: Duration,
     failed: bool,
 }
 
@@ -157,10 +194,10 @@ impl Work {
                     }
                 }
             }
-            self.take(|_| ());
+            self.turn();
             let asked = lock(&self.shared).asked;
             let scraped = asked.is_some_and(|at| at.elapsed() < SCRAPED);
-            if !waiting.is_empty() || scraped && self.refreshed.elapsed() >= FRESH {
+            if !waiting.is_empty() || scraped && self.refreshed.elapsed() >= self.fresh {
                 self.refresh();
             }
             for done in waiting {
@@ -169,14 +206,39 @@ impl Work {
         }
     }
 
-    /// Takes what has ended; each flow's number is passed on.
-    fn take(&mut self, mut each: impl FnMut(u32)) {
-        let (book, earlier) = (&mut self.book, &mut self.earlier);
+    /// Takes what has ended, and lets the number of those that are counted follow.
+    fn turn(&mut self) {
+        let ends = self.take(|_| ());
+        let took = self.taken.elapsed();
+        self.taken = Instant::now();
+        let pace = self.pace.as_mut().filter(|_| self.sampling.is_some());
+        if let Some(number) = pace.and_then(|pace| pace.told(ends, took)) {
+            self.one_in(number);
+        }
+    }
+
+    /// From now on one in so many is counted.
+    fn one_in(&mut self, number: u32) {
+        let Some(sampling) = &mut self.sampling else {
+            return;
+        };
+        if let Err(error) = sampling.one_in(number) {
+            tracing::warn!("accounting goes on as it was: {error}");
+            self.pace = None;
+            return;
+        }
+        tracing::info!(one_in = number, "accounting");
+        let living = self.living(|_| ());
+        self.weights.change(number, &living);
+    }
+
+    /// Takes what has ended; each flow's number is passed on. Returns how many were a Service's.
+    fn take(&mut self, mut each: impl FnMut(u32)) -> u64 {
+        let (book, weights) = (&mut self.book, &mut self.weights);
+        let mut count = 0;
         let taken = self.ends.take(|flow| {
             each(flow.id);
-            if earlier.is_empty() || !earlier.remove(&flow.id) {
-                book.ended(&flow);
-            }
+            count += u64::from(book.ended(&flow, weights.of_ended(&flow)));
         });
         match taken {
             Ok(lost) => self.book.lost(lost),
@@ -186,15 +248,16 @@ impl Work {
             }
             Err(_) => {}
         }
+        count
     }
 
-    /// Counts what lives, so that sums hold each flow once.
-    fn refresh(&mut self) {
-        let mut flows: Vec<Flow> = Vec::new();
+    /// The flows of Services that live; the numbers of all that do are passed on.
+    fn living(&self, mut each: impl FnMut(u32)) -> Vec<Flow> {
+        let mut flows = Vec::new();
         for family in IpFamily::ALL {
-            let (book, earlier) = (&self.book, &self.earlier);
             let read = live(family, |flow| {
-                if book.concerns(&flow) && !earlier.contains(&flow.id) {
+                each(flow.id);
+                if self.book.concerns(&flow) {
                     flows.push(flow);
                 }
             });
@@ -202,13 +265,34 @@ impl Work {
                 tracing::debug!("accounting: {error}");
             }
         }
+        flows
+    }
+
+    /// Counts what lives, so that sums hold each flow once.
+    fn refresh(&mut self) {
+        let begun = Instant::now();
+        let mut ids = HashSet::new();
+        let remembers = self.weights.remembers();
+        let flows = self.living(|id| {
+            if remembers {
+                ids.insert(id);
+            }
+        });
         let mut ended = HashSet::new();
         self.take(|id| {
             ended.insert(id);
         });
-        flows.retain(|flow| !ended.contains(&flow.id));
-        let view = self.book.view(&flows);
+        let weighed: Vec<(Flow, u64)> = flows
+            .into_iter()
+            .filter(|flow| !ended.contains(&flow.id))
+            .filter_map(|flow| self.weights.of_living(&flow).map(|weight| (flow, weight)))
+            .collect();
+        if remembers {
+            self.weights.living(&ids);
+        }
+        let view = self.book.view(&weighed, self.weights.one_in());
         lock(&self.shared).view = view;
         self.refreshed = Instant::now();
+        self.fresh = (begun.elapsed() * SELDOM).clamp(FRESH, SELDOM_AT_MOST);
     }
 }
