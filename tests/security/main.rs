@@ -6,4 +6,5 @@ mod api;
 mod capabilities;
 mod listeners;
 mod rig;
+mod seeds;
 mod sources;
