@@ -148,7 +148,7 @@ scale: ## both proxies with SERVICES=1000 ENDPOINTS=10 from a real API server (r
 layers: ## check which module may use which
 	$(CARGO) test --locked --test layers
 
-deny: ## cargo-deny: licences, bans, sources; with ADVISORIES=1 advisories too
+deny: ## cargo-deny: licences, bans, sources, advisories (SKIP if their database is out of reach)
 	@scripts/deny.sh
 
 image: ## container image IMAGE=ferrule:dev, by docker, podman or buildah

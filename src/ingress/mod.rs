@@ -47,6 +47,8 @@ mod encode;
 mod errors;
 pub mod explain;
 mod filter;
+#[doc(hidden)]
+pub mod fuzzing;
 mod guard;
 mod idle;
 pub mod lint;

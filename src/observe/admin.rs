@@ -93,7 +93,7 @@ impl Selection {
     }
 
     /// From `namespace=a&name=b&address=c&port=d`. Names of Services hold nothing that a query would escape.
-    fn from_query(query: &str) -> Self {
+    pub(super) fn from_query(query: &str) -> Self {
         let value = |key: &str| {
             let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
             pairs

@@ -21,6 +21,8 @@ mod admin;
 mod checks;
 pub mod events;
 pub mod forward;
+#[doc(hidden)]
+pub mod fuzzing;
 mod health;
 mod http;
 pub(crate) mod listeners;

@@ -16,6 +16,7 @@ use serde_json::Value;
 use tokio::runtime::Builder;
 use tokio::sync::{mpsc, watch as latest};
 
+use super::privileges;
 use crate::cli::{AccessLogFormat, IngressCli, LogFormat};
 use crate::config;
 use crate::ingress::access_log::{AccessLog, Format};
@@ -55,6 +56,7 @@ pub fn run(cli: &IngressCli) -> Result<()> {
             LogFormat::Json => config::LogFormat::Json,
         },
     });
+    privileges::keep_only(privileges::INGRESS);
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(sidecar(cli));
     // A directory may be read just now, which nobody needs any more.

@@ -7,6 +7,7 @@
 //! | `objects` | finds the source of objects |
 //! | `parts` | makes what the loop and the listeners are made of |
 //! | `cleanup` | `--cleanup` |
+//! | `privileges` | gives up what is not needed |
 //! | [`ingress`] | the Ingress sidecar, a program of its own |
 
 mod cleanup;
@@ -14,6 +15,7 @@ pub mod ingress;
 mod mode;
 mod objects;
 mod parts;
+mod privileges;
 
 use std::cell::Cell;
 use std::fs;
@@ -65,6 +67,7 @@ pub fn run(config: &Config) -> Result<()> {
             process::connection_tracking(config);
             process::ipvs(config)?;
             process::oom_score_adj(config.oom_score_adj);
+            privileges::keep_only(privileges::AGENT);
             proxy(config, passed)
         }
         Action::Cleanup => cleanup::run(config),

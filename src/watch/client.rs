@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The way to the API server.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use kube::config::{AuthInfo, InClusterError, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 use tower::timeout::TimeoutLayer;
 use tower::{BoxError, Service, ServiceBuilder};
+use tracing::warn;
 
 use super::{Error, Meters};
 
@@ -50,6 +52,7 @@ pub async fn client(
     let Some(path) = kubeconfig else {
         let failed = |e: &dyn std::error::Error| Error::InCluster(one_line(e));
         let config = in_cluster(server).map_err(|e| failed(&e))?;
+        tell(&config);
         return connect(config, meters).map_err(|e| failed(&*e));
     };
     let failed = |reason| Error::Kubeconfig {
@@ -67,7 +70,27 @@ pub async fn client(
         let reason = format!("the proxy {proxy}, of proxy-url or HTTPS_PROXY, can't be used");
         return Err(failed(reason));
     }
+    tell(&config);
     connect(config, meters).map_err(|e| failed(one_line(&*e)))
+}
+
+fn tell(config: &Config) {
+    if let Some(danger) = danger(config) {
+        warn!(server = %config.cluster_url, "{danger}");
+    }
+}
+
+/// Why whoever is between this node and the API server may say what is served, if so. It is done as
+/// asked for, as by client-go, but not in silence.
+pub(super) fn danger(config: &Config) -> Option<&'static str> {
+    if config.cluster_url.scheme_str() == Some("http") {
+        let host = config.cluster_url.host().unwrap_or_default();
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let own = bare.parse().is_ok_and(|a: IpAddr| a.is_loopback()) || host == "localhost";
+        return (!own).then_some("the API server is asked without TLS");
+    }
+    let told = "the API server's certificate is not verified (insecure-skip-tls-verify)";
+    config.accept_invalid_certs.then_some(told)
 }
 
 /// What comes without a scheme parses as a URL, and then fails at each request.
@@ -92,7 +115,7 @@ fn in_cluster(server: Option<Uri>) -> Result<Config, InClusterError> {
     }
 }
 
-fn read(path: &Path, server: Option<Uri>) -> Result<Config, KubeconfigError> {
+pub(super) fn read(path: &Path, server: Option<Uri>) -> Result<Config, KubeconfigError> {
     let mut kubeconfig = Kubeconfig::read_from(path)?;
     for cluster in &mut kubeconfig.clusters {
         let cluster = cluster.cluster.get_or_insert_default();

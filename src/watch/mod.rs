@@ -16,6 +16,8 @@
 
 pub mod addresses;
 pub mod client;
+#[cfg(test)]
+mod client_tls_tests;
 pub mod cluster;
 pub mod convert;
 pub(crate) mod directories;

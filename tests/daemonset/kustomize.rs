@@ -105,6 +105,15 @@ fn the_ingress_component_is_whole() {
     let pod = daemonset.spec.unwrap().template.spec.unwrap();
     let account = pod.service_account_name.as_deref();
     assert_eq!(account, Some("ferrule-ingress"));
+    assert_eq!(pod.containers.len(), 1);
+    let context = pod.containers[0].security_context.clone().unwrap();
+    assert_eq!(context.privileged, None);
+    assert_eq!(context.read_only_root_filesystem, Some(true));
+    assert_eq!(context.allow_privilege_escalation, Some(false));
+    let capabilities = context.capabilities.unwrap();
+    assert_eq!(capabilities.add.unwrap(), ["NET_BIND_SERVICE"]);
+    assert_eq!(capabilities.drop.unwrap(), ["ALL"]);
+    assert_eq!(context.seccomp_profile.unwrap().type_, "RuntimeDefault");
     let command = pod.containers[0].command.clone().unwrap();
     let cli = ferrule::cli::IngressCli::parse_from_args(command).unwrap();
     let grace = i64::try_from(cli.shutdown_grace_period.unwrap_or(30)).unwrap();

@@ -130,6 +130,20 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("kube", &["watch", "observe::events", "ingress::status"]),
     // The proxy runs no programs: the kernel is spoken to over netlink.
     ("std::process::Command", &[]),
+    ("process::Command", &[]),
+    ("tokio::process", &[]),
+    ("std::os::unix::process", &[]),
+    ("nix::unistd::fork", &[]),
+    ("nix::spawn", &[]),
+    ("rustix::runtime", &[]),
+    ("rustix::process", &[]),
+    // A new start executes the own program.
+    ("nix::unistd::execv", &["reload::process"]),
+    ("nix::unistd::execve", &[]),
+    ("nix::unistd::execvp", &[]),
+    ("nix::unistd::execvpe", &[]),
+    ("nix::unistd::execveat", &[]),
+    ("nix::unistd::fexecve", &[]),
 ];
 
 #[test]
@@ -322,6 +336,16 @@ mod tests {
             ("sync/mod.rs", "use k8s_openapi::api;"),
             ("observe/serve.rs", "use kube::Client;"),
             ("backend/nft.rs", "use std::process::Command;"),
+            (
+                "backend/nft.rs",
+                "fn f() { std::process::Command::new(\"nft\"); }",
+            ),
+            (
+                "backend/nft.rs",
+                "use std::process; fn f() { process::Command::new(\"nft\"); }",
+            ),
+            ("debug/trace/mod.rs", "use tokio::process::Command as C;"),
+            ("run/mod.rs", "fn f() { nix::unistd::execv(a, b) }"),
             ("ingress/serve/mod.rs", "use crate::plan::Options;"),
             ("ingress/balance/ewma.rs", "use std::time::Instant;"),
             ("ingress/filter.rs", "use tokio::time;"),

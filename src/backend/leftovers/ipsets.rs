@@ -156,11 +156,7 @@ impl IpSets {
         let mut ports = Vec::new();
         self.list(
             |w| w.attr_str(attr::SETNAME, set),
-            |attrs| {
-                let elements = Attrs::new(attrs.get(attr::ADT).unwrap_or_default());
-                let elements = elements.filter(|(kind, _)| *kind == attr::DATA);
-                ports.extend(elements.filter_map(|(_, e)| be16(Attrs::new(e).get(PORT)?)));
-            },
+            |attrs| ports.extend(ports_in(&attrs)),
         )?;
         Ok(ports)
     }
@@ -227,6 +223,13 @@ impl IpSets {
             }),
         }
     }
+}
+
+/// The ports in one message of a listing.
+pub(super) fn ports_in(attrs: &Attrs<'_>) -> impl Iterator<Item = u16> {
+    let elements = Attrs::new(attrs.get(attr::ADT).unwrap_or_default());
+    let elements = elements.filter(|(kind, _)| *kind == attr::DATA);
+    elements.filter_map(|(_, e)| be16(Attrs::new(e).get(PORT)?))
 }
 
 /// What every message begins with. The family counts only where a set is made.

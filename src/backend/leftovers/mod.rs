@@ -15,6 +15,7 @@
 //! another's rule leads to stays.
 
 mod chains;
+pub(super) mod fuzzing;
 mod ipsets;
 mod ipvs;
 #[cfg(test)]

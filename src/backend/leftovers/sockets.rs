@@ -86,7 +86,7 @@ fn request(w: &mut Writer, family: u8, states: u32, id: &[u8; ID_LENGTH]) {
 }
 
 /// From `struct inet_diag_msg`. An IPv4 address in an IPv6 socket is an IPv4 address.
-fn connection(payload: &[u8]) -> Option<Connection> {
+pub(super) fn connection(payload: &[u8]) -> Option<Connection> {
     let family = *payload.first()?;
     let id: [u8; ID_LENGTH] = payload.get(ID..ID + ID_LENGTH)?.try_into().ok()?;
     let source = &id[SOURCE..SOURCE + 16];

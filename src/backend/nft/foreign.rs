@@ -265,7 +265,7 @@ fn all<T>(found: Vec<Option<T>>) -> Result<Vec<T>, Error> {
     found.ok_or_else(|| Error::Malformed("a chain or rule without a name".into()))
 }
 
-fn foreign_chain(attrs: &Attrs<'_>) -> Option<ForeignChain> {
+pub(super) fn foreign_chain(attrs: &Attrs<'_>) -> Option<ForeignChain> {
     Some(ForeignChain {
         name: attrs.get(chain::NAME).and_then(cstr)?.to_owned(),
         base: attrs.get(chain::HOOK).is_some(),
@@ -273,7 +273,7 @@ fn foreign_chain(attrs: &Attrs<'_>) -> Option<ForeignChain> {
     })
 }
 
-fn foreign_rule(attrs: &Attrs<'_>) -> Option<ForeignRule> {
+pub(super) fn foreign_rule(attrs: &Attrs<'_>) -> Option<ForeignRule> {
     let expressions = attrs.get(rule::EXPRESSIONS).unwrap_or_default();
     let to = Attrs::new(expressions)
         .filter(|(kind, _)| *kind == LIST_ELEM)

@@ -114,14 +114,24 @@ impl Kernel {
             NLM_F_DUMP,
             |_| (),
             |_, payload| {
-                let family = payload.first().and_then(|n| TableFamily::from_number(*n));
-                if let (Some(family), Some(attrs)) = (family, payload.get(NFGENMSG..)) {
-                    each(family, &Attrs::new(attrs));
+                if let Some((family, attrs)) = of_family(payload) {
+                    each(family, &attrs);
                 }
             },
         );
         listed.map_err(|e| e.about("list", what))
     }
+}
+
+fn of_family(payload: &[u8]) -> Option<(TableFamily, Attrs<'_>)> {
+    let family = TableFamily::from_number(*payload.first()?)?;
+    Some((family, Attrs::new(payload.get(NFGENMSG..)?)))
+}
+
+/// A chain at the forward hook, if a message is about one.
+pub(super) fn read(payload: &[u8]) -> Option<ForwardChain> {
+    let (family, attrs) = of_family(payload)?;
+    forward_chain(family, &attrs)
 }
 
 /// None for a chain at another hook or at none.

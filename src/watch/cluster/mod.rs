@@ -3,6 +3,8 @@
 
 mod config_maps;
 mod follow;
+#[doc(hidden)]
+pub mod fuzzing;
 mod held;
 mod ingress;
 mod kind;

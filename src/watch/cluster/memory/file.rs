@@ -239,16 +239,19 @@ impl NewestLine {
 pub(super) fn newest(path: &Path, header: &Header) -> io::Result<Newest> {
     let file = File::open(path)?;
     let saved = file.metadata()?.modified().ok();
-    let mut lines = BufReader::new(file).split(b'\n');
+    let newest = newest_of(BufReader::new(file), header)?;
+    Ok(Newest { saved, ..newest })
+}
+
+/// The same of what is in one.
+pub(super) fn newest_of(file: impl BufRead, header: &Header) -> io::Result<Newest> {
+    let mut lines = file.split(b'\n');
     let first = lines.next().transpose()?.unwrap_or_default();
     if serde_json::from_slice::<Header>(&first).ok().as_ref() != Some(header) {
         let reason = "it is of another node or version";
         return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
     }
-    let mut newest = Newest {
-        saved,
-        ..Newest::default()
-    };
+    let mut newest = Newest::default();
     for line in lines {
         let line = line?;
         if line.is_empty() {

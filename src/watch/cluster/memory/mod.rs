@@ -10,9 +10,11 @@
 //! | module | does |
 //! |---|---|
 //! | `file` | lines into a file and out of it |
+//! | `fuzzing` | what holds for any content of it |
 //! | `serve` | whether and for how long what was remembered is served |
 
 mod file;
+pub(super) mod fuzzing;
 mod serve;
 #[cfg(test)]
 mod tests;
