@@ -17,6 +17,7 @@ mod scheduler;
 pub mod takeover;
 mod tcp;
 mod udp;
+mod upgrade;
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -125,6 +126,7 @@ fn of_nftables() -> Vec<Scenario> {
         of("debug trace: real packets agree", debugging::probes),
         of("stop, start, cleanup", lifecycle::stop_start),
         of("a node boots without an API server", remembered::boots),
+        of("upgrade: from and to other versions", upgrade::versions),
         of("chaos: everything at once", chaos::chaos),
         of(
             "takeover: from kube-proxy's nftables mode, and back",
@@ -195,6 +197,14 @@ fn endpoints(answers: &[Answer]) -> Result<Vec<String>> {
         other => bail!("connection {} of {}: {other}", i + 1, answers.len()),
     };
     answers.iter().enumerate().map(name).collect()
+}
+
+/// A number from the environment.
+fn number(name: &str, usual: u64) -> Result<u64> {
+    match std::env::var(name) {
+        Ok(text) => text.parse().with_context(|| format!("{name}={text}")),
+        Err(_) => Ok(usual),
+    }
 }
 
 fn at(address: IpAddr, port: u16) -> SocketAddr {

@@ -16,8 +16,8 @@ use anyhow::{Context, Result, ensure};
 use ferrule::model::{IpFamily, Protocol};
 
 use self::stage::Stage;
-use super::at;
 use super::load::{Load, Tally};
+use super::{at, number};
 use crate::case::{From, host, outside, pod};
 use crate::cases::cluster_cidr_flags;
 use crate::cluster::Cluster;
@@ -55,13 +55,6 @@ pub(super) fn chaos(cluster: &mut Cluster) -> Result<()> {
     stage.check()?;
     drop(stage);
     cluster.start_agents(&cluster_cidr_flags())
-}
-
-fn number(name: &str, usual: u64) -> Result<u64> {
-    match std::env::var(name) {
-        Ok(text) => text.parse().with_context(|| format!("{name}={text}")),
-        Err(_) => Ok(usual),
-    }
 }
 
 /// Each Service at each of its kinds of address, from everywhere.
