@@ -4,6 +4,7 @@
 mod affinity;
 mod chaos;
 mod debugging;
+mod flood;
 mod foreign;
 mod forward;
 mod health;
@@ -127,7 +128,13 @@ fn of_nftables() -> Vec<Scenario> {
         of("stop, start, cleanup", lifecycle::stop_start),
         of("a node boots without an API server", remembered::boots),
         of("upgrade: from and to other versions", upgrade::versions),
+        of("load: 1,000 endpoint changes a second", flood::flood),
+        of("chaos: nothing, for comparison", chaos::nothing),
         of("chaos: everything at once", chaos::chaos),
+        of(
+            "chaos: rules that nobody protects, clients notice",
+            chaos::unprotected,
+        ),
         of(
             "takeover: from kube-proxy's nftables mode, and back",
             takeover::from_nftables,

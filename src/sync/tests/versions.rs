@@ -2,19 +2,23 @@
 //! Tables that another version has left, older or newer: each becomes ours in one commit (and a
 //! second one that clears away), and who was remembered still is.
 
+use std::process::Command;
 use std::sync::Arc;
 
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 
 use super::clients::{THREE, learn, remembered, sticky};
-use super::{any_history, empty_state, held, start, state_after};
+use super::{any_history, commit, empty_state, held, start, state_after};
 use crate::backend::{Error, Nftables, Sent, TableState, fake::Fake, nft::Kernel, testing};
 use crate::model::{IpFamily, State};
+use crate::plan::Options;
+use crate::plan::fixture::options;
 use crate::plan::nft::{
     Action, Base, ChainName, ChainSpec, DataKind, Element, Field, Hook, Key, Match, Op, Rule,
     SetId, SetName, SetSpec,
 };
+use crate::sync::Engine;
 
 /// Ways in which another version's table may differ.
 const WAYS: usize = 8;
@@ -243,6 +247,59 @@ fn a_refusal_ends_in_a_replacement() {
         let v4 = IpFamily::V4;
         held(&mut kernel, v4).check(&held(&mut scratch, v4), v4);
     }
+}
+
+/// What another version's nft text adds to ours, in ways that none of our own operations could.
+fn understood_or_replaced(text: &'static str) {
+    testing::in_namespace(move || {
+        let mut kernel = Kernel::open().expect("a netlink socket");
+        start(&mut kernel, sticky(&THREE));
+        let status = Command::new("nft").arg(text).status();
+        assert!(status.expect("nft runs").success(), "{text}");
+        start(&mut kernel, sticky(&THREE));
+        let mut scratch = Fake::default();
+        start(&mut scratch, sticky(&THREE));
+        let v4 = IpFamily::V4;
+        held(&mut kernel, v4).check(&held(&mut scratch, v4), v4);
+        let (_, sent) = start(&mut kernel, sticky(&THREE));
+        assert_eq!(sent, Sent::default(), "{text}");
+    });
+}
+
+#[test]
+fn a_verdict_that_we_do_not_know_is_no_end() {
+    understood_or_replaced("add element ip ferrule services { 192.0.2.78 . tcp . 9 : return }");
+}
+
+#[test]
+fn unknown_chains_and_maps_that_name_each_other_go() {
+    understood_or_replaced(
+        "table ip ferrule { map frontends { type ipv4_addr : verdict; \
+         elements = { 192.0.2.77 : goto spread }; }; chain spread { return; }; \
+         chain front { ip daddr vmap @frontends; }; \
+         chain early { type nat hook prerouting priority -110; jump front; }; }",
+    );
+}
+
+/// The kernel cannot alter a map's capacity. Its clients are forgotten, and nothing else is lost.
+#[test]
+fn another_capacity_makes_the_map_anew() {
+    let run = |kernel: &mut Fake, affinity_capacity| {
+        let options = Options {
+            affinity_capacity,
+            ..options()
+        };
+        let mut engine = Engine::new(kernel, options, sticky(&THREE), &IpFamily::ALL);
+        commit(&mut engine)
+    };
+    let mut kernel = Fake::default();
+    run(&mut kernel, 1_000);
+    learn(&mut kernel, &THREE);
+    run(&mut kernel, 1_000);
+    assert_eq!(remembered(&mut kernel), [1, 2, 3]);
+    run(&mut kernel, 2_000);
+    assert_eq!(remembered(&mut kernel), Vec::<u8>::new());
+    assert_eq!(run(&mut kernel, 2_000), Sent::default());
 }
 
 /// Many elements change together with the rules that look them up: nothing is cut.
