@@ -109,7 +109,7 @@ fn evenly(rate: u64, length: Duration, mut each: impl FnMut() -> Result<()>) -> 
     loop {
         let elapsed = begun.elapsed().min(length);
         let due = (elapsed.as_secs_f64() * rate as f64) as usize;
-        for _ in done..due {
+        while done < due {
             each()?;
             // Who cannot keep up must not go on for ever.
             if begun.elapsed() > length + length / 20 {
