@@ -145,6 +145,33 @@ scale: ## both proxies with SERVICES=1000 ENDPOINTS=10 from a real API server (r
 		$(TARGET_DIR)/release/ferrule-scale run --services $(SERVICES) --endpoints $(ENDPOINTS) \
 		$(SCALE_ARGS)
 
+# Scenarios in network namespaces, by the words that their names hold.
+SCENARIOS = REQUIRE_ROOT=1 FERRULE_BIN="$${FERRULE_BIN:-$(abspath $(TARGET_DIR))/release/ferrule}" \
+	$(CARGO) test --locked --workspace --test netns --
+
+.PHONY: chaos
+chaos: export CHAOS_SECONDS ?= 300
+chaos: export CHAOS_CONTROL_SECONDS ?= 300
+chaos: ## everything goes wrong at once, nothing does, unprotected rules (root); CHAOS_SECONDS=300 CHAOS_SEED=1
+	@scripts/setup.sh test
+	$(BUILD)
+	$(SCENARIOS) chaos:
+
+.PHONY: load
+load: export LOAD_SECONDS ?= 600
+load: export LOAD_SERVICES ?= 10000
+load: ## endpoints change all the time (root); LOAD_SECONDS=600 LOAD_RATE=1000 LOAD_SERVICES=10000
+	@scripts/setup.sh test
+	$(BUILD)
+	$(SCENARIOS) load:
+
+.PHONY: upgrade
+upgrade: export UPGRADE_ROUNDS ?= 10
+upgrade: ## tables of other versions are taken over while clients connect (root); UPGRADE_ROUNDS=10
+	@scripts/setup.sh test
+	$(BUILD)
+	$(SCENARIOS) upgrade:
+
 layers: ## check which module may use which
 	$(CARGO) test --locked --test layers
 

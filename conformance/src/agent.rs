@@ -81,6 +81,11 @@ impl Agent {
         Ok(Self { node, child, log })
     }
 
+    /// The number of its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Fails if it has ended, with the end of its log.
     ///
     /// # Errors

@@ -152,6 +152,11 @@ impl Cluster {
         self.agents.remove(usize::from(n) - 1).stop()
     }
 
+    /// Ends the agent of a node by SIGKILL. Its rules stay.
+    pub fn kill_agent(&mut self, n: u16) {
+        self.agents.remove(usize::from(n) - 1);
+    }
+
     /// Ends all agents at once. Their rules stay.
     pub fn stop_all(&mut self) {
         self.agents.clear();

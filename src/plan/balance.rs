@@ -107,8 +107,13 @@ pub fn ranges(next: &ChainName) -> Arc<ChainSpec> {
 /// load a statement that enters an IPv6 address and a port.
 pub fn affinity_map(id: &str, local: bool, port: u16, capacity: u32) -> SetSpec {
     let infix = if local { "local/" } else { "" };
+    clients_map(format!("affinity-{id}/{infix}{port}").into(), capacity)
+}
+
+/// A map from client to endpoint.
+pub fn clients_map(name: Arc<str>, capacity: u32) -> SetSpec {
     SetSpec {
-        name: SetName::Own(format!("affinity-{id}/{infix}{port}").into()),
+        name: SetName::Own(name),
         key: vec![Field::Source],
         data: DataKind::Address,
         interval: false,

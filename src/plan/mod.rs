@@ -22,6 +22,7 @@ pub mod ruleset;
 pub mod service;
 pub mod skeleton;
 pub mod stale;
+pub mod structure;
 pub mod trace;
 
 pub use contribution::{Contribution, PortPlan};

@@ -4,16 +4,12 @@
 //! A restart with nothing changed gives no operation at all. A cold start is cut into commits that
 //! each leave a consistent table: base chains come last, so nothing is half served.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::change::Change;
 use super::ledger::Ledger;
-use super::nft::{
-    Action, ChainName, ChainSpec, ChainState, DataKind, Element, Key, Op, Rule, SetId, SetName,
-    SetSpec, TableState, Transaction, rule_fingerprint, set_fingerprint,
-};
-use crate::model::IpFamily;
+use super::nft::{ChainSpec, Element, Key, Op, SetId, Transaction};
 
 /// The most operations of one commit at a cold start (a commit holds the kernel's nfnetlink lock).
 const CHUNK: usize = 8_192;
@@ -113,8 +109,8 @@ pub fn from_nothing(ledger: &Ledger) -> impl Iterator<Item = Vec<Op>> {
         .chain([chains(base).collect()])
 }
 
-/// The one commit that puts the sum in the place of a table which can't be changed into it, so
-/// that there is no moment without.
+/// The one commit that puts the sum in the place of a table which can't be changed into it (see
+/// [`structure`](super::structure)), so that there is no moment without. Clients are forgotten.
 pub fn replacement(ledger: &Ledger) -> Vec<Op> {
     [Op::DeleteTable]
         .into_iter()
@@ -126,94 +122,6 @@ fn chains(mut chains: Vec<Arc<ChainSpec>>) -> impl Iterator<Item = Op> {
     chains.sort_by(|a, b| a.name.cmp(&b.name));
     let rules: Vec<Op> = chains.iter().cloned().map(Op::SetRules).collect();
     chains.into_iter().map(Op::AddChain).chain(rules)
-}
-
-/// What has to be done with chains and sets, or nothing if the table found is so different that
-/// it has to be replaced: another definition of a set or hook can't be changed in place.
-pub fn structure(ledger: &Ledger, found: &TableState, family: IpFamily) -> Option<Change> {
-    let mut change = Change::default();
-    compare_sets(ledger, found, family, &mut change)?;
-    compare_chains(ledger, found, family, &mut change)?;
-    Some(change)
-}
-
-fn compare_sets(
-    ledger: &Ledger,
-    found: &TableState,
-    family: IpFamily,
-    change: &mut Change,
-) -> Option<()> {
-    let mut unknown: HashMap<&SetName, Option<u64>> = found
-        .sets
-        .iter()
-        .map(|(name, print)| (name, *print))
-        .collect();
-    for set in ledger.sets() {
-        match unknown.remove(&set.name) {
-            None if matches!(set.name, SetName::Fixed(_)) => return None,
-            None => change.set(None, Some(&set)),
-            Some(print) if print != Some(set_fingerprint(&set, family)) => return None,
-            Some(_) => {}
-        }
-    }
-    for name in unknown
-        .into_keys()
-        .filter(|name| matches!(name, SetName::Own(_)))
-    {
-        let (key, data) = (Vec::new(), DataKind::None);
-        let stand_in = SetSpec {
-            name: name.clone(),
-            key,
-            data,
-            interval: false,
-            dynamic: None,
-        };
-        change.set(Some(&Arc::new(stand_in)), None);
-    }
-    Some(())
-}
-
-fn compare_chains(
-    ledger: &Ledger,
-    found: &TableState,
-    family: IpFamily,
-    change: &mut Change,
-) -> Option<()> {
-    let mut unknown: HashMap<&ChainName, &ChainState> = found
-        .chains
-        .iter()
-        .map(|chain| (&chain.name, chain))
-        .collect();
-    for chain in ledger.chains() {
-        match unknown.remove(&chain.name) {
-            None if chain.base.is_some() => return None,
-            None => change.chain(None, Some(chain)),
-            Some(found) if found.base != chain.base => return None,
-            Some(found) => {
-                let wanted = chain
-                    .rules
-                    .iter()
-                    .map(|r| Some(rule_fingerprint(r, family)));
-                if !wanted.eq(found.rules.iter().copied()) {
-                    change.chain(Some(&stand_in(&chain.name)), Some(chain));
-                }
-            }
-        }
-    }
-    unknown
-        .into_keys()
-        .for_each(|name| change.chain(Some(&stand_in(name)), None));
-    Some(())
-}
-
-/// A chain of that name with other rules than any of ours.
-fn stand_in(name: &ChainName) -> Arc<ChainSpec> {
-    let rules = vec![Rule::always(Action::Return)];
-    Arc::new(ChainSpec {
-        name: name.clone(),
-        base: None,
-        rules,
-    })
 }
 
 /// Notes what differs between a set's elements as wanted and as found.

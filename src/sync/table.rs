@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use nix::libc::{EBUSY, EEXIST, EINVAL, ENOENT, EOPNOTSUPP};
+
 use super::servers::Servers;
 use crate::backend::{Error, Nftables, Sent, VirtualServers};
 use crate::model::{Changes, IpFamily, ServiceName, State, Target};
@@ -13,6 +15,7 @@ use crate::plan::ledger::{Ledger, Owner};
 use crate::plan::nft::{Data, Element, Key, Op, SetId, SetName, Transaction};
 use crate::plan::resync::{Doubt, Look};
 use crate::plan::stale::{self, StaleClients, StaleFlows};
+use crate::plan::structure::{self, Structure};
 use crate::plan::{Contribution, IpvsOptions, Options, resync, service, skeleton};
 
 /// The maps whose order of endpoints is kept across a restart.
@@ -313,21 +316,40 @@ impl Table {
     /// Leads from whatever the kernel holds to the ledger's sum. Elements that are not in doubt are
     /// as we left them.
     fn resync(&mut self, doubt: Doubt, kernel: &mut dyn Nftables) -> Result<Sent, Error> {
-        let took = &mut self.figures.kernel;
-        let Some(found) = kernel.read_table(self.family)? else {
+        let found = match kernel.read_table(self.family) {
+            Ok(found) => found,
+            // Another version's, with what this one has never seen.
+            Err(Error::Malformed(_)) => return self.replace(kernel),
+            Err(error) => return Err(error),
+        };
+        let Some(found) = found else {
             self.figures.drifted = self.written;
             let all = resync::from_nothing(&self.ledger);
-            return send(all, self.family, kernel, took);
+            return send(all, self.family, kernel, &mut self.figures.kernel);
+        };
+        let Some(mut structure) = structure::compare(&self.ledger, &found, self.family) else {
+            return self.replace(kernel);
         };
         kernel.adopt(self.family)?;
-        let Some(mut change) = resync::structure(&self.ledger, &found, self.family) else {
-            self.figures.drifted = self.written;
-            let replacement = [resync::replacement(&self.ledger)];
-            return send(replacement, self.family, kernel, took);
-        };
-        compare(&self.ledger, self.family, &doubt, kernel, &mut change)?;
-        let commits = resync::commits(change.into_transaction());
-        send(commits, self.family, kernel, &mut self.figures.kernel)
+        match compare(&self.ledger, self.family, &doubt, kernel, &mut structure) {
+            Err(Error::Malformed(_)) => return self.replace(kernel),
+            compared => compared?,
+        }
+        let differs = structure.differs();
+        self.figures.drifted |= differs && self.written;
+        let took = &mut self.figures.kernel;
+        match send(structure.commits(), self.family, kernel, took) {
+            Err(error) if differs && in_the_way(&error) => self.replace(kernel),
+            done => done,
+        }
+    }
+
+    /// Puts the sum in the place of whatever there is.
+    fn replace(&mut self, kernel: &mut dyn Nftables) -> Result<Sent, Error> {
+        kernel.adopt(self.family)?;
+        self.figures.drifted = self.written;
+        let replacement = [resync::replacement(&self.ledger)];
+        send(replacement, self.family, kernel, &mut self.figures.kernel)
     }
 
     /// Takes what is left to be cleared away.
@@ -372,9 +394,14 @@ fn compare(
     family: IpFamily,
     doubt: &Doubt,
     kernel: &mut dyn Nftables,
-    change: &mut Change,
+    structure: &mut Structure,
 ) -> Result<(), Error> {
+    let Structure { change, fresh, .. } = structure;
     for set in SetId::ALL {
+        if fresh.contains(&set) {
+            resync::elements(ledger, set, &[], change);
+            continue;
+        }
         match doubt.look(set) {
             Look::No => {}
             Look::At(keys) => {
@@ -390,6 +417,14 @@ fn compare(
         }
     }
     Ok(())
+}
+
+/// Whether the kernel has found something in the way, not something wrong with us.
+fn in_the_way(error: &Error) -> bool {
+    matches!(
+        error.errno(),
+        Some(EBUSY | EEXIST | EINVAL | ENOENT | EOPNOTSUPP)
+    )
 }
 
 /// A commit, unless it is empty.
@@ -427,8 +462,11 @@ fn inherit(
     family: IpFamily,
 ) -> Result<HashMap<(SetId, Key), Target>, Error> {
     let mut held = HashMap::new();
-    if kernel.read_table(family)?.is_none() {
-        return Ok(held);
+    match kernel.read_table(family) {
+        Ok(Some(_)) => {}
+        // A table of another make may not even be readable.
+        Ok(None) | Err(Error::Malformed(_)) => return Ok(held),
+        Err(error) => return Err(error),
     }
     for set in ENDPOINT_MAPS {
         // A table of another make may lack the map: then there is nothing to inherit.

@@ -176,13 +176,13 @@ pub(super) fn healthy(node: &Namespace) -> Result<()> {
 }
 
 /// `nft monitor` on a node: it prints every commit.
-struct Monitor {
+pub(super) struct Monitor {
     child: Child,
     output: tempfile::NamedTempFile,
 }
 
 impl Monitor {
-    fn start(node: &Namespace) -> Result<Self> {
+    pub(super) fn start(node: &Namespace) -> Result<Self> {
         let output = tempfile::NamedTempFile::new()?;
         let child = node
             .command("stdbuf")
@@ -195,7 +195,7 @@ impl Monitor {
     }
 
     /// What it has printed until now.
-    fn seen(&mut self) -> Result<String> {
+    pub(super) fn seen(&mut self) -> Result<String> {
         sleep(Duration::from_millis(300));
         Ok(std::fs::read_to_string(self.output.path())?)
     }

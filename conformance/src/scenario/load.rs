@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -61,9 +61,15 @@ pub(in crate::scenario) struct Load {
     stop: Arc<AtomicBool>,
     clients: Vec<JoinHandle<Result<Tally>>>,
     begun: Instant,
+    failed: Arc<AtomicUsize>,
 }
 
 impl Load {
+    /// How many have failed so far.
+    pub(in crate::scenario) fn failed(&self) -> usize {
+        self.failed.load(Ordering::Relaxed)
+    }
+
     /// Starts a client in each place, in all protocols, and lets them run for half a second.
     ///
     /// # Errors
@@ -90,13 +96,14 @@ impl Load {
             places.entry(place).or_default().push((*from, *to));
         }
         let (stop, begun) = (Arc::new(AtomicBool::new(false)), Instant::now());
+        let failed = Arc::new(AtomicUsize::new(0));
         let start = |targets: &Vec<(From, SocketAddr)>| {
             let namespace = topology.namespace(targets[0].0.place)?.try_clone()?;
             let mut attempts = attempts(targets);
             attempts.retain(|attempt| protocols.contains(&attempt.protocol));
-            let stop = stop.clone();
+            let (stop, failed) = (stop.clone(), failed.clone());
             Ok(thread::spawn(move || {
-                client(&namespace, &attempts, begun, &stop)
+                client(&namespace, &attempts, begun, (&stop, &failed))
             }))
         };
         let clients = places.values().map(start).collect::<Result<_>>()?;
@@ -105,6 +112,7 @@ impl Load {
             stop,
             clients,
             begun,
+            failed,
         })
     }
 
@@ -143,7 +151,7 @@ fn client(
     namespace: &Namespace,
     targets: &[Attempt],
     begun: Instant,
-    stop: &AtomicBool,
+    (stop, failed): (&AtomicBool, &AtomicUsize),
 ) -> Result<Tally> {
     let patience = PATIENCE.mul_f64(pace().slowness());
     let (mut tally, mut next) = (Tally::default(), targets.iter().copied().cycle());
@@ -157,6 +165,7 @@ fn client(
                 continue;
             }
             tally.failed += 1;
+            failed.fetch_add(1, Ordering::Relaxed);
             let (at, name) = (tick - begun, namespace.name());
             let line = format!("after {at:.0?}: {name} to {to} {protocol}: {answer}");
             if tally.examples.len() < 4 {

@@ -4,6 +4,7 @@
 mod affinity;
 mod chaos;
 mod debugging;
+mod flood;
 mod foreign;
 mod forward;
 mod health;
@@ -17,6 +18,7 @@ mod scheduler;
 pub mod takeover;
 mod tcp;
 mod udp;
+mod upgrade;
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -127,7 +129,14 @@ fn of_nftables() -> Vec<Scenario> {
         of("debug trace: real packets agree", debugging::probes),
         of("stop, start, cleanup", lifecycle::stop_start),
         of("a node boots without an API server", remembered::boots),
+        of("upgrade: from and to other versions", upgrade::versions),
+        of("load: 1,000 endpoint changes a second", flood::flood),
+        of("chaos: nothing, for comparison", chaos::nothing),
         of("chaos: everything at once", chaos::chaos),
+        of(
+            "chaos: rules that nobody protects, clients notice",
+            chaos::unprotected,
+        ),
         of(
             "takeover: from kube-proxy's nftables mode, and back",
             takeover::from_nftables,
@@ -197,6 +206,14 @@ fn endpoints(answers: &[Answer]) -> Result<Vec<String>> {
         other => bail!("connection {} of {}: {other}", i + 1, answers.len()),
     };
     answers.iter().enumerate().map(name).collect()
+}
+
+/// A number from the environment.
+fn number(name: &str, usual: u64) -> Result<u64> {
+    match std::env::var(name) {
+        Ok(text) => text.parse().with_context(|| format!("{name}={text}")),
+        Err(_) => Ok(usual),
+    }
 }
 
 fn at(address: IpAddr, port: u16) -> SocketAddr {

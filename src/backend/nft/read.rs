@@ -8,8 +8,12 @@ use super::{Kernel, Owner, nfproto, object, sets, userdata};
 use crate::backend::netlink::{Attrs, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, Writer, be32, cstr};
 use crate::backend::{ChainState, Error, TableState};
 use crate::model::IpFamily;
+use crate::plan::balance;
 use crate::plan::nft::element::address_from;
-use crate::plan::nft::{Base, ChainName, Data, Element, Hook, Key, SetId, SetName, TABLE, Verdict};
+use crate::plan::nft::{
+    Base, ChainName, Data, Element, Hook, Key, SetId, SetName, SetSpec, TABLE, Verdict,
+    set_fingerprint,
+};
 
 /// How often a reading that a change interrupts is tried in all.
 const ATTEMPTS: usize = 10;
@@ -185,8 +189,13 @@ impl Kernel {
         self.request(Some(family), msg::GETSET, NLM_F_DUMP, filter, |_, attrs| {
             let flags = attrs.get(set::FLAGS).and_then(be32).unwrap_or_default();
             if text(&attrs, set::TABLE) == Some(TABLE) && flags & set::ANONYMOUS == 0 {
-                let ours = attrs.get(set::USERDATA).and_then(userdata::fingerprint);
-                sets.push(text(&attrs, set::NAME).map(|name| (set_name(name), ours)));
+                let noted = || attrs.get(set::USERDATA).and_then(userdata::fingerprint);
+                sets.push(text(&attrs, set::NAME).map(|name| {
+                    let name = set_name(name);
+                    let clients = clients_map(&name, &attrs, family);
+                    let print = clients.map_or_else(noted, |s| Some(set_fingerprint(&s, family)));
+                    (name, print)
+                }));
             }
         })
         .map_err(|e| e.about("list sets of", object(family, "")))?;
@@ -287,6 +296,22 @@ fn text<'a>(attrs: &Attrs<'a>, kind: u16) -> Option<&'a str> {
 
 fn set_name(name: &str) -> SetName {
     SetId::from_name(name).map_or_else(|| SetName::Own(name.into()), SetName::Fixed)
+}
+
+/// The definition of a map that remembers clients, by what it is and not by what was noted of it:
+/// what is in it is not lost only because another version spelled it differently.
+fn clients_map(name: &SetName, attrs: &Attrs<'_>, family: IpFamily) -> Option<SetSpec> {
+    let SetName::Own(own) = name else { return None };
+    let number = |kind| attrs.get(kind).and_then(be32);
+    let size = Attrs::new(attrs.get(set::DESC)?).get(set::DESC_SIZE);
+    let spec = balance::clients_map(own.clone(), size.and_then(be32)?);
+    let is = |kind, value: u32| number(kind).unwrap_or_default() == value;
+    let same = is(set::FLAGS, sets::flags(&spec))
+        && is(set::KEY_TYPE, sets::data_type(spec.key[0], family))
+        && is(set::KEY_LEN, sets::key_length(&spec.key, family) as u32)
+        && is(set::DATA_TYPE, sets::data_type(spec.key[0], family))
+        && is(set::DATA_LEN, sets::key_length(&spec.key, family) as u32);
+    same.then_some(spec)
 }
 
 pub(super) fn chain_state(attrs: &Attrs<'_>) -> Option<ChainState> {

@@ -48,7 +48,7 @@ pub(in crate::backend) fn key_length(fields: &[Field], family: IpFamily) -> usiz
 }
 
 /// `enum nft_set_flags` of a set.
-fn flags(spec: &SetSpec) -> u32 {
+pub(super) fn flags(spec: &SetSpec) -> u32 {
     let mut flags = 0;
     if spec.data != DataKind::None {
         flags |= set::MAP;

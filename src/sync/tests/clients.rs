@@ -16,7 +16,7 @@ fn endpoints(hosts: &[&str]) -> Event {
     Event::Slice(slice.name.clone(), Observed::new(slice))
 }
 
-fn sticky(hosts: &[&str]) -> State {
+pub(super) fn sticky(hosts: &[&str]) -> State {
     let mut state = empty_state();
     let mut login = service("login", "10.96.0.40");
     login.affinity = Some(10_800);
@@ -26,7 +26,7 @@ fn sticky(hosts: &[&str]) -> State {
 }
 
 /// Clients 10.9.0.1, 10.9.0.2, ... go to these endpoints.
-fn learn(kernel: &mut Fake, endpoints: &[&str]) {
+pub(super) fn learn(kernel: &mut Fake, endpoints: &[&str]) {
     for (number, endpoint) in (1u8..).zip(endpoints) {
         let client = Key::EMPTY.address([10, 9, 0, number].into());
         kernel.learn(IpFamily::V4, &affinity(), client, ip(endpoint));
@@ -34,7 +34,7 @@ fn learn(kernel: &mut Fake, endpoints: &[&str]) {
 }
 
 /// The last bytes of the clients that are remembered.
-fn remembered(kernel: &mut Fake) -> Vec<u8> {
+pub(super) fn remembered(kernel: &mut Fake) -> Vec<u8> {
     let clients = kernel
         .read_clients(IpFamily::V4, &affinity())
         .expect("a readable map");
@@ -43,7 +43,7 @@ fn remembered(kernel: &mut Fake) -> Vec<u8> {
     clients
 }
 
-const THREE: [&str; 3] = ["10.244.1.1", "10.244.1.2", "10.244.1.3"];
+pub(super) const THREE: [&str; 3] = ["10.244.1.1", "10.244.1.2", "10.244.1.3"];
 
 #[test]
 fn only_clients_of_the_endpoint_that_left_are_let_go() {

@@ -13,6 +13,7 @@ mod metrics;
 mod options;
 mod servers;
 mod servers_live;
+mod versions;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -272,6 +273,15 @@ fn empty_state() -> State {
     state.apply(Event::Node(Observed::new(node())));
     state.apply(Event::Synced);
     state
+}
+
+/// Adds a plain Service with endpoints.
+fn add_service(state: &mut State, name: &str, address: &str, endpoints: &[&str]) {
+    let mut s = service(name, address);
+    s.ports[0].node_port = None;
+    let e = slice(&format!("{name}-1"), name, 8080, endpoints);
+    state.apply(Event::Service(s.name.clone(), Observed::new(s)));
+    state.apply(Event::Slice(e.name.clone(), Observed::new(e)));
 }
 
 fn state_after(history: Vec<Vec<Event>>) -> State {

@@ -31,12 +31,15 @@ const PODS: [&str; 5] = ["1a", "2a", "2b", "3a", "3b"];
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What other programs try. While an agent owns the tables, the kernel lets them do none of it.
-const ATTACKS: [&str; 5] = [
+const ATTACKS: [&str; 8] = [
     "flush ruleset",
     "delete table ip ferrule",
+    "delete table ip6 ferrule",
+    "flush chain ip ferrule services",
     "flush chain ip6 ferrule prerouting",
     "flush map ip ferrule services",
     "flush map ip ferrule endpoints",
+    "insert rule ip ferrule prerouting drop",
 ];
 
 /// See the module.
@@ -47,11 +50,12 @@ pub(super) struct Stage<'a> {
     agents: Vec<Option<Agent>>,
     services: Vec<Service>,
     extra: bool,
+    flags: Vec<String>,
 }
 
 impl<'a> Stage<'a> {
     /// Ends the cluster's own agents, and starts others that follow an API server.
-    pub(super) fn set(cluster: &'a mut Cluster, seed: u64) -> Result<Self> {
+    pub(super) fn set(cluster: &'a mut Cluster, seed: u64, flags: &[&str]) -> Result<Self> {
         cluster.stop_all();
         let numbered = |(name, id): (&&'static str, u16)| Service {
             id,
@@ -65,7 +69,10 @@ impl<'a> Stage<'a> {
             agents: Vec::new(),
             services: NAMES.iter().zip(FIRST..).map(numbered).collect(),
             extra: false,
+            flags: cluster_cidr_flags(),
         };
+        stage.flags.extend(flags.iter().copied().map(str::to_owned));
+        stage.forget()?;
         for n in 1..=stage.nodes().len() {
             stage.apis.push(stage.api(n)?);
             stage.agents.push(None);
@@ -108,9 +115,17 @@ impl<'a> Stage<'a> {
         let kubeconfig = self.kubeconfig(n).to_string_lossy().into_owned();
         let source = ["--kubeconfig".to_owned(), kubeconfig];
         let (node, logs) = (&self.nodes()[n - 1], self.cluster.directory());
-        let agent = Agent::start(node, n as u16, &source, logs, &cluster_cidr_flags())?;
+        let agent = Agent::start(node, n as u16, &source, logs, &self.flags)?;
         self.agents[n - 1] = Some(agent);
         healthy(node).with_context(|| self.tail(n))
+    }
+
+    /// Removes the tables of the agents before: flags of a table are those that it was made with.
+    fn forget(&self) -> Result<()> {
+        for node in self.nodes() {
+            node.nft("flush ruleset")?;
+        }
+        Ok(())
     }
 
     fn tail(&self, n: usize) -> String {
