@@ -52,22 +52,24 @@ fn requests_under_way_are_limited_for_each_client() {
     world.settings(&[("limit-conn-status-code", "429")]);
     world.ingress("a", &[("limit-connections", "3")]);
     world.start();
-    // Their bodies do not come: they stay under way.
+    // Their bodies do not come whole: they stay under way, and 100 says that they are.
     let slow = || {
+        let head = "POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 5\r\nExpect: 100-continue";
         let mut client = world.connect();
-        client.send("POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 5\r\n\r\n12");
+        client.send(&format!("{head}\r\n\r\n"));
+        assert_eq!(client.answer(false).status, 100);
+        client.send("12");
         client
     };
     let mut held: Vec<Client> = (0..3).map(|_| slow()).collect();
-    eventually("three are under way", || world.status("a") == 429);
+    assert_eq!(world.status("a"), 429);
     for client in &mut held {
         client.send("345");
         assert_eq!(client.answer(false).status, 200);
     }
     eventually("none is under way", || world.status("a") == 200);
     assert_eq!(world.status("a"), 200);
-    drop(slow());
-    drop((slow(), slow()));
+    drop((slow(), slow(), slow()));
     eventually("who has gone does not count", || world.status("a") == 200);
 }
 
