@@ -1,14 +1,14 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Fuzzes a parser with libFuzzer, on stable Rust: fuzz/run.sh [SECONDS [config|manifests|netlink]].
+# Fuzzes a parser with libFuzzer, on stable Rust: fuzz/run.sh [SECONDS [annotations|config|manifests|netlink]].
 # Without a name, all of them one after the other. Needs g++ or clang++. The corpus is kept in
 # fuzz/corpus, findings are left in fuzz/artifacts.
 set -eu
 cd "$(dirname "$0")"
 
 SECONDS_TO_RUN=${1:-60}
-TARGETS=${2:-config manifests netlink}
-for target in config manifests netlink; do
+TARGETS=${2:-annotations config manifests netlink}
+for target in annotations config manifests netlink; do
     mkdir -p "corpus/$target" "artifacts/$target"
 done
 
@@ -29,8 +29,9 @@ find ../daemonset -name '*.yaml' | while IFS= read -r file; do
 done
 # What a kernel told of changes of tables and of flows that ended.
 cp seeds/netlink/* corpus/netlink/
+cp seeds/annotations/* corpus/annotations/
 # Findings of earlier runs, once mended.
-for target in config manifests netlink; do
+for target in annotations config manifests netlink; do
     if [ -d "regressions/$target" ]; then
         cp "regressions/$target"/* "corpus/$target/"
     fi
