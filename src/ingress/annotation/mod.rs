@@ -181,6 +181,9 @@ pub fn read(ingress: &Ingress, defaults: &Defaults, objects: &dyn Objects) -> An
     groups(&mut reader, &mut draft);
     risk::check(&mut reader, &draft.policy);
     let (notes, named, closed) = reader.finish();
+    if closed.left_out {
+        leave_out(&mut draft, defaults);
+    }
     draft.route.denied = closed.denied;
     draft.route.left_out = closed.left_out;
     Annotated {
@@ -188,6 +191,16 @@ pub fn read(ingress: &Ingress, defaults: &Defaults, objects: &dyn Objects) -> An
         named,
         ..draft.finish()
     }
+}
+
+/// What answers in place of an Ingress that is not taken is asked as if that was not there; only its
+/// paths and names stay what they are.
+fn leave_out(draft: &mut Draft, defaults: &Defaults) {
+    draft.route = defaults.route.clone();
+    let routing = &mut draft.routing;
+    routing.use_regex |= routing.target.take().is_some();
+    routing.root = None;
+    routing.www = false;
 }
 
 /// All groups of annotations.

@@ -42,9 +42,25 @@ mod tests {
         (defaults.policy.snippets, defaults.policy.risk) = (snippets, risk);
         let annotated = read(&ingress(&[annotation]), &defaults, &Shelf::default());
         let route = &annotated.plain;
-        assert_eq!(route.left_out && route.denied.is_none(), false);
+        assert!(!route.left_out || route.denied.is_some());
         assert!(!route.left_out || notes(&annotated)[0].contains("answer 404"));
         (route.denied.is_some(), route.left_out)
+    }
+
+    #[test]
+    fn nothing_else_of_an_ingress_that_is_left_out_holds() {
+        let annotations = [
+            ("server-snippet", "return 410;"),
+            ("rewrite-target", "/new"),
+            ("app-root", "/app"),
+            ("limit-rps", "5"),
+        ];
+        let defaults = Defaults::of(Behaviour::IngressNginx, &Default::default());
+        let annotated = read(&ingress(&annotations), &defaults, &Shelf::default());
+        let (route, routing) = (&annotated.plain, &annotated.routing);
+        assert!(route.left_out && route.gate.is_none() && route.server_snippet.is_none());
+        assert!(routing.use_regex && routing.target.is_none() && routing.root.is_none());
+        assert_eq!(annotated.notes.len(), 1);
     }
 
     #[test]
