@@ -25,8 +25,8 @@ fn speaks(rig: &Rig, name: &str, options: &[&str]) -> bool {
     text.contains("HTTP/1.1 200 OK")
 }
 
-fn suites(suite: CipherSuite) -> Option<Arc<[CipherSuite]>> {
-    Some([suite].into())
+fn suites(suite: CipherSuite) -> Option<Arc<[u16]>> {
+    Some([suite.into()].into())
 }
 
 #[test]

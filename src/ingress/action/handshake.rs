@@ -3,16 +3,14 @@
 
 use std::sync::Arc;
 
-use rustls::CipherSuite;
-
 /// What is none is as everywhere else.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Handshake {
     /// Which versions are spoken.
     pub versions: Option<Versions>,
-    /// The suites of TLS 1.2, the best first; never empty. Those of TLS 1.3 are not chosen, as in
-    /// nginx.
-    pub suites: Option<Arc<[CipherSuite]>>,
+    /// The suites of TLS 1.2 by IANA's numbers, the best first; never empty. Those of TLS 1.3 are not
+    /// chosen, as in nginx.
+    pub suites: Option<Arc<[u16]>>,
     /// Whether the best suite is ours rather than the client's: none for ours if there is a list.
     pub own_order: Option<bool>,
 }

@@ -35,8 +35,13 @@ pub(crate) fn protocols(handshake: &mut Handshake, text: &str) -> Result<(), Str
 pub(crate) fn ciphers(handshake: &mut Handshake, text: &str) -> Result<(), String> {
     let chosen = cipher::choose(text);
     let missing: Vec<&str> = chosen.missing.iter().map(|word| &**word).collect();
-    let some = !chosen.suites.is_empty();
-    handshake.suites = some.then(|| Arc::from(chosen.suites));
+    let suites: Arc<[u16]> = chosen
+        .suites
+        .iter()
+        .map(|suite| u16::from(*suite))
+        .collect();
+    let some = !suites.is_empty();
+    handshake.suites = some.then_some(suites);
     told(&missing, some)
 }
 

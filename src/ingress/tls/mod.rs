@@ -15,6 +15,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use rustls::CipherSuite;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign;
@@ -128,7 +129,8 @@ pub(crate) fn host_config(
 ) -> Result<Arc<rustls::ServerConfig>, rustls::Error> {
     let mut provider = (**base.crypto_provider()).clone();
     if let Some(suites) = &handshake.suites {
-        cipher::keep(&mut provider, suites);
+        let suites: Vec<_> = suites.iter().copied().map(CipherSuite::from).collect();
+        cipher::keep(&mut provider, &suites);
     }
     let mut config = rustls::ServerConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(versions(handshake))?
