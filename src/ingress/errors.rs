@@ -80,6 +80,9 @@ pub(crate) fn page(status: StatusCode) -> Bytes {
         page!(GATEWAY_TIMEOUT, "504 Gateway Time-out"),
         page!(PERMANENT_REDIRECT, "308 Permanent Redirect"),
     ];
+    if status == StatusCode::OK {
+        return Bytes::new();
+    }
     match KNOWN.iter().find(|(known, _)| *known == status) {
         Some((_, text)) => Bytes::from_static(text.as_bytes()),
         None => Bytes::from(text(status)),

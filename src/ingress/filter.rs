@@ -5,7 +5,7 @@
 use hyper::StatusCode;
 use hyper::header::HeaderValue;
 
-use super::action::redirect;
+use super::action::redirect::{self, Form};
 use super::action::template::Context;
 use super::table::{Behaviour, RouteSettings};
 
@@ -30,10 +30,17 @@ pub(crate) fn acts(settings: &RouteSettings) -> bool {
 /// Runs all actions of a route. As in nginx, where a route redirects goes before how.
 pub(crate) fn before(settings: &RouteSettings, context: &Context<'_>) -> Action {
     if let Some(redirect) = &settings.redirect {
-        let location = redirect.location(context, settings.relative_redirects);
+        let location = redirect.location(context, form(settings));
         return Action::Redirect(redirect.status(), location);
     }
     to_https(settings, context).unwrap_or(Action::Proceed)
+}
+
+fn form(settings: &RouteSettings) -> Form {
+    Form {
+        relative: settings.relative_redirects,
+        port: settings.port_in_redirects,
+    }
 }
 
 fn to_https(settings: &RouteSettings, context: &Context<'_>) -> Option<Action> {
@@ -45,7 +52,7 @@ fn to_https(settings: &RouteSettings, context: &Context<'_>) -> Option<Action> {
         return None;
     }
     let keeps_slash = settings.keeps_slash.unwrap_or(spec);
-    let location = redirect::to_https(context, keeps_slash);
+    let location = redirect::to_https(context, keeps_slash, settings.port_in_redirects);
     Some(Action::Redirect(status, location))
 }
 
@@ -90,7 +97,12 @@ mod tests {
             ..nginx.clone()
         };
         let challenge = "/.well-known/acme-challenge/x";
+        let port = RouteSettings {
+            port_in_redirects: true,
+            ..nginx.clone()
+        };
         for (settings, scheme, uri, expected) in [
+            (&port, "http", "/a/", Some("308 https://a.example:443/a")),
             (
                 &settings,
                 "http",

@@ -16,6 +16,7 @@ use super::action::compress::Compress;
 use super::action::cors::Cors;
 use super::action::errors::Errors;
 use super::action::gate::{Blocks, Gate};
+use super::action::handshake::Handshake;
 use super::action::headers::Headers;
 use super::action::mirror::Mirror;
 use super::action::origin::Origin;
@@ -44,17 +45,37 @@ pub struct Table {
     pub settings: Arc<Settings>,
     /// What TLS asks of clients, by host: a name, or `*.` and a name.
     pub clients: BTreeMap<Arc<str>, Arc<ClientCertificate>>,
+    /// How TLS begins with the clients of a host, in the same way.
+    pub handshakes: BTreeMap<Arc<str>, Arc<Handshake>>,
 }
 
 impl Table {
     /// What TLS asks of the clients of a host, in lower case.
     pub fn asks(&self, host: &str) -> Option<&Arc<ClientCertificate>> {
-        let wildcard = || {
-            let (_, parent) = host.split_once('.')?;
-            self.clients.get(format!("*.{parent}").as_str())
-        };
-        self.clients.get(host).or_else(wildcard)
+        by_name(&self.clients, host)
     }
+
+    /// How TLS begins with a client that names a host, in lower case, or none.
+    pub fn handshake(&self, host: Option<&str>) -> Handshake {
+        let own = host.and_then(|host| by_name(&self.handshakes, host));
+        let own = own.map(|own| (**own).clone()).unwrap_or_default();
+        own.or(&self.settings.handshake)
+    }
+
+    /// Whether TLS begins in the same way with all clients.
+    pub fn greets_all_alike(&self) -> bool {
+        let usual = self.settings.handshake.is_usual();
+        usual && self.clients.is_empty() && self.handshakes.is_empty()
+    }
+}
+
+/// What a host has, or else the wildcard that covers it.
+fn by_name<'a, T>(map: &'a BTreeMap<Arc<str>, T>, host: &str) -> Option<&'a T> {
+    let wildcard = || {
+        let (_, parent) = host.split_once('.')?;
+        map.get(format!("*.{parent}").as_str())
+    };
+    map.get(host).or_else(wildcard)
 }
 
 /// One path of one Ingress rule.
@@ -279,6 +300,8 @@ pub struct RouteSettings {
     pub redirect: Option<Arc<Redirect>>,
     /// Whether a redirect to a path of the same host stays a path.
     pub relative_redirects: bool,
+    /// Whether redirects name a port that is not the usual one, and always that of HTTPS.
+    pub port_in_redirects: bool,
     /// Another path for the endpoint.
     pub rewrite: Option<Arc<Rewrite>>,
     /// `Strict-Transport-Security` of answers over TLS, in place of the endpoint's.
@@ -311,6 +334,9 @@ pub struct RouteSettings {
     pub gate: Option<Arc<Gate>>,
     /// The annotation that closes the route, as it cannot be read: everything is answered 503.
     pub denied: Option<Arc<str>>,
+    /// The Ingress of a route that is closed is not taken at all, as in ingress-nginx: what answers
+    /// where there is no route does instead.
+    pub left_out: bool,
 }
 
 impl RouteSettings {
@@ -346,6 +372,7 @@ impl Default for RouteSettings {
             keeps_slash: None,
             redirect: None,
             relative_redirects: false,
+            port_in_redirects: false,
             rewrite: None,
             hsts: None,
             origin: None,
@@ -362,6 +389,7 @@ impl Default for RouteSettings {
             access_log: true,
             gate: None,
             denied: None,
+            left_out: false,
         }
     }
 }
@@ -393,6 +421,17 @@ pub struct Settings {
     pub trusted: Vec<ipnet::IpNet>,
     /// Whether trusted peers begin connections with a PROXY protocol header.
     pub proxy_protocol: bool,
+    /// Whether names of headers may have underscores.
+    pub underscores: bool,
+    /// Whether endpoints are told by `X-Original-URI` what the client asked for.
+    pub original_uri: bool,
+    /// How TLS begins where a host says nothing else.
+    pub handshake: Handshake,
+    /// The port for HTTPS, where a redirect names one.
+    pub https_port: u16,
+    /// What paths begin with that are answered 200 for names that no host has: load balancers look
+    /// there whether ingress-nginx is alive.
+    pub health: Option<Arc<str>>,
     /// Whom nobody answers.
     pub blocks: Option<Arc<Blocks>>,
     /// Between two reads or writes of a [`Stream`].
@@ -416,6 +455,11 @@ impl Default for Settings {
             full_forwarded_for: false,
             trusted: Vec::new(),
             proxy_protocol: false,
+            underscores: false,
+            original_uri: false,
+            handshake: Handshake::default(),
+            https_port: 443,
+            health: None,
             blocks: None,
             stream_timeout: Duration::from_secs(600),
             shutdown_grace: None,

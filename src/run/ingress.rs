@@ -24,9 +24,10 @@ use crate::ingress::catalog::{Catalog, Options};
 use crate::ingress::control::{self, Control, Outputs, Question};
 use crate::ingress::nginx_metrics::{self, NginxMetrics};
 use crate::ingress::serve::{ServeOptions, Server};
+use crate::ingress::table::Settings;
 use crate::ingress::tls::Certificates;
 use crate::ingress::{explain, lint, meters, pass, resolve, status, tls};
-use crate::model::{Event, ServiceName};
+use crate::model::{Behaviour, Event, ServiceName};
 use crate::observe::events::{self, Inbox, Recorder};
 use crate::observe::{log, sidecar};
 use crate::watch::{self, Client, Meters, cluster, manifests};
@@ -250,7 +251,20 @@ fn options(cli: &IngressCli) -> Options {
         tcp_services: cli.tcp_services_configmap.as_ref().map(named),
         udp_services: cli.udp_services_configmap.as_ref().map(named),
         reserved_ports: [cli.http_port, cli.https_port, cli.healthz_port].into(),
+        settings: Arc::new(settings(cli)),
         ..Options::default()
+    }
+}
+
+/// Where ingress-nginx answers load balancers that look whether it is alive.
+const HEALTH: &str = "/healthz";
+
+fn settings(cli: &IngressCli) -> Settings {
+    let nginx = cli.behaviour() == Behaviour::IngressNginx;
+    Settings {
+        https_port: cli.https_port,
+        health: nginx.then(|| HEALTH.into()),
+        ..Settings::default()
     }
 }
 

@@ -139,6 +139,7 @@ fn the_ingress_role_allows_what_is_watched_and_nothing_else() {
     }
     allowed.sort();
     let expected = [
+        "/configmaps list,watch",
         "/nodes list,watch",
         "/secrets list,watch",
         "/services list,watch",

@@ -6,7 +6,9 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 
-use super::files::{manifests, only, text};
+use serde_json::Value;
+
+use super::files::{documents, manifests, only, text};
 
 /// API group, resource and verb.
 type Right = (String, String, String);
@@ -34,7 +36,11 @@ fn rights(table: &[(&str, &str, &[&str])]) -> BTreeSet<Right> {
 }
 
 fn granted() -> BTreeSet<Right> {
-    let role = only::<ClusterRole>(&manifests(), "ClusterRole");
+    granted_by(&manifests())
+}
+
+fn granted_by(manifests: &[Value]) -> BTreeSet<Right> {
+    let role = only::<ClusterRole>(manifests, "ClusterRole");
     let mut granted = BTreeSet::new();
     for rule in role.rules.unwrap() {
         for group in rule.api_groups.unwrap() {
@@ -50,7 +56,11 @@ fn granted() -> BTreeSet<Right> {
 
 /// Group and plural of each kind that the sources name as watched.
 fn watched() -> BTreeSet<(String, String)> {
-    let source = text("src/watch/cluster/kind.rs");
+    watched_by("src/watch/cluster/kind.rs")
+}
+
+fn watched_by(file: &str) -> BTreeSet<(String, String)> {
+    let source = text(file);
     let values = |name: &str| -> Vec<String> {
         let lines = source.lines().map(str::trim);
         let start = format!("const {name}: &'static str = \"");
@@ -74,6 +84,23 @@ fn every_right_is_used() {
         }
     }
     assert_eq!(granted(), expected);
+}
+
+/// What annotations name, too: Secrets of users and authorities, ConfigMaps of headers.
+#[test]
+fn the_sidecar_may_watch_what_it_watches_in_all_namespaces() {
+    let granted = granted_by(&documents(&text("daemonset/ingress/role.yaml")));
+    let watched = watched_by("src/watch/cluster/ingress.rs");
+    for named in ["secrets", "configmaps"] {
+        let named = (String::new(), named.to_owned());
+        assert!(watched.contains(&named), "{named:?} is not found any more");
+    }
+    for (group, plural) in watched {
+        for verb in ["list", "watch"] {
+            let right = (group.clone(), plural.clone(), verb.to_owned());
+            assert!(granted.contains(&right), "{right:?}");
+        }
+    }
 }
 
 #[test]

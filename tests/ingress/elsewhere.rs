@@ -140,7 +140,7 @@ fn paths_are_rewritten() {
             ),
             ingress(
                 "nginx-4",
-                &[("rewrite-target", "https://new.example/$1?a=b")],
+                &[("rewrite-target", "https://new.example/$1")],
                 "gone.example",
                 &["/(.*)"],
             ),
@@ -187,7 +187,7 @@ fn paths_are_rewritten() {
     site.expect("same.example", &[("/a?b", "/a?b"), ("/A", "/A")]);
     site.expect(
         "gone.example",
-        &[("/x?c=d", "302 https://new.example/x?a=b&c=d")],
+        &[("/x?c=d", "302 https://new.example/x?c=d")],
     );
     site.expect("bare.example", &[("/x/y", "/y"), ("/x/", "500")]);
     site.expect("closed.example", &[("/a/c", "503"), ("/c", "/c")]);

@@ -23,6 +23,7 @@ mod program;
 mod resolver;
 mod rig;
 mod sessions;
+mod settings;
 mod speech;
 mod time;
 mod tls;

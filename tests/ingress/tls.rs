@@ -22,7 +22,7 @@ pub(crate) fn has(program: &str) -> bool {
     found
 }
 
-fn rig() -> Rig {
+pub(crate) fn rig() -> Rig {
     let rig = Plan::to(&[Endpoint::echo().address]).start();
     let key = |name: &str| (Arc::from(name), Arc::new(self_signed(&[name]).unwrap()));
     rig.store.replace(Certificates {
@@ -32,7 +32,7 @@ fn rig() -> Rig {
     rig
 }
 
-fn openssl(rig: &Rig, arguments: &[&str]) -> String {
+pub(crate) fn openssl(rig: &Rig, arguments: &[&str]) -> String {
     let mut child = Command::new("openssl")
         .args([
             "s_client",

@@ -116,7 +116,7 @@ fn a_directory_is_looked_at() {
             "limit-rps may be meant",
         ),
         ("Ingress shop/web enable-modsecurity refused", "ModSecurity"),
-        ("Ingress shop/web ssl-ciphers approximated", "not DHE-RSA"),
+        ("Ingress shop/web ssl-ciphers approximated", "DHE-RSA"),
         ("Ingress shop/web stream-snippet refused", "--tcp-services"),
         (
             "Ingress shop/web stream-snippet webhook",

@@ -7,7 +7,7 @@ use hyper::header::{
     ACCEPT_ENCODING, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
     CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, VARY,
 };
-use hyper::{Method, StatusCode, Version};
+use hyper::{StatusCode, Version};
 
 /// What ingress-nginx compresses by gzip: `gzip-types`, next to `text/html`.
 pub const GZIP_TYPES: &str = "application/atom+xml application/javascript \
@@ -84,8 +84,8 @@ pub struct Taken {
 
 impl Taken {
     /// None for clients of HTTP/1.0, which need a length.
-    pub fn of(version: Version, method: &Method, request: &HeaderMap) -> Option<Self> {
-        if version < Version::HTTP_11 || *method == Method::HEAD {
+    pub fn of(version: Version, request: &HeaderMap) -> Option<Self> {
+        if version < Version::HTTP_11 {
             return None;
         }
         let mut taken = Self::default();
@@ -246,7 +246,7 @@ mod tests {
     fn taken(accept: &str) -> Taken {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT_ENCODING, accept.parse().unwrap());
-        Taken::of(Version::HTTP_11, &Method::GET, &headers).unwrap()
+        Taken::of(Version::HTTP_11, &headers).unwrap()
     }
 
     #[test]
@@ -264,8 +264,7 @@ mod tests {
             assert_eq!(taken(accept), Taken { gzip, brotli }, "{accept}");
         }
         let headers = HeaderMap::new();
-        assert_eq!(Taken::of(Version::HTTP_10, &Method::GET, &headers), None);
-        assert_eq!(Taken::of(Version::HTTP_11, &Method::HEAD, &headers), None);
+        assert_eq!(Taken::of(Version::HTTP_10, &headers), None);
     }
 
     #[test]

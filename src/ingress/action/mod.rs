@@ -22,6 +22,7 @@
 //! | [`retry`] | which failures make a request be tried again |
 //! | [`template`] | text with nginx's variables |
 //! | [`cors`] | who may read answers from other origins |
+//! | [`handshake`] | how TLS begins |
 //! | [`headers`] | changes of headers, both ways |
 //! | [`snippet`] | snippets of nginx's configuration |
 //! | [`errors`] | answers in place of errors |
@@ -40,6 +41,7 @@ pub mod cors;
 pub mod errors;
 pub mod external;
 pub mod gate;
+pub mod handshake;
 pub mod headers;
 pub mod limit;
 pub mod mirror;

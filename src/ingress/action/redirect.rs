@@ -97,8 +97,8 @@ impl Redirect {
         })
     }
 
-    /// Where a request is sent. `relative`: a path of the same host stays one.
-    pub fn location(&self, context: &Context<'_>, relative: bool) -> HeaderValue {
+    /// Where a request is sent.
+    pub fn location(&self, context: &Context<'_>, form: Form) -> HeaderValue {
         let pattern = self.pattern.as_ref();
         let groups = pattern.and_then(|pattern| pattern.groups(context.path.as_bytes()));
         let path = match &self.to {
@@ -112,18 +112,32 @@ impl Redirect {
             },
             To::Host { name, port } => same_place(context, name, *port),
         };
-        match relative {
-            false => header(&absolute(path, context)),
+        match form.relative {
+            false => header(&absolute(path, context, form.port)),
             true => header(&path),
         }
     }
 }
 
+/// How the location of a redirect to the same host is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Form {
+    /// It stays a path: nginx's `absolute_redirect off`.
+    pub relative: bool,
+    /// It names the port, if that is not the usual one: nginx's `port_in_redirect on`.
+    pub port: bool,
+}
+
 /// A path of the same host as a URL, as nginx does it unless `absolute_redirect` is off.
-pub(crate) fn absolute(path: String, context: &Context<'_>) -> String {
-    match path.starts_with('/') {
-        true => format!("{}://{}{path}", context.scheme, context.host),
-        false => path,
+pub(crate) fn absolute(path: String, context: &Context<'_>, with_port: bool) -> String {
+    if !path.starts_with('/') {
+        return path;
+    }
+    let (scheme, host, port) = (context.scheme, context.host, context.server_port);
+    let usual = matches!((scheme, port), ("http", 80) | ("https", 443));
+    match with_port && !usual {
+        true => format!("{scheme}://{host}:{port}{path}"),
+        false => format!("{scheme}://{host}{path}"),
     }
 }
 
@@ -137,15 +151,18 @@ fn same_place(context: &Context<'_>, host: &str, always_port: bool) -> String {
     }
 }
 
-/// To the same place over TLS, on port 443, as ingress-nginx does it.
-pub(crate) fn to_https(context: &Context<'_>, keeps_slash: bool) -> HeaderValue {
+/// To the same place over TLS, as ingress-nginx does it, which names the port always or never.
+pub(crate) fn to_https(context: &Context<'_>, keeps_slash: bool, port: bool) -> HeaderValue {
     let host = without_port(context.best_http_host);
     let uri = context.request_uri();
     let uri = match keeps_slash {
         true => uri,
         false => without_last_slash(uri),
     };
-    header(&format!("https://{host}{uri}"))
+    match port {
+        true => header(&format!("https://{host}:{}{uri}", context.https_port)),
+        false => header(&format!("https://{host}{uri}")),
+    }
 }
 
 /// One slash at the end is lost, of the query if there is one.
@@ -165,6 +182,11 @@ mod tests {
     use hyper::http::request::Parts;
 
     use super::*;
+
+    const RELATIVE: Form = Form {
+        relative: true,
+        port: false,
+    };
 
     fn parts(uri: &str) -> Parts {
         let request = Request::builder().uri(uri);
@@ -189,7 +211,14 @@ mod tests {
         let context = context(&parts);
         let location = |to: &str, relative| {
             let redirect = Redirect::to(StatusCode::FOUND, to).expect(to);
-            text(&redirect.location(&context, relative)).to_owned()
+            text(&redirect.location(
+                &context,
+                Form {
+                    relative,
+                    port: false,
+                },
+            ))
+            .to_owned()
         };
         assert_eq!(
             location("https://b.example/c", false),
@@ -205,14 +234,14 @@ mod tests {
         let slash = Redirect::to_path("/a b/");
         assert_eq!(slash.status(), 301);
         assert_eq!(
-            text(&slash.location(&context, false)),
+            text(&slash.location(&context, Form::default())),
             "http://a.example/a%20b/?x=1"
         );
-        assert_eq!(text(&slash.location(&context, true)), "/a%20b/?x=1");
+        assert_eq!(text(&slash.location(&context, RELATIVE)), "/a%20b/?x=1");
         let root = Redirect::to_root("/app").expect("a path");
         assert_eq!(root.status(), 302);
         assert_eq!(
-            text(&root.location(&context, true)),
+            text(&root.location(&context, RELATIVE)),
             "http://A.example:8080/app"
         );
         assert!(Redirect::to_root("/$nonsense").is_err());
@@ -220,7 +249,7 @@ mod tests {
         let pattern = Arc::new(Pattern::location("/(a)").expect("a pattern"));
         let groups = groups.with_pattern(&pattern).expect("it has groups");
         assert_eq!(
-            text(&groups.location(&context, false)),
+            text(&groups.location(&context, Form::default())),
             "https://b.example/a"
         );
         assert_eq!(root.with_pattern(&pattern), None);
@@ -233,10 +262,13 @@ mod tests {
         let context = context(&parts);
         let to = |port| Redirect::to_host(StatusCode::PERMANENT_REDIRECT, "www.a".into(), port);
         assert_eq!(
-            text(&to(true).location(&context, false)),
+            text(&to(true).location(&context, Form::default())),
             "http://www.a:80/a"
         );
-        assert_eq!(text(&to(false).location(&context, false)), "http://www.a/a");
+        assert_eq!(
+            text(&to(false).location(&context, Form::default())),
+            "http://www.a/a"
+        );
         assert_eq!(to(true).describe(), "308 the same place on www.a");
         let told = Context {
             access_scheme: "https",
@@ -244,7 +276,7 @@ mod tests {
             ..context
         };
         assert_eq!(
-            text(&to(false).location(&told, false)),
+            text(&to(false).location(&told, Form::default())),
             "https://www.a:8443/a"
         );
     }
@@ -259,7 +291,29 @@ mod tests {
             ("/a?b", false, "https://A.example/a?b"),
         ] {
             let parts = parts(uri);
-            assert_eq!(text(&to_https(&context(&parts), keeps)), expected);
+            assert_eq!(text(&to_https(&context(&parts), keeps, false)), expected);
+        }
+    }
+
+    #[test]
+    fn the_port_is_named_if_it_is_wanted_and_not_the_usual_one() {
+        let parts = parts("/a");
+        let form = Form {
+            relative: false,
+            port: true,
+        };
+        let slash = Redirect::to_path("/a/");
+        for (scheme, port, to) in [
+            ("http", 80, "http://a.example/a/"),
+            ("https", 443, "https://a.example/a/"),
+            ("http", 8080, "http://a.example:8080/a/"),
+        ] {
+            let context = Context {
+                scheme,
+                server_port: port,
+                ..context(&parts)
+            };
+            assert_eq!(text(&slash.location(&context, form)), to);
         }
     }
 }

@@ -43,7 +43,8 @@ fn basic(reader: &mut Reader<'_>, cross: bool) -> Option<Basic> {
             return None;
         }
         _ => {
-            reader.deny("auth-type", format!("must be basic or digest, is {kind:?}"));
+            let wrong = format!("must be basic or digest, is {kind:?}");
+            reader.leave_out("auth-type", wrong);
             return None;
         }
     }
@@ -63,7 +64,7 @@ fn basic(reader: &mut Reader<'_>, cross: bool) -> Option<Basic> {
         Some("auth-map") => Users::from_entries(entries(secret)),
         Some(form) => {
             let wrong = format!("must be auth-file or auth-map, is {form:?}");
-            reader.deny("auth-secret-type", wrong);
+            reader.leave_out("auth-secret-type", wrong);
             return None;
         }
     };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::value::{Wrong, number, words};
 use super::{Kind, Reader, backend};
+use crate::ingress::table::Behaviour;
 use crate::ingress::tls::UpstreamTls;
 use crate::ingress::tls::cipher;
 use crate::ingress::tls::upstream::{ANY_NAME, Terms};
@@ -72,6 +73,12 @@ fn terms(reader: &mut Reader<'_>, secret: &str, others: [Option<&str>; 6]) -> Op
     let secret = found(reader, secret)?;
     let verifies = match verify.map(backend::on_off).transpose() {
         Ok(verifies) => verifies.unwrap_or(false),
+        // In ingress-nginx it is off then, and what it says for others is what has been running.
+        Err(wrong) if reader.behaviour() == Behaviour::IngressNginx => {
+            let text = format!("{wrong}; endpoints' certificates are not verified");
+            reader.note("proxy-ssl-verify", Kind::Invalid, text);
+            false
+        }
         Err(wrong) => {
             reader.deny("proxy-ssl-verify", wrong);
             return None;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use hyper::header::HeaderValue;
 
+use super::known::Risk;
 use crate::ingress::table::{Behaviour, RouteSettings};
 
 /// What holds where no annotation says otherwise.
@@ -32,6 +33,8 @@ pub struct Policy {
     pub snippets: bool,
     /// The headers of answers that a ConfigMap of an Ingress may set, in lower case.
     pub response_headers: Arc<BTreeSet<Box<str>>>,
+    /// The highest risk that is taken; none: what `annotations-risk-level` does not say.
+    pub risk: Option<Risk>,
 }
 
 impl Defaults {

@@ -131,11 +131,6 @@ const NOT_SERVED: &[(&str, &str)] = &[
         "grpc-buffer-size-kb proxy-buffers-number proxy-busy-buffers-size",
     ),
     (
-        "the six suites of TLS 1.2 with ECDHE and AES-GCM or ChaCha20 are offered, and the three \
-        of TLS 1.3",
-        "ssl-ciphers",
-    ),
-    (
         "X25519, P-256 and P-384 are offered; no suite has Diffie-Hellman without curves",
         "ssl-dh-param ssl-ecdh-curve",
     ),
@@ -157,10 +152,6 @@ const NOT_SERVED: &[(&str, &str)] = &[
         "addresses come from X-Forwarded-For, or from a PROXY header",
         "enable-real-ip forwarded-for-header forwarded-for-proxy-protocol-header \
         forwarded-host-header",
-    ),
-    (
-        "endpoints are told by X-Original-URI where that is asked for by an Ingress",
-        "proxy-add-original-uri-header",
     ),
     (
         "connections to endpoints have no such limit",
@@ -192,7 +183,7 @@ const NOT_SERVED: &[(&str, &str)] = &[
     (
         "nothing is checked on admission: `ferrule debug ingress --lint` tells what it would have \
         refused",
-        "annotation-value-word-blocklist annotations-risk-level strict-validate-path-type",
+        "annotation-value-word-blocklist strict-validate-path-type",
     ),
 ];
 

@@ -246,20 +246,15 @@ pub const ALL: &[Known] = &[
     approximated(
         "ssl-ciphers",
         Low,
-        "server",
-        "all hosts are offered the same nine suites; the difference is told",
+        "handshake",
+        "there are the six suites of TLS 1.2 with ECDHE and an AEAD; others are told",
     ),
     refused(
         "ssl-passthrough",
         Low,
         "TLS is ended here: pass the port on with --tcp-services-configmap",
     ),
-    approximated(
-        "ssl-prefer-server-ciphers",
-        Low,
-        "server",
-        "the client's order counts, as all suites are strong",
-    ),
+    served("ssl-prefer-server-ciphers", Low, "handshake"),
     served("ssl-redirect", Low, "tls"),
     refused(
         "stream-snippet",
@@ -272,12 +267,7 @@ pub const ALL: &[Known] = &[
     served("upstream-hash-by-subset", Low, "balance"),
     served("upstream-hash-by-subset-size", Low, "balance"),
     served("upstream-vhost", Low, "proxy"),
-    approximated(
-        "use-port-in-redirects",
-        Low,
-        "redirect",
-        "redirects name no port",
-    ),
+    served("use-port-in-redirects", Low, "redirect"),
     approximated("use-regex", Low, "rewrite", LINEAR),
     served("x-forwarded-prefix", Medium, "rewrite"),
 ];

@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use super::known::{ALIASES, ALL, Fate};
 use super::tests::{Shelf, ingress, notes, read_all};
 use super::*;
+use crate::ingress::table::Behaviour;
 
 /// Values without which other annotations may not be looked at. All others are `true`.
 const VALUES: &[(&str, &str)] = &[
@@ -45,7 +46,7 @@ fn asked() -> BTreeMap<String, BTreeSet<String>> {
         })
         .collect();
     let (ingress, shelf) = (ingress(&all), Shelf::default());
-    let mut reader = Reader::new(&ingress, &shelf);
+    let mut reader = Reader::new(&ingress, &shelf, Behaviour::Spec);
     groups(&mut reader, &mut Draft::new(&Defaults::default()));
     reader.asked
 }

@@ -14,14 +14,14 @@ const BURST: u32 = 5;
 pub(super) fn read(reader: &mut Reader<'_>, draft: &mut Draft) {
     let burst = reader.value("limit-burst-multiplier", |value| number(0, value));
     let burst = burst.unwrap_or(BURST);
-    let mut most = |name| reader.guard(name, count).unwrap_or(0);
+    let mut most = |name| reader.entry(name, count).unwrap_or(0);
     let (second, minute) = (most("limit-rps"), most("limit-rpm"));
     let connections = most("limit-connections");
     let rate = |make: fn(u32, u32) -> Rate, requests: u32| {
         (requests > 0).then(|| make(requests, requests.saturating_mul(burst)))
     };
     let exempt = first(reader, &["limit-allowlist", "limit-whitelist"]);
-    let exempt = exempt.and_then(|name| reader.guard(name, networks));
+    let exempt = exempt.and_then(|name| reader.entry(name, networks));
     let limit = Limit {
         zone: reader.ingress().name.clone(),
         per_second: rate(Rate::per_second, second),

@@ -22,6 +22,8 @@
 //! | `tls` | redirects to HTTPS |
 //! | [`known`] | all annotations of ingress-nginx, and what becomes of each |
 //! | `keys` | all keys of its ConfigMap |
+//! | `risk` | annotations that the ConfigMap does not allow |
+//! | `handshake` | which TLS the clients of a host are spoken to with |
 //! | `server` | what ingress-nginx has for a whole server, or in its ConfigMap only |
 //! | `cors` | who may read answers from other origins |
 //! | `headers` | headers of answers, and logs |
@@ -49,6 +51,7 @@ mod cors;
 mod defaults;
 pub(crate) mod errors;
 pub(crate) mod external;
+pub(crate) mod handshake;
 mod headers;
 pub(crate) mod keys;
 pub mod known;
@@ -63,6 +66,7 @@ mod rate;
 mod reader;
 mod redirect;
 mod rewrite;
+mod risk;
 mod server;
 mod snippet;
 #[cfg(test)]
@@ -172,16 +176,31 @@ impl Draft {
 
 /// Reads all annotations of an Ingress.
 pub fn read(ingress: &Ingress, defaults: &Defaults, objects: &dyn Objects) -> Annotated {
-    let mut reader = Reader::new(ingress, objects);
+    let mut reader = Reader::new(ingress, objects, defaults.behaviour);
     let mut draft = Draft::new(defaults);
     groups(&mut reader, &mut draft);
-    let (notes, named, denied) = reader.finish();
-    draft.route.denied = denied;
+    risk::check(&mut reader, &draft.policy);
+    let (notes, named, closed) = reader.finish();
+    if closed.left_out {
+        leave_out(&mut draft, defaults);
+    }
+    draft.route.denied = closed.denied;
+    draft.route.left_out = closed.left_out;
     Annotated {
         notes,
         named,
         ..draft.finish()
     }
+}
+
+/// What answers in place of an Ingress that is not taken is asked as if that was not there; only its
+/// paths and names stay what they are.
+fn leave_out(draft: &mut Draft, defaults: &Defaults) {
+    draft.route = defaults.route.clone();
+    let routing = &mut draft.routing;
+    routing.use_regex |= routing.target.take().is_some();
+    routing.root = None;
+    routing.www = false;
 }
 
 /// All groups of annotations.
@@ -192,6 +211,7 @@ fn groups(reader: &mut Reader<'_>, draft: &mut Draft) {
     rewrite::read(reader, draft);
     tls::read(reader, draft);
     server::read(reader, draft);
+    handshake::read(reader, draft);
     cors::read(reader, draft);
     // Its headers come before those of ConfigMaps, as in ingress-nginx's template.
     snippet::read(reader, draft);

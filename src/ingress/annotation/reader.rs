@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::known::{self, Fate};
 use super::value::{Wrong, switch};
 use super::{Kind, Named, Note, Objects, keys};
+use crate::ingress::table::Behaviour;
 use crate::model::{ConfigMap, Ingress, Secret, ServiceName};
 
 /// The annotations of one Ingress, while they are read.
@@ -17,13 +18,19 @@ pub(super) struct Reader<'a> {
     notes: Vec<Note>,
     named: Named,
     denied: Option<Arc<str>>,
+    behaviour: Behaviour,
+    left_out: bool,
     /// Which modules have asked for a name.
     #[cfg(test)]
     pub(super) asked: std::collections::BTreeMap<String, BTreeSet<String>>,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(ingress: &'a Ingress, objects: &'a dyn Objects) -> Self {
+    pub(super) fn new(
+        ingress: &'a Ingress,
+        objects: &'a dyn Objects,
+        behaviour: Behaviour,
+    ) -> Self {
         Self {
             ingress,
             objects,
@@ -31,6 +38,8 @@ impl<'a> Reader<'a> {
             notes: Vec::new(),
             named: Named::default(),
             denied: None,
+            behaviour,
+            left_out: false,
             #[cfg(test)]
             asked: std::collections::BTreeMap::new(),
         }
@@ -79,6 +88,22 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// As [`Reader::guard`] where ingress-nginx does not take an Ingress with such a value at all.
+    #[cfg_attr(test, track_caller)]
+    pub(super) fn entry<T>(
+        &mut self,
+        name: &str,
+        parse: impl FnOnce(&'a str) -> Result<T, Wrong>,
+    ) -> Option<T> {
+        match parse(self.text(name)?) {
+            Ok(value) => Some(value),
+            Err(wrong) => {
+                self.leave_out(name, wrong);
+                None
+            }
+        }
+    }
+
     #[cfg(test)]
     fn record(&mut self, name: &str, file: &str) {
         let module = file.rsplit('/').next().unwrap_or_default();
@@ -94,6 +119,27 @@ impl<'a> Reader<'a> {
         let why = why.into();
         self.denied.get_or_insert_with(|| name.into());
         self.note(name, Kind::Invalid, format!("{why}; its paths answer 503"));
+    }
+
+    /// Closes all paths of the Ingress as ingress-nginx does with one that it does not take at all:
+    /// they answer as paths that nobody has. No other Ingress gets them, as that may be one that
+    /// lets in whom this one keeps out.
+    pub(super) fn leave_out(&mut self, name: &str, why: impl Into<String>) {
+        if self.behaviour == Behaviour::Spec {
+            return self.deny(name, why);
+        }
+        self.denied.get_or_insert_with(|| name.into());
+        self.left_out = true;
+        let text = format!(
+            "{}; the Ingress is not taken, and its paths answer 404",
+            why.into()
+        );
+        self.note(name, Kind::Invalid, text);
+    }
+
+    /// How the Ingress is read.
+    pub(super) fn behaviour(&self) -> Behaviour {
+        self.behaviour
     }
 
     /// The same for what is understood, but not served.
@@ -145,7 +191,7 @@ impl<'a> Reader<'a> {
 
     /// What was noted, what was named, and why all paths are closed, if they are. Whatever was not
     /// taken is unknown.
-    pub(super) fn finish(mut self) -> (Vec<Note>, Named, Option<Arc<str>>) {
+    pub(super) fn finish(mut self) -> (Vec<Note>, Named, Closed) {
         let ingress = self.ingress;
         for (name, value) in &ingress.annotations {
             if !self.taken.contains(&**name)
@@ -155,8 +201,20 @@ impl<'a> Reader<'a> {
             }
         }
         self.notes.sort_by(|a, b| a.annotation.cmp(&b.annotation));
-        (self.notes, self.named, self.denied)
+        let closed = Closed {
+            denied: self.denied,
+            left_out: self.left_out,
+        };
+        (self.notes, self.named, closed)
     }
+}
+
+/// Why all paths of an Ingress are closed.
+pub(super) struct Closed {
+    /// The annotation that closes them.
+    pub(super) denied: Option<Arc<str>>,
+    /// Whether the Ingress is not taken at all.
+    pub(super) left_out: bool,
 }
 
 /// What is to be said of an annotation that no group reads.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use hyper::StatusCode;
 
+use super::rewrite::taken;
 use super::value::{status, switch};
 use super::{Draft, Kind, Reader};
 use crate::ingress::action::redirect::Redirect;
@@ -42,15 +43,15 @@ pub(super) fn read(reader: &mut Reader<'_>, draft: &mut Draft) {
     if let Some(on) = reader.value("preserve-trailing-slash", switch) {
         draft.route.keeps_slash = Some(on);
     }
-    if let Some(root) = reader.value("app-root", root) {
+    let taken = taken(reader.behaviour());
+    if let Some(root) = reader.value("app-root", |text| taken(text).and_then(root)) {
         draft.routing.root = Some(Arc::new(root));
     }
     if let Some(on) = reader.value("from-to-www-redirect", switch) {
         draft.routing.www = on;
     }
-    let name = "use-port-in-redirects";
-    if reader.value(name, switch) == Some(true) {
-        reader.note(name, Kind::Approximated, "redirects name no port");
+    if let Some(on) = reader.value("use-port-in-redirects", switch) {
+        draft.route.port_in_redirects = on;
     }
 }
 
@@ -127,8 +128,9 @@ mod tests {
         let all = read_all(&[
             ("relative-redirects", "true"),
             ("preserve-trailing-slash", "false"),
+            ("use-port-in-redirects", "true"),
         ]);
-        assert!(all.plain.relative_redirects);
+        assert!(all.plain.relative_redirects && all.plain.port_in_redirects);
         assert_eq!(all.plain.keeps_slash, Some(false));
         assert_eq!(read_all(&[]).plain.keeps_slash, None);
     }

@@ -3,11 +3,13 @@
 
 use std::sync::Arc;
 
-use super::value::{switch, words};
+use super::value::{Wrong, switch, words};
 use super::{Draft, Kind, Reader};
+use crate::ingress::action::handshake::Handshake;
 use crate::ingress::action::redirect::Redirect;
 use crate::ingress::action::rewrite::Target;
 use crate::ingress::route::aliases::Alias;
+use crate::ingress::table::Behaviour;
 
 /// What concerns the paths and hosts of an Ingress, rather than how its requests are served.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,12 +24,16 @@ pub struct Routing {
     pub aliases: Vec<Alias>,
     /// `from-to-www-redirect`: `www.HOST` is redirected to its hosts, or they are `www.HOST`.
     pub www: bool,
+    /// `ssl-ciphers`, `ssl-protocols`: how TLS is spoken for its hosts.
+    pub handshake: Handshake,
 }
 
 pub(super) fn read(reader: &mut Reader<'_>, draft: &mut Draft) {
     let routing = &mut draft.routing;
     let prefix = reader.text("x-forwarded-prefix");
-    if let Some(target) = reader.value("rewrite-target", |text| Target::parse(text, prefix)) {
+    let taken = taken(reader.behaviour());
+    let target = |text| taken(text).and_then(|text| Target::parse(text, prefix));
+    if let Some(target) = reader.value("rewrite-target", target) {
         if target.may_lack_slash() {
             let text = "does not begin with a slash: where what it makes does not either, one is \
                         put in front";
@@ -39,6 +45,20 @@ pub(super) fn read(reader: &mut Reader<'_>, draft: &mut Draft) {
         routing.use_regex = on;
     }
     routing.aliases = aliases(reader);
+}
+
+/// What ingress-nginx takes for the path of a rewrite or of `app-root` (`RegexPathWithCapture`); it
+/// goes on without one that has anything else in it.
+pub(super) fn taken(behaviour: Behaviour) -> impl Fn(&str) -> Result<&str, Wrong> {
+    move |text| {
+        let good = |c: char| c.is_ascii_alphanumeric() || "-._~/:$".contains(c);
+        match text.chars().find(|c| !good(*c)) {
+            Some(odd) if behaviour == Behaviour::IngressNginx => Err(format!(
+                "has {odd:?}, which ingress-nginx takes in no path: {text:?}"
+            )),
+            _ => Ok(text),
+        }
+    }
 }
 
 /// In their order, which is ingress-nginx's.
@@ -62,7 +82,8 @@ fn aliases(reader: &mut Reader<'_>) -> Vec<Alias> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{notes, read_all};
+    use super::super::tests::{Shelf, ingress, notes, read_all};
+    use super::super::{Defaults, read as read_for};
     use super::*;
 
     #[test]
@@ -114,6 +135,28 @@ mod tests {
         }
         assert_eq!(all.routing.aliases.len(), 1);
         assert_eq!(all.routing.target, None);
+    }
+
+    #[test]
+    fn what_ingress_nginx_takes_in_no_path_is_as_if_it_was_not_there() {
+        for (text, taken) in [
+            ("/a b", false),
+            ("/a;x", false),
+            ("/$1?x=$2", false),
+            ("/a-b_c.d~e/$1:$2", true),
+            ("https://a.example/$1", true),
+        ] {
+            let defaults = Defaults::of(Behaviour::IngressNginx, &Default::default());
+            let ingress = ingress(&[("rewrite-target", text)]);
+            let nginx = read_for(&ingress, &defaults, &Shelf::default());
+            assert_eq!(nginx.routing.target.is_some(), taken, "{text}");
+            assert_eq!(nginx.notes.is_empty(), taken, "{text}");
+            let spec = read_all(&[("rewrite-target", text)]);
+            assert!(
+                spec.routing.target.is_some() && spec.notes.is_empty(),
+                "{text}"
+            );
+        }
     }
 
     #[test]

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use super::headers::headers_of;
-use super::{Draft, Kind, Reader};
+use super::known::Risk;
+use super::{Draft, Kind, Reader, risk};
 use crate::ingress::action::snippet::{Level, Snippet};
 
 pub(super) fn read(reader: &mut Reader<'_>, draft: &mut Draft) {
@@ -26,6 +27,10 @@ pub(super) fn read(reader: &mut Reader<'_>, draft: &mut Draft) {
 fn one(reader: &mut Reader<'_>, draft: &Draft, name: &str, level: Level) -> Option<Snippet> {
     let text = reader.text(name)?;
     if !draft.policy.snippets {
+        if risk::highest(&draft.policy, reader.behaviour()) < Risk::Critical {
+            // The Ingress is not taken at all.
+            return None;
+        }
         let why = "snippets are not served, unless the ConfigMap's allow-snippet-annotations is \
                    true; the paths are served without";
         reader.note(name, Kind::Refused, why);

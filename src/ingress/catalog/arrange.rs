@@ -15,7 +15,7 @@ use crate::ingress::action::redirect::Redirect;
 use crate::ingress::action::rewrite::{Rewrite, Target};
 use crate::ingress::annotation::Routing;
 use crate::ingress::route::{HostRoutes, PathRoute, PathType, PatternRoute};
-use crate::ingress::table::{Backend, Route, RouteSettings};
+use crate::ingress::table::{Backend, Behaviour, Route, RouteSettings};
 
 /// Where ACME's challenges are.
 const CHALLENGES: &str = "/.well-known/acme-challenge/";
@@ -149,7 +149,13 @@ impl Arranger<'_> {
     ) -> Option<PathRoute> {
         entries.find_map(|entry| {
             let root = self.routing(&entry.route).root.clone()?;
-            Some(self.redirecting(entry, "/", root))
+            let mut root = self.redirecting(entry, "/", root);
+            if entry.behaviour == Behaviour::IngressNginx {
+                // It is no location's, and only these say so.
+                let route = Arc::make_mut(&mut root.route);
+                Arc::make_mut(&mut route.settings).hsts = None;
+            }
+            Some(root)
         })
     }
 
@@ -163,6 +169,7 @@ impl Arranger<'_> {
         let settings = RouteSettings {
             redirect: Some(redirect),
             relative_redirects: entry.route.settings.relative_redirects,
+            port_in_redirects: entry.route.settings.port_in_redirects,
             https_redirect: None,
             ..RouteSettings::clone(&self.catalog.annotations.bare(entry.behaviour).plain)
         };

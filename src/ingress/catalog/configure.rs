@@ -75,7 +75,11 @@ impl Catalog {
         let map = self.config_maps.get(name).cloned();
         let data = map.map(|map| map.data.clone()).unwrap_or_default();
         let options = &self.options;
-        let mut read = settings::read(&options.settings, &options.route, &data);
+        let mut read = settings::read(
+            &options.settings,
+            (&options.route, options.behaviour),
+            &data,
+        );
         let maps = &self.config_maps;
         let notes = settings::follow(&mut read, |name| maps.get(name).map(|map| &map.data));
         read.notes.extend(notes);

@@ -110,13 +110,18 @@ mod tests {
     use super::*;
     use crate::ingress::action::access::Ruling;
     use crate::ingress::action::gate::Gate;
+    use crate::ingress::table::Behaviour;
 
     fn read(data: &[(&str, &str)]) -> (Gate, Option<Arc<Blocks>>, Vec<String>) {
         let data = data
             .iter()
             .map(|(k, v)| ((*k).into(), (*v).into()))
             .collect();
-        let read = settings::read(&Settings::default(), &RouteSettings::default(), &data);
+        let read = settings::read(
+            &Settings::default(),
+            (&RouteSettings::default(), Behaviour::Spec),
+            &data,
+        );
         let gate = read.spec().route.gate.as_deref().cloned();
         (gate.unwrap_or_default(), read.settings.blocks, read.notes)
     }

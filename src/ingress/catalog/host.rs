@@ -9,6 +9,7 @@ use super::patterns::PatternCache;
 use super::variant::{Variants, Wish};
 use super::{Catalog, Dirty, Part, Update};
 use crate::ingress::action::client_certificate::{ClientCertificate, Demand};
+use crate::ingress::action::handshake::Handshake;
 use crate::ingress::annotation::gate;
 use crate::ingress::route::{HostRoutes, PathRoute, PathType};
 use crate::ingress::table::{Backend, Behaviour, Route, RouteSettings, Upstream};
@@ -59,6 +60,11 @@ impl Catalog {
             match asked.filter(|asked| asked.asks()) {
                 Some(asked) => self.table.clients.insert(host.clone(), asked),
                 None => self.table.clients.remove(&host),
+            };
+            let handshake = routes.as_ref().and_then(|_| self.handshake(&host));
+            match handshake {
+                Some(own) => self.table.handshakes.insert(host.clone(), own),
+                None => self.table.handshakes.remove(&host),
             };
             self.table.router.replace(&host, routes);
             for (name, reasons) in reasons {
@@ -225,6 +231,7 @@ impl Catalog {
             host: common.host.clone(),
             path: path.clone(),
             backend: match settings.denied {
+                Some(_) if settings.left_out => Backend::Default,
                 Some(_) => Backend::Status(503),
                 None => backend,
             },
@@ -241,6 +248,14 @@ impl Catalog {
         let all: Vec<_> = gates.filter_map(|gate| gate.certificate.as_ref()).collect();
         let closed = all.iter().find(|asked| asked.demand == Demand::Closed);
         closed.or(all.first()).map(|asked| Arc::clone(asked))
+    }
+
+    /// How TLS begins with the clients of a host: of each setting the first Ingress decides.
+    fn handshake(&self, host: &Arc<str>) -> Option<Arc<Handshake>> {
+        let ingresses = self.of_host(host).0.into_iter();
+        let all = ingresses.map(|i| &self.annotations.of(&i.name).routing.handshake);
+        let own = all.fold(Handshake::default(), Handshake::or);
+        (!own.is_usual()).then(|| Arc::new(own))
     }
 
     /// What answers for a backend, and what is wrong with it.
@@ -308,12 +323,15 @@ impl Catalog {
                 found = Some(upstream);
             }
         }
+        if settings.left_out {
+            found = None;
+        }
         self.table.defaults = settings;
         let own = self.options.default_backend.as_ref();
         let own = own.and_then(|service| self.upstreams.answer(service, &None));
         self.table.default_backend = match (&owner, found) {
             // Nobody else answers in place of an Ingress that is closed.
-            (Some(owner), _) if self.annotations.of(owner).plain.denied.is_some() => None,
+            (Some(owner), _) if is_closed(&self.annotations.of(owner).plain) => None,
             (_, found) => found.or_else(|| {
                 let wish = Wish::of(&self.table.defaults);
                 own.map(|answer| Variants::default().make(answer, wish).0)
@@ -323,6 +341,10 @@ impl Catalog {
             self.note(&name, Part::Default, reasons, dirty);
         }
     }
+}
+
+fn is_closed(settings: &RouteSettings) -> bool {
+    settings.denied.is_some() && !settings.left_out
 }
 
 type Asked = Option<Arc<ClientCertificate>>;

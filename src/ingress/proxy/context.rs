@@ -29,6 +29,7 @@ pub(super) fn context<'a>(
     let port = port.and_then(|port| port.parse().ok()).unwrap_or_default();
     context.server_port = port;
     context.access_port = port;
+    context.https_port = settings.https_port;
     context.request_id = text(&parts.headers, X_REQUEST_ID).unwrap_or_default();
     context.place = route.map(Place::of).unwrap_or_default();
     if client.trusted {

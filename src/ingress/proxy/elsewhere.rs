@@ -2,12 +2,12 @@
 //! Requests that are sent elsewhere, or that an endpoint is asked in another way.
 
 use hyper::StatusCode;
-use hyper::header::HeaderName;
+use hyper::header::{HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::http::uri::{self, Uri};
 
 use super::context::context;
-use super::directives::Settled;
+use super::directives::{Original, Settled};
 use super::{End, Found, check};
 use crate::ingress::action::rewrite::Rewritten;
 use crate::ingress::errors::Refusal;
@@ -15,6 +15,7 @@ use crate::ingress::filter::{self, Action};
 use crate::ingress::serve::Client;
 use crate::ingress::table::RouteSettings;
 
+const X_ORIGINAL_URI: HeaderName = HeaderName::from_static("x-original-uri");
 const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 
 impl Found {
@@ -43,6 +44,9 @@ impl Found {
 
     /// Gives a request the path that its endpoint is asked for.
     pub(super) fn rewrite(&self, client: &Client, parts: &mut Parts) -> Result<(), End> {
+        if self.settings.original_uri {
+            tell_original(parts);
+        }
         let Some(rewrite) = &self.route_settings().rewrite else {
             return Ok(());
         };
@@ -70,5 +74,17 @@ impl Found {
             parts.headers.insert(X_FORWARDED_PREFIX, prefix);
         }
         Ok(())
+    }
+}
+
+/// What the client asked for, in place of what it says of that.
+fn tell_original(parts: &mut Parts) {
+    let uri = match parts.extensions.get() {
+        Some(Original(uri)) => uri,
+        None => &parts.uri,
+    };
+    let asked = uri.path_and_query().map_or("/", |asked| asked.as_str());
+    if let Ok(asked) = HeaderValue::from_str(asked) {
+        parts.headers.insert(X_ORIGINAL_URI, asked);
     }
 }

@@ -116,7 +116,7 @@ impl Found {
         let facts = self.facts(client, parts)?;
         let context = facts.context(self, client, parts);
         let mut sent = parts.headers.clone();
-        headers::without_hop(&mut sent);
+        headers::without_hop(&mut sent, self.settings.underscores);
         if let Some(asked) = certificate {
             asked.tell(client.tls, client.greeting.shown.as_deref(), &mut sent);
         }

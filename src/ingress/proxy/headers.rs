@@ -45,7 +45,7 @@ impl Onward<'_> {
     /// Makes a client's headers those that an endpoint is sent.
     pub(super) fn edit(self, headers: &mut HeaderMap) {
         let trailers = self.h2 && wants_trailers(headers);
-        remove_hop_and_odd(headers);
+        remove_hop_and_odd(headers, self.settings.underscores);
         if !self.h2 {
             join_cookies(headers);
         }
@@ -70,12 +70,12 @@ impl Onward<'_> {
 }
 
 /// Makes a client's headers those of a question about it: without what is for one hop.
-pub(super) fn without_hop(headers: &mut HeaderMap) {
+pub(super) fn without_hop(headers: &mut HeaderMap, underscores: bool) {
     remove_hop(headers);
     for name in [EXPECT, PROXY, HTTP2_SETTINGS] {
         headers.remove(name);
     }
-    remove_odd(headers);
+    remove_odd(headers, underscores);
     join_cookies(headers);
 }
 
@@ -267,13 +267,14 @@ fn is_hop(name: &HeaderName) -> bool {
 }
 
 /// Removes of a client's headers what no endpoint is sent.
-pub(super) fn remove_hop_and_odd(headers: &mut HeaderMap) {
-    if headers.keys().any(|name| is_hop(name) || is_odd(name)) {
+pub(super) fn remove_hop_and_odd(headers: &mut HeaderMap, underscores: bool) {
+    let odd = |name: &HeaderName| is_odd(name, underscores);
+    if headers.keys().any(|name| is_hop(name) || odd(name)) {
         remove_hop(headers);
         for name in [EXPECT, PROXY, HTTP2_SETTINGS] {
             headers.remove(name);
         }
-        remove_odd(headers);
+        remove_odd(headers, underscores);
     }
 }
 
@@ -304,22 +305,20 @@ fn remove_named(headers: &mut HeaderMap) {
 }
 
 /// Removes what many servers take for another name: `X_Real_IP` becomes `HTTP_X_REAL_IP` in CGI
-/// as `X-Real-IP` does.
-fn remove_odd(headers: &mut HeaderMap) {
-    if headers.keys().any(is_odd) {
-        let odd: Vec<HeaderName> = headers
-            .keys()
-            .filter(|name| is_odd(name))
-            .cloned()
-            .collect();
+/// as `X-Real-IP` does. Names with underscores stay if `enable-underscores-in-headers` says so.
+fn remove_odd(headers: &mut HeaderMap, underscores: bool) {
+    let is_odd = |name: &&HeaderName| is_odd(name, underscores);
+    if headers.keys().any(|name| is_odd(&name)) {
+        let odd: Vec<HeaderName> = headers.keys().filter(is_odd).cloned().collect();
         for name in odd {
             headers.remove(name);
         }
     }
 }
 
-fn is_odd(name: &HeaderName) -> bool {
-    let good = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+fn is_odd(name: &HeaderName, underscores: bool) -> bool {
+    let good =
+        |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || (underscores && byte == b'_');
     !name.as_str().bytes().all(good)
 }
 
@@ -394,7 +393,7 @@ mod tests {
     #[test]
     fn names_that_others_read_differently_are_dropped() {
         let mut map = headers(&[("x_real_ip", "1"), ("x.y", "2"), ("x-y", "3")]);
-        remove_odd(&mut map);
+        remove_odd(&mut map, false);
         assert_eq!(names(&map), ["x-y"]);
     }
 

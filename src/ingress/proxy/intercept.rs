@@ -5,7 +5,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use hyper::header::{CONTENT_LENGTH, HOST, HeaderMap};
+use hyper::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use hyper::http::request::Parts;
 use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Request, StatusCode, Uri, Version};
@@ -80,13 +80,40 @@ pub(super) async fn replace(
     let Some((status, instead)) = instead(reply, &answer) else {
         return answer;
     };
+    let challenges = challenges(&answer);
     // It may be large, and its endpoint's connection is not needed any more.
     drop(answer);
     let Some(asked) = reply.asked.take() else {
         return Err(Refusal::new(status).into());
     };
     reply.replaced = true;
-    Box::pin(asked.ask(client, status, instead, exchange)).await
+    let mut answer = Box::pin(asked.ask(client, status, instead, exchange)).await;
+    if let Ok(Answer::Upstream(response, ..)) = &mut answer {
+        challenge(response.headers_mut(), challenges);
+    }
+    answer
+}
+
+/// How a client may say who it is: a browser that is not told asks nobody for a password. As in
+/// nginx, whoever answers in place of a 401.
+fn challenges(answer: &Result<Answer, End>) -> Vec<HeaderValue> {
+    let (status, headers) = match answer {
+        Ok(Answer::Upstream(response, ..)) => (response.status(), response.headers()),
+        Err(End::Denied(denial)) => (denial.status, &denial.headers),
+        _ => return Vec::new(),
+    };
+    let all = headers.get_all(WWW_AUTHENTICATE).iter();
+    let counts = status == StatusCode::UNAUTHORIZED;
+    all.filter(|_| counts).cloned().collect()
+}
+
+fn challenge(headers: &mut HeaderMap, challenges: Vec<HeaderValue>) {
+    if headers.contains_key(WWW_AUTHENTICATE) {
+        return;
+    }
+    for challenge in challenges {
+        headers.append(WWW_AUTHENTICATE, challenge);
+    }
 }
 
 impl Asked {

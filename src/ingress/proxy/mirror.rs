@@ -110,7 +110,7 @@ fn head(mirror: &Mirror, found: &Found, client: &Client, parts: &Parts) -> Optio
     *request.method_mut() = parts.method.clone();
     *request.uri_mut() = mirror.uri(&context)?;
     let mut headers: HeaderMap = parts.headers.clone();
-    remove_hop_and_odd(&mut headers);
+    remove_hop_and_odd(&mut headers, found.settings.underscores);
     headers.insert(HOST, mirror.named.clone());
     if !mirror.body {
         headers.remove(CONTENT_LENGTH);

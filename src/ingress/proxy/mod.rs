@@ -229,6 +229,9 @@ fn find(
 fn seek(worker: &Rc<Worker>, subject: &Subject<'_>) -> Result<Found, Refusal> {
     worker.table(|table| {
         let route = table.router.find(&subject.host, &subject.path).cloned();
+        if is_health(&table.settings, route.as_deref(), subject) {
+            return Err(Refusal::new(StatusCode::OK));
+        }
         let (upstream, refusal) = match upstream(table, route.as_deref()) {
             Ok(upstream) => (upstream.clone(), None),
             Err(refusal) if route.is_some() => (NOBODY.clone(), Some(refusal)),
@@ -249,6 +252,15 @@ fn seek(worker: &Rc<Worker>, subject: &Subject<'_>) -> Result<Found, Refusal> {
     })
 }
 
+/// Whether somebody looks whether we are alive. As in ingress-nginx's server for all other names, a
+/// longer path of an Ingress goes before.
+fn is_health(settings: &Settings, route: Option<&Route>, subject: &Subject<'_>) -> bool {
+    settings.health.as_deref().is_some_and(|health| {
+        let own = |route: &Route| !route.host.is_empty() || route.path.starts_with(health);
+        subject.path.starts_with(health) && !route.is_some_and(own)
+    })
+}
+
 fn upstream<'a>(table: &'a Table, route: Option<&'a Route>) -> Result<&'a Arc<Upstream>, Refusal> {
     match route.map(|route| &route.backend) {
         Some(Backend::Upstream(upstream)) => Ok(upstream),
@@ -256,7 +268,7 @@ fn upstream<'a>(table: &'a Table, route: Option<&'a Route>) -> Result<&'a Arc<Up
             let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
             Err(Refusal::new(status))
         }
-        None if table.defaults.denied.is_some() => {
+        None if table.defaults.denied.is_some() && !table.defaults.left_out => {
             Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE))
         }
         Some(Backend::Default) | None => table

@@ -5,9 +5,9 @@
 use std::sync::Arc;
 
 use hyper::body::Body as _;
-use hyper::header::{CONNECTION, HOST, HeaderName, HeaderValue};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::{Response, StatusCode};
+use hyper::{Method, Response, StatusCode};
 
 use super::check;
 use super::context::context;
@@ -29,6 +29,8 @@ pub(super) struct Reply {
     ready: Ready,
     onward: Vec<(HeaderName, HeaderValue)>,
     taken: Option<Taken>,
+    /// Only the head of the answer was asked for.
+    head: bool,
     /// Kept for who answers in place of an error.
     pub(super) asked: Option<Asked>,
     /// It is one in place of an error, or of a route that is closed.
@@ -57,6 +59,7 @@ impl Reply {
             ready: Ready::default(),
             onward: Vec::new(),
             taken: None,
+            head: parts.method == Method::HEAD,
             asked,
             replaced: denied,
         };
@@ -67,7 +70,7 @@ impl Reply {
         if let Some(compress) = &settings.compress
             && compress.is_on()
         {
-            reply.taken = Taken::of(parts.version, &parts.method, &parts.headers);
+            reply.taken = Taken::of(parts.version, &parts.headers);
         }
         if settings.headers.is_some() {
             reply.render(found, client, parts);
@@ -130,12 +133,23 @@ impl Reply {
     }
 
     fn shape(&self, response: &mut Response<Body>) {
-        let seen = (response.status(), response.body().size_hint().exact());
+        let length = match self.head {
+            true => length(response.headers()),
+            false => response.body().size_hint().exact(),
+        };
+        let seen = (response.status(), length);
         let compress = self.settings.compress.as_ref().zip(self.taken);
         let coding = compress
             .and_then(|(compress, taken)| compress.choose(taken, seen, response.headers_mut()));
+        // A head is that of the answer to GET (RFC 9110, 9.3.2), but there is nothing to encode.
+        let coding = coding.filter(|_| !self.head);
         response.body_mut().shape(coding, self.settings.rate);
     }
+}
+
+/// What a head says of the length of its body.
+fn length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// Makes an answer that of its route; without one, what holds for all routes.

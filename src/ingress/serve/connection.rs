@@ -29,7 +29,7 @@ use super::worker::{Place, Worker};
 use crate::ingress::action::client_certificate::Shown;
 use crate::ingress::local::LocalExecutor;
 use crate::ingress::proxy::handle;
-use crate::ingress::table::Settings;
+use crate::ingress::table::{Settings, Table};
 use crate::ingress::tls;
 
 /// What an HTTP/2 connection begins with.
@@ -191,7 +191,7 @@ async fn begin(
     if !over_tls {
         return Ok((Stream::Plain(stream), origin, Greeting::default()));
     }
-    let (stream, shown) = match worker.table(|table| table.clients.is_empty()) {
+    let (stream, shown) = match worker.table(Table::greets_all_alike) {
         true => (TlsAcceptor::from(worker.tls()).accept(stream).await?, None),
         // Seldom, and large.
         false => Box::pin(ask(worker, stream)).await?,
@@ -207,7 +207,7 @@ async fn begin(
     Ok((Stream::Tls(Box::new(stream)), origin, greeting))
 }
 
-/// Begins TLS, and asks for a certificate if the host wants one.
+/// Begins TLS as the host has it, and asks for a certificate if it wants one.
 async fn ask(
     worker: &Worker,
     stream: Prefixed,
@@ -217,11 +217,16 @@ async fn ask(
         .client_hello()
         .server_name()
         .map(str::to_ascii_lowercase);
-    let asked = host.and_then(|host| worker.table(|table| table.asks(&host).cloned()));
+    let host = host.as_deref();
+    let (asked, handshake) = worker.table(|table| {
+        let asked = host.and_then(|host| table.asks(host));
+        (asked.cloned(), table.handshake(host))
+    });
+    let config = worker.tls_for(&handshake).map_err(io::Error::other)?;
     let Some(asked) = asked else {
-        return Ok((started.into_stream(worker.tls()).await?, None));
+        return Ok((started.into_stream(config).await?, None));
     };
-    let config = tls::asking(&worker.tls(), &asked).map_err(io::Error::other)?;
+    let config = tls::asking(&config, &handshake, &asked).map_err(io::Error::other)?;
     let stream = started.into_stream(config).await?;
     let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let shown = tls::shown(&asked, chain, UnixTime::now());

@@ -14,16 +14,21 @@ use tokio::sync::Notify;
 
 use super::state::State;
 use crate::ingress::access_log::AccessLog;
+use crate::ingress::action::handshake::Handshake;
 use crate::ingress::guard::Guard;
 use crate::ingress::meters::Meters;
 use crate::ingress::nginx_metrics::{Local, NginxMetrics};
 use crate::ingress::proxy::mirror::Mirrors;
 use crate::ingress::services::Services;
 use crate::ingress::table::Table;
+use crate::ingress::tls;
 use crate::ingress::upstream::Upstreams;
 
 /// How often connections that nobody needs are looked for.
 const SWEEP: Duration = Duration::from_secs(5);
+
+/// How many ways to begin TLS are kept ready: more than anybody has, and not without end.
+const MOST_HANDSHAKES: usize = 64;
 
 /// One serving thread.
 pub(crate) struct Worker {
@@ -35,6 +40,7 @@ pub(crate) struct Worker {
     services: Services,
     log: Option<AccessLog>,
     tls: Arc<rustls::ServerConfig>,
+    handshakes: RefCell<Vec<(Handshake, Arc<rustls::ServerConfig>)>>,
     limit: usize,
     threads: usize,
     nginx: Option<RefCell<Local>>,
@@ -72,6 +78,7 @@ impl Worker {
             services: Services::default(),
             log: parts.log,
             tls: parts.tls,
+            handshakes: RefCell::default(),
             limit: parts.limit,
             threads: parts.threads,
             nginx: parts.nginx.map(|nginx| RefCell::new(nginx.local())),
@@ -127,6 +134,26 @@ impl Worker {
 
     pub(super) fn tls(&self) -> Arc<rustls::ServerConfig> {
         self.tls.clone()
+    }
+
+    /// How TLS begins with clients of a host that has it otherwise.
+    pub(super) fn tls_for(
+        &self,
+        handshake: &Handshake,
+    ) -> Result<Arc<rustls::ServerConfig>, rustls::Error> {
+        if handshake.is_usual() {
+            return Ok(self.tls());
+        }
+        let mut known = self.handshakes.borrow_mut();
+        if let Some((_, config)) = known.iter().find(|(known, _)| known == handshake) {
+            return Ok(config.clone());
+        }
+        let config = tls::host_config(&self.tls, handshake)?;
+        if known.len() >= MOST_HANDSHAKES {
+            known.clear();
+        }
+        known.push((handshake.clone(), config.clone()));
+        Ok(config)
     }
 
     /// From when the thread began until `now`.

@@ -12,6 +12,7 @@ use rustls::{DigitallySignedStruct, DistinguishedName, Error, ServerConfig, Sign
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 use crate::ingress::action::client_certificate::ClientCertificate;
+use crate::ingress::action::handshake::Handshake;
 
 /// What clients are served with otherwise, and asked for a certificate of these authorities.
 ///
@@ -20,6 +21,7 @@ use crate::ingress::action::client_certificate::ClientCertificate;
 /// The cryptography has no version of TLS.
 pub(crate) fn asking(
     base: &ServerConfig,
+    handshake: &Handshake,
     asked: &ClientCertificate,
 ) -> Result<Arc<ServerConfig>, Error> {
     let provider = base.crypto_provider().clone();
@@ -28,10 +30,11 @@ pub(crate) fn asking(
         hints: hints(asked),
     };
     let mut config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
+        .with_protocol_versions(super::versions(handshake))?
         .with_client_cert_verifier(Arc::new(verifier))
         .with_cert_resolver(base.cert_resolver.clone());
     config.alpn_protocols.clone_from(&base.alpn_protocols);
+    config.ignore_client_order = base.ignore_client_order;
     // Each connection shows its certificate anew: one that was made before it was asked for, or
     // before it was revoked, is of no use.
     config.session_storage = Arc::new(NoServerSessionStorage {});

@@ -15,6 +15,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use rustls::CipherSuite;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign;
@@ -24,6 +25,7 @@ pub use self::certificate::{CertifiedKey, Error, parse, self_signed};
 pub(crate) use self::client::client_config;
 pub(crate) use self::shown::shown;
 pub use self::upstream::UpstreamTls;
+use super::action::handshake::{Handshake, Versions};
 
 /// Which certificate is shown for which name.
 #[derive(Debug, Clone, Default)]
@@ -113,4 +115,40 @@ pub(crate) fn server_config(store: Arc<Store>) -> Result<Arc<rustls::ServerConfi
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     config.ticketer = aws_lc_rs::Ticketer::new()?;
     Ok(Arc::new(config))
+}
+
+/// The same for hosts with whose clients TLS begins in another way. Tickets are shared: a session is
+/// resumed only with a version and a suite that its host has.
+///
+/// # Errors
+///
+/// The cryptography has no version of TLS that is left.
+pub(crate) fn host_config(
+    base: &rustls::ServerConfig,
+    handshake: &Handshake,
+) -> Result<Arc<rustls::ServerConfig>, rustls::Error> {
+    let mut provider = (**base.crypto_provider()).clone();
+    if let Some(suites) = &handshake.suites {
+        let suites: Vec<_> = suites.iter().copied().map(CipherSuite::from).collect();
+        cipher::keep(&mut provider, &suites);
+    }
+    let mut config = rustls::ServerConfig::builder_with_provider(Arc::new(provider))
+        .with_protocol_versions(versions(handshake))?
+        .with_no_client_auth()
+        .with_cert_resolver(base.cert_resolver.clone());
+    config.alpn_protocols.clone_from(&base.alpn_protocols);
+    config.ticketer = base.ticketer.clone();
+    config.ignore_client_order = handshake.own_order.unwrap_or(handshake.suites.is_some());
+    Ok(Arc::new(config))
+}
+
+/// The versions that a host's clients are spoken to with.
+fn versions(handshake: &Handshake) -> &'static [&'static rustls::SupportedProtocolVersion] {
+    use rustls::version::{TLS12, TLS13};
+    static BOTH: [&rustls::SupportedProtocolVersion; 2] = [&TLS13, &TLS12];
+    match handshake.versions.unwrap_or(Versions::Both) {
+        Versions::Both => &BOTH,
+        Versions::Only12 => &BOTH[1..],
+        Versions::Only13 => &BOTH[..1],
+    }
 }

@@ -2,6 +2,7 @@
 //! From Ingresses to servers, locations and backends, in the order in which ingress-nginx goes
 //! about it: internal/ingress/controller/{controller,location}.go of v1.15.1.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -54,7 +55,11 @@ pub(super) fn build<'a>(
             }
         }
     }
-    items.sort_by_key(|i| (i.spec.age, i.source.case.name.clone(), i.spec.name.clone()));
+    // store.go, sortIngressSlice: of those of the same second the last by name goes first.
+    items.sort_by_key(|i| {
+        let name = format!("{}/{}", i.source.case.name, i.spec.name);
+        (i.spec.age, Reverse(name))
+    });
     let mut model = Model {
         servers: BTreeMap::new(),
         backends: BTreeMap::new(),

@@ -39,6 +39,8 @@ pub struct Context<'a> {
     pub remote_addr: IpAddr,
     /// `$server_port`: that the client connected to.
     pub server_port: u16,
+    /// Where this program speaks HTTPS.
+    pub https_port: u16,
     /// `$pass_server_port`: the same, or what a trusted proxy says.
     pub access_port: u16,
     /// `$request_id`, `$req_id`.
@@ -107,6 +109,7 @@ impl<'a> Context<'a> {
             remote_addr: Ipv4Addr::UNSPECIFIED.into(),
             server_port: 80,
             access_port: 80,
+            https_port: 443,
             request_id: "",
             place: Place::default(),
             groups: &[],

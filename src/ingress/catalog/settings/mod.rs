@@ -10,6 +10,8 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::{Ipv4Net, Ipv6Net};
+
 use self::served::KEYS;
 use crate::ingress::action::compress::Compress;
 use crate::ingress::action::errors;
@@ -19,7 +21,7 @@ use crate::ingress::annotation::value::{self, Wrong};
 use crate::ingress::annotation::{
     ByBehaviour, Defaults, Hsts, Https, PlainPaths, Policy, external, keys,
 };
-use crate::ingress::table::{RouteSettings, Settings};
+use crate::ingress::table::{Behaviour, RouteSettings, Settings};
 use crate::model::ServiceName;
 
 /// Data of a ConfigMap.
@@ -74,11 +76,17 @@ struct Draft {
 }
 
 /// Reads a ConfigMap's data; what it does not say, or says wrongly, is as in `settings` and `route`.
-pub(super) fn read(settings: &Settings, route: &RouteSettings, data: &Data) -> Configured {
+/// `behaviour` is that of Ingresses without a class.
+pub(super) fn read(
+    settings: &Settings,
+    (route, own): (&RouteSettings, Behaviour),
+    data: &Data,
+) -> Configured {
     // The same in both but for what holds without a word.
     let mut common = None;
     let defaults = ByBehaviour::new(|behaviour| {
-        let (draft, notes) = read_for(Defaults::of(behaviour, route), settings, data);
+        let (mut draft, mut notes) = read_for(Defaults::of(behaviour, route), settings, data);
+        notes.extend(trust(&mut draft.settings, own));
         common = Some((draft.settings, draft.linked, notes));
         Defaults {
             behaviour,
@@ -127,12 +135,25 @@ fn read_for(defaults: Defaults, settings: &Settings, data: &Data) -> (Draft, Vec
     if !unknown.is_empty() {
         notes.push(format!("not known: {}", unknown.join(", ")));
     }
-    let asks = draft.settings.use_forwarded_headers || draft.settings.proxy_protocol;
-    if asks && draft.settings.trusted.is_empty() {
-        notes.push("nobody is believed before proxy-real-ip-cidr names the proxies".to_owned());
-    }
     draft.finish_route();
     (draft, notes)
+}
+
+/// Who is believed where `proxy-real-ip-cidr` names nobody: in ingress-nginx everybody, once it is
+/// asked to believe at all. Where it stands in for that, addresses of clients, and what is decided by
+/// them, would otherwise become those of the load balancer.
+fn trust(settings: &mut Settings, behaviour: Behaviour) -> Option<String> {
+    let asks = settings.use_forwarded_headers || settings.proxy_protocol;
+    if !asks || !settings.trusted.is_empty() {
+        return None;
+    }
+    if behaviour == Behaviour::Spec {
+        return Some("nobody is believed before proxy-real-ip-cidr names the proxies".to_owned());
+    }
+    settings.trusted = vec![Ipv4Net::default().into(), Ipv6Net::default().into()];
+    let text = "everybody is believed, as in ingress-nginx: any client can say that it comes from \
+                any address, unless proxy-real-ip-cidr names the proxies";
+    Some(text.to_owned())
 }
 
 /// Whether a key is served, with any value or only with one.

@@ -9,8 +9,9 @@ use crate::ingress::action::errors;
 use crate::ingress::action::headers::{self, Headers};
 use crate::ingress::action::retry::Retry;
 use crate::ingress::annotation::balance::{self, Algorithm};
+use crate::ingress::annotation::known::Risk;
 use crate::ingress::annotation::value::{self, Wrong};
-use crate::ingress::annotation::{PlainPaths, backend, compress, gate};
+use crate::ingress::annotation::{PlainPaths, backend, compress, gate, handshake};
 use crate::ingress::table::Choice;
 use crate::model::ServiceName;
 
@@ -20,6 +21,7 @@ pub(super) const KEYS: &[(&str, Key)] = &[
         "allow-snippet-annotations",
         Key::Switch(|d, on| d.policy.snippets = on),
     ),
+    ("annotations-risk-level", Key::Text(risk_level)),
     (
         "brotli-level",
         Key::Text(|d, t| compression(d, "brotli-level", t)),
@@ -170,7 +172,10 @@ pub(super) const KEYS: &[(&str, Key)] = &[
         Key::Switch(|d, on| d.settings.use_forwarded_headers = on),
     ),
     ("use-gzip", Key::Text(|d, t| compression(d, "use-gzip", t))),
-    ("use-port-in-redirects", Key::Always("false")),
+    (
+        "use-port-in-redirects",
+        Key::Switch(|d, on| d.route.port_in_redirects = on),
+    ),
     (
         "use-proxy-protocol",
         Key::Switch(|d, on| d.settings.proxy_protocol = on),
@@ -229,18 +234,42 @@ pub(super) const KEYS: &[(&str, Key)] = &[
         "whitelist-source-range",
         Key::Text(|d, text| gate_keys::allow(&mut d.route, text)),
     ),
-    ("enable-underscores-in-headers", Key::Always("false")),
+    (
+        "enable-underscores-in-headers",
+        Key::Switch(|d, on| d.settings.underscores = on),
+    ),
     ("generate-request-id", Key::Always("true")),
     ("ignore-invalid-headers", Key::Always("true")),
     ("proxy-buffering", Key::Always("off")),
     ("proxy-max-temp-file-size", Key::Always("1024m")),
     ("proxy-request-buffering", Key::Always("off")),
     ("proxy-ssl-location-only", Key::Always("true")),
-    ("proxy-ssl-location-only", Key::Always("true")),
-    ("ssl-protocols", Key::Always("TLSv1.2 TLSv1.3")),
+    (
+        "proxy-add-original-uri-header",
+        Key::Switch(|d, on| d.settings.original_uri = on),
+    ),
+    (
+        "ssl-ciphers",
+        Key::Text(|d, text| handshake::ciphers(&mut d.settings.handshake, text)),
+    ),
+    (
+        "ssl-protocols",
+        Key::Text(|d, text| handshake::protocols(&mut d.settings.handshake, text)),
+    ),
     ("use-http2", Key::Always("true")),
-    ("use-port-in-redirects", Key::Always("false")),
 ];
+
+/// The highest risk of annotations that is taken.
+fn risk_level(draft: &mut Draft, text: &str) -> Result<(), Wrong> {
+    draft.policy.risk = Some(Risk::parse(text));
+    let known = ["low", "medium", "high", "critical"];
+    match known.iter().any(|known| text.eq_ignore_ascii_case(known)) {
+        true => Ok(()),
+        false => Err(format!(
+            "must be Low, Medium, High or Critical, is {text:?}: Low holds, as in ingress-nginx"
+        )),
+    }
+}
 
 fn compression(draft: &mut Draft, name: &str, text: &str) -> Result<(), Wrong> {
     let compress = draft.route.compress.get_or_insert_default();

@@ -1,14 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 use super::*;
+use crate::ingress::action::handshake::Versions;
+use crate::ingress::annotation::known::Risk;
 use crate::ingress::table::Behaviour;
 use crate::ingress::table::How;
 
 fn read_all(data: &[(&str, &str)]) -> Configured {
+    read_as(Behaviour::Spec, data)
+}
+
+fn read_as(behaviour: Behaviour, data: &[(&str, &str)]) -> Configured {
     let data = data
         .iter()
         .map(|(k, v)| ((*k).into(), (*v).into()))
         .collect();
-    read(&Settings::default(), &RouteSettings::default(), &data)
+    read(
+        &Settings::default(),
+        (&RouteSettings::default(), behaviour),
+        &data,
+    )
 }
 
 impl Configured {
@@ -173,6 +183,61 @@ fn what_is_wrong_or_not_served_is_told_by_name() {
             "not known: yyy, zzz",
         ]
     );
-    let alone = read_all(&[("use-forwarded-headers", "true")]);
-    assert!(alone.notes[0].contains("proxy-real-ip-cidr"));
+}
+
+#[test]
+fn who_is_believed_where_nobody_is_named_is_a_matter_of_behaviour() {
+    for key in ["use-forwarded-headers", "use-proxy-protocol"] {
+        let spec = read_all(&[(key, "true")]);
+        assert!(
+            spec.notes[0].contains("nobody is believed"),
+            "{:?}",
+            spec.notes
+        );
+        assert!(spec.settings.trusted.is_empty());
+        let nginx = |data: &[(&str, &str)]| read_as(Behaviour::IngressNginx, data);
+        let all = nginx(&[(key, "true")]);
+        assert!(
+            all.notes[0].contains("everybody is believed"),
+            "{:?}",
+            all.notes
+        );
+        assert_eq!(all.settings.trusted.len(), 2);
+        let some = nginx(&[(key, "true"), ("proxy-real-ip-cidr", "10.0.0.0/8")]);
+        assert_eq!((some.settings.trusted.len(), some.notes.len()), (1, 0));
+    }
+    let none = read_as(Behaviour::IngressNginx, &[]);
+    assert!(none.settings.trusted.is_empty() && none.notes.is_empty());
+}
+
+#[test]
+fn what_tls_speaks_and_endpoints_are_told_is_read() {
+    let all = read_all(&[
+        ("ssl-protocols", "TLSv1.2"),
+        (
+            "ssl-ciphers",
+            "ECDHE-ECDSA-AES256-GCM-SHA384:DHE-RSA-AES128-GCM-SHA256",
+        ),
+        ("enable-underscores-in-headers", "true"),
+        ("proxy-add-original-uri-header", "true"),
+        ("use-port-in-redirects", "true"),
+        ("annotations-risk-level", "Critical"),
+    ]);
+    let told = "data[ssl-ciphers]: there is no DHE-RSA-AES128-GCM-SHA256 here";
+    assert_eq!(all.notes, [told]);
+    let settings = &all.settings;
+    assert!(settings.underscores && settings.original_uri);
+    assert_eq!(settings.handshake.versions, Some(Versions::Only12));
+    assert_eq!(
+        settings.handshake.suites.as_deref().map(<[_]>::len),
+        Some(1)
+    );
+    assert!(all.spec().route.port_in_redirects);
+    assert_eq!(all.spec().policy.risk, Some(Risk::Critical));
+    let odd = read_all(&[
+        ("annotations-risk-level", "huge"),
+        ("ssl-protocols", "SSLv3"),
+    ]);
+    assert_eq!(odd.spec().policy.risk, Some(Risk::Low));
+    assert_eq!((odd.notes.len(), odd.settings), (2, Settings::default()));
 }
