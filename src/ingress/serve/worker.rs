@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use super::state::State;
 use crate::ingress::access_log::AccessLog;
 use crate::ingress::guard::Guard;
+use crate::ingress::keep::Budget;
 use crate::ingress::meters::Meters;
 use crate::ingress::nginx_metrics::{Local, NginxMetrics};
 use crate::ingress::proxy::mirror::Mirrors;
@@ -32,6 +33,7 @@ pub(crate) struct Worker {
     mirrors: Mirrors,
     meters: Meters,
     guard: Arc<Guard>,
+    bodies: Budget,
     services: Services,
     log: Option<AccessLog>,
     tls: Arc<rustls::ServerConfig>,
@@ -53,6 +55,7 @@ pub(super) struct Parts {
     pub(super) table: Arc<ArcSwap<Table>>,
     pub(super) meters: Meters,
     pub(super) guard: Arc<Guard>,
+    pub(super) bodies: Budget,
     pub(super) log: Option<AccessLog>,
     pub(super) tls: Arc<rustls::ServerConfig>,
     pub(super) limit: usize,
@@ -69,6 +72,7 @@ impl Worker {
             mirrors: Mirrors::default(),
             meters: parts.meters,
             guard: parts.guard,
+            bodies: parts.bodies,
             services: Services::default(),
             log: parts.log,
             tls: parts.tls,
@@ -103,6 +107,11 @@ impl Worker {
     /// What keeps clients out.
     pub(crate) fn guard(&self) -> &Guard {
         &self.guard
+    }
+
+    /// Memory for bodies of requests, of all threads.
+    pub(crate) fn bodies(&self) -> &Budget {
+        &self.bodies
     }
 
     /// Connections to services that are asked who may come in.
