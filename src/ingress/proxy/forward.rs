@@ -59,7 +59,7 @@ struct Failed {
     request: Option<Box<Request<RequestBody>>>,
 }
 
-/// The most attempts that go to endpoints which were tried before, whatever an Ingress says.
+/// After so many attempts none goes to an endpoint that was tried before, whatever an Ingress says.
 const ROUND: usize = 16;
 
 /// Which endpoints have been tried.
