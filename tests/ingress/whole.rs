@@ -181,7 +181,8 @@ fn bodies_that_end_badly_reach_no_endpoint() {
         assert_eq!(client.ask(&request).status, status, "{request}");
         assert!(client.closes_within(Duration::from_secs(10)), "{request}");
     }
-    drop(rig.connect().send(begun("0123")));
+    // A client that goes away.
+    rig.connect().send(begun("0123"));
     assert_eq!(rig.ask(in_chunks("0123456789")).status, 200);
     assert_eq!(endpoint.requests().len(), 1);
 }
@@ -199,9 +200,10 @@ fn all_bodies_together_have_a_bound() {
     let answer = clients[0].ask("0\r\n\r\n");
     assert_eq!((answer.status, answer.body.len() > KEPT), (200, true));
     drop(clients);
-    eventually("there is room again", || !streams(&rig, &endpoint));
-    let answer = rig.ask(in_chunks("abc"));
-    assert!(answer.body.contains("content-length: 3\r\n"), "{answer:?}");
+    eventually("there is room again", || {
+        let answer = rig.ask(in_chunks("abc"));
+        answer.body.contains("content-length: 3\r\n")
+    });
 }
 
 #[test]
