@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Bodies on their way, with limits and patience. Nothing is read before there is room for it on
-//! the other side.
+//! the other side, or in memory if it may have to be sent again.
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use super::action::compress::Coding;
 use super::action::rate::Rate;
 use super::copy;
+use super::keep::{self, Budget, Buffer};
 use super::proxy::Exchange;
 use super::shape::Shape;
 use super::upstream::Lease;
@@ -58,7 +60,7 @@ impl Patience {
 /// How far a request body has come.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
-    /// It was asked for: it cannot be sent a second time.
+    /// It was asked for: if it is not kept, it cannot be sent a second time.
     pub(crate) started: Cell<bool>,
     /// It was sent.
     pub(crate) done: Cell<bool>,
@@ -82,7 +84,9 @@ enum Source {
     /// There is none.
     #[default]
     None,
-    Client(ClientBody),
+    /// In a box, as most requests have none.
+    Client(Box<ClientBody>),
+    Kept(Kept),
     /// Another one's copy, for a mirror.
     Copy(copy::Reader),
 }
@@ -90,12 +94,21 @@ enum Source {
 #[derive(Debug)]
 struct ClientBody {
     incoming: Incoming,
+    /// What was read and not passed on yet, the last of it first.
+    before: Vec<Frame<Bytes>>,
     /// Bytes that may still come.
     left: u64,
     limit: Duration,
     patience: Patience,
     progress: Rc<Progress>,
     copy: Option<copy::Writer>,
+}
+
+/// A body that has come to its end before it is sent: it can be sent more than once.
+#[derive(Debug, Clone)]
+struct Kept {
+    bytes: Bytes,
+    progress: Rc<Progress>,
 }
 
 impl RequestBody {
@@ -109,13 +122,14 @@ impl RequestBody {
         let progress = Rc::new(Progress::default());
         let client = ClientBody {
             incoming,
+            before: Vec::new(),
             left: most,
             limit,
             patience: Patience::default(),
             progress: progress.clone(),
             copy: None,
         };
-        let source = Source::Client(client);
+        let source = Source::Client(Box::new(client));
         (Self { source }, progress)
     }
 
@@ -126,44 +140,113 @@ impl RequestBody {
         }
     }
 
-    /// Copies it on its way.
-    pub(crate) fn copy_to(&mut self, writer: copy::Writer) {
-        if let Source::Client(client) = &mut self.source {
-            client.copy = Some(writer);
-        }
+    /// Waits until all of it has come, so that it can be sent more than once. One that is longer
+    /// than [`keep::MOST`], that has trailers or for which there is no room goes on as it comes.
+    ///
+    /// # Errors
+    ///
+    /// It ends early.
+    pub(crate) async fn keep(self, budget: &Budget) -> Result<Self, Broken> {
+        let source = match self.source {
+            Source::Client(client) => client.keep(budget).await?,
+            source => source,
+        };
+        Ok(Self { source })
     }
 
-    /// Whether there is none.
-    pub(crate) fn is_empty(&self) -> bool {
-        matches!(self.source, Source::None)
+    /// The same once more, if it can be sent once more.
+    pub(crate) fn again(&self) -> Option<Self> {
+        let source = match &self.source {
+            Source::None => Source::None,
+            Source::Kept(kept) => Source::Kept(kept.clone()),
+            Source::Client(_) | Source::Copy(_) => return None,
+        };
+        Some(Self { source })
+    }
+
+    /// Copies it on its way.
+    pub(crate) fn copy_to(&mut self, writer: copy::Writer) {
+        match &mut self.source {
+            Source::Client(client) => client.copy = Some(writer),
+            Source::Kept(kept) => {
+                writer.write(&kept.bytes);
+                writer.finish();
+            }
+            Source::None | Source::Copy(_) => {}
+        }
     }
 }
 
 impl ClientBody {
+    async fn keep(mut self: Box<Self>, budget: &Budget) -> Result<Source, Broken> {
+        let hint = self.incoming.size_hint();
+        if hint.lower() > keep::MOST as u64 {
+            return Ok(Source::Client(self));
+        }
+        let mut buffer = Buffer::new(budget, hint.exact());
+        while let Some(frame) = poll_fn(|cx| self.read(cx)).await {
+            let frame = frame?;
+            if !frame.data_ref().is_some_and(|data| buffer.add(data)) {
+                self.before = vec![frame, Frame::data(buffer.freeze())];
+                return Ok(Source::Client(self));
+            }
+            if self.incoming.is_end_stream() {
+                break;
+            }
+        }
+        self.progress.done.set(true);
+        Ok(Source::Kept(Kept {
+            bytes: buffer.freeze(),
+            progress: self.progress,
+        }))
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         self.progress.started.set(true);
-        let polled = Pin::new(&mut self.incoming).poll_frame(cx);
-        let outcome = match polled {
+        let read = match self.before.pop() {
+            Some(frame) => Some(Ok(frame)),
+            None => ready!(self.read(cx)),
+        };
+        match &read {
+            Some(Ok(frame)) => self.pass(frame),
+            Some(Err(_)) => {}
+            None => self.done(),
+        }
+        Poll::Ready(read)
+    }
+
+    /// What the client sends next.
+    fn read(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let outcome = match Pin::new(&mut self.incoming).poll_frame(cx) {
             Poll::Pending if self.patience.is_over(self.limit, cx) => Err(Broken::TimedOut),
             Poll::Pending => return Poll::Pending,
-            Poll::Ready(None) => {
-                self.done();
-                return Poll::Ready(None);
-            }
+            Poll::Ready(None) => return Poll::Ready(None),
             Poll::Ready(Some(Err(_))) => Err(Broken::Client),
             Poll::Ready(Some(Ok(frame))) => self.count(frame),
         };
         match &outcome {
-            Ok(_) => {
-                self.patience.renew();
-                self.progress.moved.set(Some(Instant::now()));
-                if self.incoming.is_end_stream() {
-                    self.done();
-                }
-            }
+            Ok(_) => self.patience.renew(),
             Err(broken) => self.progress.broken.set(Some(*broken)),
         }
         Poll::Ready(Some(outcome))
+    }
+
+    fn count(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, Broken> {
+        let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+        self.progress.bytes.set(self.progress.bytes.get() + length);
+        self.left = self.left.checked_sub(length).ok_or(Broken::TooLarge)?;
+        Ok(frame)
+    }
+
+    /// Something goes to the endpoint.
+    fn pass(&self, frame: &Frame<Bytes>) {
+        self.progress.moved.set(Some(Instant::now()));
+        if let (Some(copy), Some(data)) = (&self.copy, frame.data_ref()) {
+            copy.write(data);
+        }
+        if self.is_over() {
+            self.done();
+        }
     }
 
     fn done(&self) {
@@ -173,14 +256,30 @@ impl ClientBody {
         }
     }
 
-    fn count(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, Broken> {
-        let length = frame.data_ref().map_or(0, |data| data.len() as u64);
-        self.progress.bytes.set(self.progress.bytes.get() + length);
-        self.left = self.left.checked_sub(length).ok_or(Broken::TooLarge)?;
-        if let (Some(copy), Some(data)) = (&self.copy, frame.data_ref()) {
-            copy.write(data);
+    fn is_over(&self) -> bool {
+        self.before.is_empty() && self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let hint = self.incoming.size_hint();
+        if self.before.is_empty() {
+            return hint;
         }
-        Ok(frame)
+        let waiting = self.before.iter().filter_map(Frame::data_ref);
+        let waiting: usize = waiting.map(Bytes::len).sum();
+        let exact = hint.exact().map(|left| left + waiting as u64);
+        exact.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+impl Kept {
+    fn poll(&mut self) -> Option<Frame<Bytes>> {
+        if self.bytes.is_empty() {
+            return None;
+        }
+        self.progress.started.set(true);
+        self.progress.moved.set(Some(Instant::now()));
+        Some(Frame::data(std::mem::take(&mut self.bytes)))
     }
 }
 
@@ -195,6 +294,7 @@ impl hyper::body::Body for RequestBody {
         match &mut self.source {
             Source::Client(client) => client.poll(cx),
             Source::None => Poll::Ready(None),
+            Source::Kept(kept) => Poll::Ready(kept.poll().map(Ok)),
             Source::Copy(copy) => copy.poll(cx).map(|next| {
                 let piece = next?.map_err(|copy::Lost| Broken::Client);
                 Some(piece.map(Frame::data))
@@ -204,16 +304,18 @@ impl hyper::body::Body for RequestBody {
 
     fn is_end_stream(&self) -> bool {
         match &self.source {
-            Source::Client(client) => client.incoming.is_end_stream(),
+            Source::Client(client) => client.is_over(),
             Source::None => true,
+            Source::Kept(kept) => kept.bytes.is_empty(),
             Source::Copy(copy) => copy.is_done(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
-            Source::Client(client) => client.incoming.size_hint(),
+            Source::Client(client) => client.size_hint(),
             Source::None => SizeHint::with_exact(0),
+            Source::Kept(kept) => SizeHint::with_exact(kept.bytes.len() as u64),
             Source::Copy(_) => SizeHint::default(),
         }
     }

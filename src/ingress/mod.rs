@@ -19,13 +19,14 @@
 //! | [`resolve`] | the addresses of ExternalNames | |
 //! | [`route`] | finds the route of a host and a path | I/O, clocks, logging |
 //! | [`serve`] | listens, speaks HTTP/1.1, HTTP/2 and TLS with clients, bounds what they cost | share anything between threads |
-//! | `proxy` | checks a request, hands it on, edits headers both ways | hold a body in memory |
+//! | `proxy` | checks a request, hands it on, edits headers both ways | hold a body beyond a bound in memory |
 //! | `guard` | what serving threads share to keep clients out: limits, passwords, answers of others | decide what to keep out |
 //! | `filter` | a route's actions on a request, in a fixed order | I/O, clocks, logging |
 //! | `services` | connections to services that are asked who may come in | decide who may |
 //! | `upstream` | connections to endpoints, kept for the next request | choose an endpoint |
 //! | [`pass`] | TCP and UDP ports that go to a Service byte by byte | look into them |
 //! | `shape` | bodies of answers encoded, and held to a rate | hold more than a window |
+//! | `keep` | memory for bodies of requests that may be sent again | take more than its bound |
 //! | `copy` | bodies of requests once more, for mirrors | let the original wait |
 //! | `idle` | bytes both ways between two sides | know what they are |
 //! | `stream` | a connection, plain or over TLS, for clients and endpoints alike | count or time anything |
@@ -51,6 +52,7 @@ mod filter;
 pub mod fuzzing;
 mod guard;
 mod idle;
+mod keep;
 pub mod lint;
 mod local;
 pub mod meters;

@@ -17,7 +17,7 @@ use super::action::cors::Cors;
 use super::action::errors::Errors;
 use super::action::gate::{Blocks, Gate};
 use super::action::handshake::Handshake;
-use super::action::headers::Headers;
+use super::action::headers::{Headers, Text};
 use super::action::mirror::Mirror;
 use super::action::origin::Origin;
 use super::action::rate::Rate;
@@ -280,6 +280,8 @@ pub struct RouteSettings {
     pub choice: Option<Arc<Choice>>,
     /// What is spoken to endpoints; none: what the Service says.
     pub speech: Option<Arc<Speech>>,
+    /// Bodies of requests are waited for before an endpoint is asked, if they are not too long.
+    pub keeps_bodies: bool,
     /// Requests go to endpoints as HTTP/1.0.
     pub http10: bool,
     /// The most bytes of the head of a response; more answers 502. None: as much as is ever taken.
@@ -289,7 +291,7 @@ pub struct RouteSettings {
     /// The Ingress is no route of its own but takes requests of another's.
     pub canary: Option<Arc<Rules>>,
     /// The Host that the endpoint is given in place of the client's.
-    pub upstream_host: Option<Arc<str>>,
+    pub upstream_host: Option<Arc<Text>>,
     /// How its Ingress is read.
     pub behaviour: Behaviour,
     /// Redirects plain HTTP to HTTPS with this status.
@@ -362,6 +364,7 @@ impl Default for RouteSettings {
             retry: Retry::default(),
             choice: None,
             speech: None,
+            keeps_bodies: false,
             http10: false,
             response_head: None,
             affinity: None,

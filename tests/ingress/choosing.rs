@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::rig::{Endpoint, eventually};
+use super::rig::{Endpoint, eventually, header};
 use super::world::World;
 
 /// A Service `web` of these endpoints, and an Ingress with these annotations.
@@ -239,6 +239,63 @@ fn too_large_a_head_is_a_bad_gateway() {
             return;
         };
         assert_eq!(world.get("/", &[]).status, expected, "{size}");
+    }
+}
+
+#[test]
+fn the_size_of_a_head_without_annotation_is_that_of_the_behaviour() {
+    let large = format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Large: {}\r\n\r\nok",
+        "x".repeat(6000)
+    );
+    let large: &'static str = large.leak();
+    for (nginx, annotations, expected) in [
+        (true, &[][..], 502),
+        (true, &[("proxy-buffer-size", "8k")], 200),
+        (false, &[], 200),
+    ] {
+        let Some(mut world) = World::new() else {
+            return;
+        };
+        if nginx {
+            world.behaves_as_ingress_nginx();
+        }
+        let (large, small) = (world.saying(large), world.named("small"));
+        world.service("web", &[large.address]);
+        world.service("small", &[small.address]);
+        world.ingress("web", "web", annotations);
+        world.path("small", "/small", "small", annotations);
+        world.start(&[]);
+        eventually("it serves", || world.get("/small", &[]).status == 200);
+        assert_eq!(
+            world.get("/", &[]).status,
+            expected,
+            "{nginx} {annotations:?}"
+        );
+    }
+}
+
+#[test]
+fn endpoints_are_given_a_host_of_their_own() {
+    for (host, seen) in [
+        ("other.example:81", "other.example:81"),
+        ("$host.more", "a.example.more"),
+        (
+            "${service_name}.$namespace-$http_x_own$request_uri",
+            "web.default-b/x?y",
+        ),
+        // As it would be without the annotation: nginx would not start with the one, and would
+        // send none with the other.
+        ("$nonsense", "a.example"),
+        ("$http_x_none", "a.example"),
+    ] {
+        let echo = |world: &World| vec![world.echo()];
+        let annotations = [("upstream-vhost", host), ("rewrite-target", "/z")];
+        let Some((world, _)) = world(echo, &annotations) else {
+            return;
+        };
+        let answer = world.get("/x?y", &["X-Own: b"]);
+        assert_eq!(header(&answer.body, "host"), Some(seen), "{answer:?}");
     }
 }
 

@@ -30,4 +30,5 @@ mod tls;
 mod upgrade;
 mod wall;
 mod websocket;
+mod whole;
 mod world;

@@ -65,6 +65,15 @@ impl World {
         self.own
     }
 
+    /// Ingresses are read as ingress-nginx reads them.
+    pub(crate) fn behaves_as_ingress_nginx(&mut self) {
+        let annotations = "annotations: {ferrule.dev/behaviour: ingress-nginx}";
+        let named = "metadata: {name: f";
+        self.text = self
+            .text
+            .replacen(named, &format!("{named}, {annotations}"), 1);
+    }
+
     fn add(&mut self, text: &str) {
         write!(self.text, "---\n{text}").unwrap();
     }

@@ -26,13 +26,26 @@ impl Origin {
         *self == Self::default()
     }
 
-    /// Puts an endpoint's answer into the clients' terms.
-    pub(crate) fn apply(&self, headers: &mut HeaderMap) {
+    /// Whether a Location may become a path.
+    pub(crate) fn makes_paths(&self) -> bool {
+        let redirect = self.redirect.as_ref();
+        redirect.is_some_and(|(_, to)| to.starts_with('/'))
+    }
+
+    /// Puts an endpoint's answer into the clients' terms. A Location that becomes a path follows
+    /// `place`, a scheme with a host, if there is one.
+    pub(crate) fn apply(&self, headers: &mut HeaderMap, place: Option<&str>) {
         if self.cookie_domain.is_some() || self.cookie_path.is_some() {
             edit(headers, &SET_COOKIE, |text| self.cookie(text));
         }
         if let Some(redirect) = &self.redirect {
-            edit(headers, &LOCATION, |text| begin(text, redirect));
+            edit(headers, &LOCATION, |text| {
+                let new = begin(text, redirect)?;
+                Some(match place.filter(|_| new.starts_with('/')) {
+                    Some(place) => format!("{place}{new}"),
+                    None => new,
+                })
+            });
             edit(headers, &REFRESH, |text| {
                 let at = text.to_ascii_lowercase().find("url=")? + "url=".len();
                 let (head, url) = text.split_at(at);
@@ -107,7 +120,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append(name.clone(), HeaderValue::from_static(value));
         headers.append(name.clone(), HeaderValue::from_static("other"));
-        origin.apply(&mut headers);
+        origin.apply(&mut headers, None);
         let values: Vec<_> = headers.get_all(&name).iter().collect();
         assert_eq!(values[1], "other");
         values[0].to_str().unwrap().to_owned()
@@ -134,6 +147,39 @@ mod tests {
             assert_eq!(applied(&origin, SET_COOKIE, cookie), expected);
         }
         assert_eq!(applied(&origin, LOCATION, "/two/x"), "/two/x");
+    }
+
+    #[test]
+    fn a_path_follows_the_place_where_clients_are() {
+        let origin = |from: &str, to: &str| Origin {
+            redirect: pair(from, to),
+            ..Origin::default()
+        };
+        let (path, url) = (origin("http://in/", "/"), origin("http://in/", "http://b/"));
+        assert!(path.makes_paths() && !url.makes_paths());
+        assert!(!Origin::default().makes_paths());
+        for (origin, place, given, expected) in [
+            (&path, Some("https://a"), "http://in/x", "https://a/x"),
+            (&path, None, "http://in/x", "/x"),
+            // What the endpoint itself made a path stays one.
+            (&path, Some("https://a"), "/x", "/x"),
+            (&url, Some("https://a"), "http://in/x", "http://b/x"),
+        ] {
+            for (name, expected) in [(LOCATION, expected), (REFRESH, "5")] {
+                let given = if name == REFRESH { "5" } else { given };
+                let mut headers = HeaderMap::new();
+                headers.insert(&name, HeaderValue::from_static(given));
+                origin.apply(&mut headers, place);
+                assert_eq!(headers[&name], expected, "{given}");
+            }
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert(REFRESH, HeaderValue::from_static("5; url=http://in/x"));
+        path.apply(&mut headers, Some("https://a"));
+        assert_eq!(
+            headers[REFRESH], "5; url=/x",
+            "nginx makes only Location a URL"
+        );
     }
 
     #[test]

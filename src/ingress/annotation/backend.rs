@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::value::{Wrong, number, size, switch};
 use super::{Draft, Kind, Reader, backend_tls};
 use crate::ingress::action::retry::Retry;
+use crate::ingress::keep;
 use crate::ingress::table::{Speech, UpstreamProtocol};
 
 /// The longest head of a response that is ever taken, in bytes.
@@ -20,8 +21,8 @@ pub(super) fn read(reader: &mut Reader<'_>, draft: &mut Draft) {
     if let Some(http10) = reader.value("proxy-http-version", http_version) {
         draft.route.http10 = http10;
         if http10 {
-            let text = "requests whose length is not known beforehand are answered 411: nothing is \
-                        buffered";
+            let text = "requests with a body of unknown length are answered 411 if it is not \
+                        waited for: without proxy-request-buffering, and beyond 1 MiB";
             reader.note("proxy-http-version", Kind::Approximated, text);
         }
     }
@@ -32,6 +33,7 @@ pub(super) fn read(reader: &mut Reader<'_>, draft: &mut Draft) {
             reader.note("proxy-buffer-size", Kind::Approximated, text);
         }
     }
+    bodies(reader, draft);
     buffers(reader);
 }
 
@@ -67,16 +69,40 @@ pub(super) fn by_service(reader: &mut Reader<'_>) -> Option<bool> {
     reader.value("service-upstream", switch)
 }
 
-/// Nothing is buffered here: bodies are handed on as they come, at the pace of the slower side.
+/// Whether bodies of requests are waited for.
+fn bodies(reader: &mut Reader<'_>, draft: &mut Draft) {
+    let route = &mut draft.route;
+    let buffering = reader.value("proxy-request-buffering", on_off);
+    if let Some(on) = buffering {
+        route.keeps_bodies = on;
+    }
+    let has_longer = route.body_limit == 0 || route.body_limit > keep::MOST as u64;
+    if buffering == Some(true) && has_longer {
+        let text = "bodies of more than 1 MiB are handed on as they come, and not buffered";
+        reader.note("proxy-request-buffering", Kind::Approximated, text);
+    }
+    if let Some(Err(text)) =
+        reader.value("client-body-buffer-size", |v| size(v).map(|_| in_memory(v)))
+    {
+        reader.note("client-body-buffer-size", Kind::Approximated, text);
+    }
+}
+
+/// How much of a body is in memory, in bytes: in nginx the rest of it is in a file, of which there
+/// are none here.
+pub(crate) fn in_memory(value: &str) -> Result<u64, Wrong> {
+    let bytes = size(value)?;
+    match bytes > keep::MOST as u64 {
+        true => Err("bodies of more than 1 MiB are handed on as they come".to_owned()),
+        false => Ok(bytes),
+    }
+}
+
+/// Responses are not buffered: they are handed on as they come, at the pace of the slower side.
 fn buffers(reader: &mut Reader<'_>) {
-    for (name, what) in [
-        ("proxy-buffering", "responses"),
-        ("proxy-request-buffering", "requests"),
-    ] {
-        if reader.value(name, on_off) == Some(true) {
-            let text = format!("{what} are handed on as they come, and not buffered");
-            reader.note(name, Kind::Approximated, text);
-        }
+    if reader.value("proxy-buffering", on_off) == Some(true) {
+        let text = "responses are handed on as they come, and not buffered";
+        reader.note("proxy-buffering", Kind::Approximated, text);
     }
     let buffers = [
         (
@@ -211,13 +237,38 @@ mod tests {
             ("proxy-http-version", "1.0"),
             ("proxy-buffer-size", "128k"),
         ]);
-        assert!(plain.http10);
-        assert_eq!(told.len(), 6, "{told:?}");
+        assert!(plain.http10 && plain.keeps_bodies);
+        // Not of bodies: there are none of more than 1 MiB.
+        assert_eq!(told.len(), 5, "{told:?}");
         let (_, told) = route(&[
             ("proxy-buffering", "true"),
             ("proxy-http-version", "2"),
             ("proxy-buffer-size", "large"),
         ]);
         assert_eq!(told.len(), 3, "{told:?}");
+    }
+
+    #[test]
+    fn what_there_is_no_room_for_is_told() {
+        let on = ("proxy-request-buffering", "on");
+        for (annotations, kept, told) in [
+            (&[on][..], true, 0),
+            (&[on, ("proxy-body-size", "8m")], true, 1),
+            (&[on, ("proxy-body-size", "0")], true, 1),
+            (
+                &[
+                    ("proxy-request-buffering", "off"),
+                    ("proxy-body-size", "8m"),
+                ],
+                false,
+                0,
+            ),
+            (&[("client-body-buffer-size", "1m")], false, 0),
+            (&[("client-body-buffer-size", "2m")], false, 1),
+            (&[("client-body-buffer-size", "much")], false, 1),
+        ] {
+            let (route, notes) = route(annotations);
+            assert_eq!((route.keeps_bodies, notes.len()), (kept, told), "{notes:?}");
+        }
     }
 }

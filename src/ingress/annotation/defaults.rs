@@ -39,13 +39,17 @@ pub struct Policy {
 
 impl Defaults {
     /// Those of a behaviour without a ConfigMap: ingress-nginx redirects to HTTPS where there is a
-    /// certificate, and has clients come back that way.
+    /// certificate, and has clients come back that way. It waits for the bodies of requests, and
+    /// takes no answer with a head of more than 4 KiB (`ProxyRequestBuffering` and
+    /// `ProxyBufferSize` of its internal/ingress/controller/config).
     pub fn of(behaviour: Behaviour, route: &RouteSettings) -> Self {
         let on = behaviour == Behaviour::IngressNginx;
         Self {
             behaviour,
             route: RouteSettings {
                 behaviour,
+                keeps_bodies: on || route.keeps_bodies,
+                response_head: route.response_head.or(on.then_some(4 << 10)),
                 ..route.clone()
             },
             plain_paths: PlainPaths::default(),
@@ -185,8 +189,11 @@ mod tests {
         let spec = Defaults::of(Behaviour::Spec, &route);
         assert_eq!(spec, Defaults::default());
         assert_eq!(spec.hsts.header(), None);
+        assert!(!spec.route.keeps_bodies && spec.route.response_head.is_none());
         let nginx = Defaults::of(Behaviour::IngressNginx, &route);
         assert!(nginx.https.secured && !nginx.https.forced);
+        assert!(nginx.route.keeps_bodies);
+        assert_eq!(nginx.route.response_head, Some(4096));
         let header = nginx.hsts.header().expect("a header");
         assert_eq!(header, "max-age=31536000; includeSubDomains");
     }

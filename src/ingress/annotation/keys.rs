@@ -127,7 +127,7 @@ const NOT_SERVED: &[(&str, &str)] = &[
         large-client-header-buffers",
     ),
     (
-        "bodies are passed on as they come; nothing is buffered",
+        "bodies of answers are passed on as they come; nothing of them is buffered",
         "grpc-buffer-size-kb proxy-buffers-number proxy-busy-buffers-size",
     ),
     (

@@ -88,7 +88,9 @@ const fn refused(name: &'static str, risk: Risk, why: &'static str) -> Known {
     }
 }
 
-const BUFFER: &str = "bodies are passed on as they come, and not buffered in full";
+const BUFFER: &str = "answers are passed on as they come, and not buffered in full";
+const KEPT: &str = "bodies of more than 1 MiB are passed on as they come";
+const PLAIN_REDIRECT: &str = "no patterns, and no variables";
 const LINEAR: &str = "patterns that need look-around or back-references close the path";
 const SNIPPET: &str = "a few directives are understood, all others close the path";
 const FASTCGI: &str = "FastCGI is not spoken: put an HTTP server before the application";
@@ -140,7 +142,7 @@ pub const ALL: &[Known] = &[
     served("canary-by-header-value", Medium, "canary"),
     served("canary-weight", Low, "canary"),
     served("canary-weight-total", Low, "canary"),
-    approximated("client-body-buffer-size", Low, "rate", BUFFER),
+    approximated("client-body-buffer-size", Low, "backend", KEPT),
     approximated("configuration-snippet", Critical, "snippet", SNIPPET),
     served("connection-proxy-header", Low, "headers"),
     served("cors-allow-credentials", Low, "cors"),
@@ -207,14 +209,9 @@ pub const ALL: &[Known] = &[
     served("proxy-next-upstream-timeout", Low, "backend"),
     served("proxy-next-upstream-tries", Low, "proxy"),
     served("proxy-read-timeout", Low, "proxy"),
-    served("proxy-redirect-from", Medium, "origin"),
-    approximated(
-        "proxy-redirect-to",
-        Medium,
-        "origin",
-        "a Location that becomes a path stays one; nginx adds scheme and host",
-    ),
-    approximated("proxy-request-buffering", Low, "backend", BUFFER),
+    approximated("proxy-redirect-from", Medium, "origin", PLAIN_REDIRECT),
+    approximated("proxy-redirect-to", Medium, "origin", PLAIN_REDIRECT),
+    approximated("proxy-request-buffering", Low, "backend", KEPT),
     served("proxy-send-timeout", Low, "proxy"),
     approximated(
         "proxy-ssl-ciphers",

@@ -29,10 +29,14 @@ fn redirect(reader: &mut Reader<'_>) -> Option<Replacement> {
             reader.note("proxy-redirect-from", Kind::Invalid, text);
             None
         }
-        (from, to) if to.starts_with('/') => {
-            let text = "a Location that becomes a path stays one; nginx adds scheme and host";
-            reader.note("proxy-redirect-to", Kind::Approximated, text);
-            Some((from.into(), to.into()))
+        (from, to) if from.starts_with('~') || from.contains('$') || to.contains('$') => {
+            let text = "must be two texts, and no pattern and no variables; nothing is replaced";
+            let name = match to.contains('$') {
+                true => "proxy-redirect-to",
+                false => "proxy-redirect-from",
+            };
+            reader.note(name, Kind::Refused, text);
+            None
         }
         (from, to) => Some((from.into(), to.into())),
     }
@@ -91,5 +95,22 @@ mod tests {
             assert_eq!(notes(&read).len(), 1);
             assert_eq!(read.plain.origin, None);
         }
+        for (from, to, told) in [
+            ("~^http://([^/]+)/", "/x", "proxy-redirect-from"),
+            ("http://$proxy_host/", "/", "proxy-redirect-from"),
+            ("http://a.internal/", "https://$host/", "proxy-redirect-to"),
+        ] {
+            let read = read_all(&[("proxy-redirect-from", from), ("proxy-redirect-to", to)]);
+            let notes = notes(&read);
+            assert!(notes[0].contains(told) && notes.len() == 1, "{notes:?}");
+            assert_eq!(read.plain.origin, None);
+        }
+        let path = [
+            ("proxy-redirect-from", "http://a/"),
+            ("proxy-redirect-to", "/"),
+        ];
+        let read = read_all(&path);
+        assert_eq!(notes(&read), [""; 0]);
+        assert!(read.plain.origin.as_ref().expect("some").makes_paths());
     }
 }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How fast answers are sent, and what of nginx's buffers has no meaning here.
+//! How fast answers are sent.
 
 use std::num::NonZeroU64;
 
-use super::value::{number, size};
-use super::{Draft, Kind, Reader};
+use super::value::number;
+use super::{Draft, Reader};
 use crate::ingress::action::rate::Rate;
 
 pub(super) fn read(reader: &mut Reader<'_>, draft: &mut Draft) {
@@ -20,10 +20,6 @@ pub(super) fn read(reader: &mut Reader<'_>, draft: &mut Draft) {
     let after = kilobytes("limit-rate-after", old_after);
     let rate = NonZeroU64::new(kilobytes("limit-rate", old_rate));
     draft.route.rate = rate.map(|bytes| Rate { bytes, after });
-    if reader.value("client-body-buffer-size", size).is_some() {
-        let text = "has no meaning: bodies are passed on as they come";
-        reader.note("client-body-buffer-size", Kind::Approximated, text);
-    }
 }
 
 #[cfg(test)]
@@ -47,15 +43,11 @@ mod tests {
         ] {
             assert_eq!(read_all(all).plain.rate, None);
         }
-        let wrong = read_all(&[("limit-rate", "fast"), ("client-body-buffer-size", "8k")]);
+        let wrong = read_all(&[("limit-rate", "fast")]);
         assert_eq!(wrong.plain.rate, None);
         assert_eq!(
             notes(&wrong),
-            [
-                "annotation client-body-buffer-size: has no meaning: bodies are passed on as they \
-                 come",
-                "annotation limit-rate: must be a number, is \"fast\"; the default holds"
-            ]
+            ["annotation limit-rate: must be a number, is \"fast\"; the default holds"]
         );
     }
 }

@@ -9,6 +9,7 @@ use hyper::http::uri::{self, Uri};
 use super::context::context;
 use super::directives::{Original, Settled};
 use super::{End, Found, check};
+use crate::ingress::action::headers::Text;
 use crate::ingress::action::rewrite::Rewritten;
 use crate::ingress::errors::Refusal;
 use crate::ingress::filter::{self, Action};
@@ -40,6 +41,34 @@ impl Found {
             Action::Proceed => Ok(()),
             Action::Redirect(status, location) => Err(End::Redirect(status, location)),
         }
+    }
+
+    /// The Host that the endpoint is given, if it is one of its own.
+    pub(super) fn named(&self, client: &Client, parts: &Parts) -> Option<HeaderValue> {
+        let text = match self.route_settings().upstream_host.as_deref()? {
+            Text::Fixed(value) => return Some(value.clone()),
+            text => text,
+        };
+        let subject = check::subject_of(parts).ok()?;
+        let route = self.route().map(|route| &**route);
+        let mut context = context(client, &self.settings, route, (parts, &subject));
+        if let Some(Original(uri)) = parts.extensions.get() {
+            context.uri = uri;
+        }
+        Some(text.value(&context)).filter(|value| !value.is_empty())
+    }
+
+    /// Scheme and host, for a redirect of an endpoint that is made one to a path: as nginx, which
+    /// makes it a URL unless redirects are to be relative.
+    pub(super) fn place(&self, client: &Client, parts: &Parts) -> Option<String> {
+        let settings = self.route_settings();
+        let origin = settings.origin.as_ref()?;
+        if !origin.makes_paths() || settings.relative_redirects {
+            return None;
+        }
+        let subject = check::subject_of(parts).ok()?;
+        let host = Some(subject.host).filter(|host| !host.is_empty())?;
+        Some(format!("{}://{host}", client.scheme()))
     }
 
     /// Gives a request the path that its endpoint is asked for.

@@ -22,7 +22,7 @@ use crate::ingress::balance::{self, Balancer};
 use crate::ingress::body::{Broken, Progress, RequestBody};
 use crate::ingress::errors::Refusal;
 use crate::ingress::serve::worker::Worker;
-use crate::ingress::table::{RouteSettings, Upstream};
+use crate::ingress::table::{Behaviour, RouteSettings, Upstream};
 use crate::ingress::upstream::{ConnectError, Lease, Load, Sent, Spoken};
 use crate::model::Target;
 
@@ -59,6 +59,25 @@ struct Failed {
     request: Option<Box<Request<RequestBody>>>,
 }
 
+/// After so many attempts none goes to an endpoint that was tried before, whatever an Ingress says.
+const ROUND: usize = 16;
+
+/// Which endpoints have been tried.
+#[derive(Default)]
+struct Tried {
+    /// In this round.
+    endpoints: Vec<Target>,
+    /// Of all rounds.
+    attempts: usize,
+}
+
+impl Tried {
+    fn add(&mut self, target: Target) {
+        self.endpoints.push(target);
+        self.attempts += 1;
+    }
+}
+
 type Answered = (Response<Incoming>, Lease);
 
 /// An answer, with the request if the answer is one that makes it be sent again.
@@ -72,17 +91,21 @@ impl Call<'_> {
         exchange: &mut Exchange,
     ) -> Result<Answered, Refusal> {
         exchange.sends(request.headers());
-        // A clock is read anew only where time has passed.
-        let mut begun = exchange.begun();
+        // A clock is read anew only where time has passed: a body may have taken its time.
+        let first = match self.progress {
+            Some(_) => std::time::Instant::now(),
+            None => exchange.begun(),
+        };
+        let mut begun = first;
         let balancer = self.worker.upstreams().balancer(self.upstream, begun);
         let mut status = StatusCode::SERVICE_UNAVAILABLE;
-        let mut tried: Vec<Target> = Vec::new();
-        while tried.len() < self.most() {
+        let mut tried = Tried::default();
+        while tried.attempts < self.most() {
             let now = self.worker.elapsed(begun);
-            let Some(target) = self.pick(&balancer, &tried, now) else {
+            let Some(target) = self.next(&balancer, &mut tried, now) else {
                 break;
             };
-            if !tried.is_empty() {
+            if tried.attempts > 0 {
                 self.worker.meters().retried();
             }
             let load = Balancer::measures(&self.upstream.balance)
@@ -96,8 +119,8 @@ impl Call<'_> {
             let again = match asked {
                 Ok((answered, None)) => return Ok(answered),
                 Ok((answered, Some(spare))) => {
-                    tried.push(target);
-                    let another = self.is_another(&tried) && self.has_time(exchange.begun());
+                    tried.add(target);
+                    let another = self.is_another(&tried) && self.has_time(first);
                     let Some(again) = spare.request().filter(|_| another) else {
                         return Ok(answered);
                     };
@@ -105,10 +128,10 @@ impl Call<'_> {
                     Some(Box::new(again))
                 }
                 Err(failed) => {
-                    tried.push(target);
+                    tried.add(target);
                     self.worker.meters().upstream_failed(failed.reason);
                     status = failed.status;
-                    let retries = self.retries(failed.cause) && self.has_time(exchange.begun());
+                    let retries = self.retries(failed.cause) && self.has_time(first);
                     failed.request.filter(|_| retries)
                 }
             };
@@ -125,6 +148,27 @@ impl Call<'_> {
             0 => self.upstream.endpoints.len(),
             tries => tries,
         }
+    }
+
+    /// The endpoint of an attempt: one that was not tried, or one of all once more.
+    fn next(
+        &self,
+        balancer: &RefCell<Balancer>,
+        tried: &mut Tried,
+        now: Duration,
+    ) -> Option<Target> {
+        let found = self.pick(balancer, &tried.endpoints, now);
+        if found.is_some() || !self.goes_round(tried) {
+            return found;
+        }
+        tried.endpoints.clear();
+        self.pick(balancer, &tried.endpoints, now)
+    }
+
+    /// Whether endpoints that were tried are tried once more: in ingress-nginx, whose tries are
+    /// attempts and not endpoints.
+    fn goes_round(&self, tried: &Tried) -> bool {
+        self.settings.behaviour == Behaviour::IngressNginx && tried.attempts < ROUND
     }
 
     fn pick(
@@ -149,10 +193,11 @@ impl Call<'_> {
     }
 
     /// Whether there is an endpoint for one more attempt.
-    fn is_another(&self, tried: &[Target]) -> bool {
-        let stays = self.session.is_some_and(Session::stays);
+    fn is_another(&self, tried: &Tried) -> bool {
+        let same = self.session.is_some_and(Session::stays) || self.goes_round(tried);
         let mut endpoints = self.upstream.endpoints.iter();
-        tried.len() < self.most() && (stays || endpoints.any(|target| !tried.contains(target)))
+        let is_new = |target: &Target| !tried.endpoints.contains(target);
+        tried.attempts < self.most() && (same || endpoints.any(is_new))
     }
 
     /// Whether endpoints may still be tried.
@@ -188,6 +233,7 @@ impl Call<'_> {
             };
             lease.set_most(self.most_idle);
             let spare = self.may_repeat(&request).then(|| Spare::of(&request));
+            let spare = spare.flatten();
             let reused = lease.reused();
             let since = match reused && !fresh {
                 true => begun.into(),
@@ -226,11 +272,11 @@ impl Call<'_> {
             .await
     }
 
-    /// Whether a request may be sent again that the endpoint may have seen.
+    /// Whether a request may be sent again that the endpoint may have seen, if its body can be.
     fn may_repeat(&self, request: &Request<RequestBody>) -> bool {
         let once = matches!(*request.method(), Method::POST | Method::PATCH)
             || request.method().as_str() == "LOCK";
-        request.body().is_empty() && (!once || self.settings.retry_non_idempotent)
+        !once || self.settings.retry_non_idempotent
     }
 
     /// Sends a request and waits for the head of the response. An upload may take its time; from
@@ -278,6 +324,7 @@ impl Call<'_> {
         {
             return Ok(response);
         }
+        tracing::debug!("the head of an answer is longer than proxy-buffer-size");
         let mut failed = self.failed("broken");
         failed.cause = Cause::Invalid;
         Err(failed)
@@ -303,11 +350,8 @@ impl Call<'_> {
     /// What a failure is to the client. If its own body broke off, that is why.
     fn failed(&self, reason: &'static str) -> Failed {
         let broken = self.progress.as_ref().and_then(|p| p.broken.get());
-        let client = |status| (status, "client", Cause::Client);
         let (status, reason, cause) = match (broken, reason) {
-            (Some(Broken::TooLarge), _) => client(StatusCode::PAYLOAD_TOO_LARGE),
-            (Some(Broken::TimedOut), _) => client(StatusCode::REQUEST_TIMEOUT),
-            (Some(_), _) => client(StatusCode::BAD_REQUEST),
+            (Some(broken), _) => (client_at_fault(broken), "client", Cause::Client),
             (None, "timeout") => (StatusCode::GATEWAY_TIMEOUT, reason, Cause::Timeout),
             (None, _) => (StatusCode::BAD_GATEWAY, reason, Cause::Error),
         };
@@ -317,6 +361,15 @@ impl Call<'_> {
             reason,
             request: None,
         }
+    }
+}
+
+/// What a client is answered whose body ended early.
+pub(super) fn client_at_fault(broken: Broken) -> StatusCode {
+    match broken {
+        Broken::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Broken::TimedOut => StatusCode::REQUEST_TIMEOUT,
+        _ => StatusCode::BAD_REQUEST,
     }
 }
 

@@ -141,7 +141,7 @@ impl Asked {
         parts.headers = self.headers.clone();
         parts.headers.remove(CONTENT_LENGTH);
         let host = parts.headers.get(HOST).cloned();
-        let mut parts = self.found.onward(client, parts, None);
+        let mut parts = self.found.onward(client, parts, (None, None));
         if let Some(host) = host.filter(|_| !self.found.speaks_h2()) {
             parts.headers.insert(HOST, host);
         }

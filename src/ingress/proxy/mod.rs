@@ -17,6 +17,7 @@ mod reply;
 mod spare;
 mod tunnel;
 mod upgrade;
+mod whole;
 
 use std::convert::Infallible;
 use std::rc::Rc;
@@ -38,7 +39,7 @@ use self::gate::Denial;
 use self::headers::Onward;
 use self::reply::Reply;
 use self::upgrade::Upgrade;
-use super::body::{Body, RequestBody};
+use super::body::Body;
 use super::errors::{self, Refusal, page};
 use super::serve::Client;
 use super::serve::worker::Worker;
@@ -344,16 +345,14 @@ impl Found {
         self.choose(client, &parts, exchange);
         let settings = self.route_settings();
         let http10 = settings.http10 && !self.speaks_h2();
-        if http10 && incoming.size_hint().exact().is_none() {
+        let (mut body, progress) = self.body(incoming, limit, exchange);
+        if progress.is_some() && upgrading.is_none() && self.waits() {
+            // In a box it makes the future of requests without body no larger.
+            body = Box::pin(self.whole(body)).await?;
+        }
+        if http10 && body.size_hint().exact().is_none() {
             return Err(Refusal::last(StatusCode::LENGTH_REQUIRED).into());
         }
-        let (mut body, progress) = if incoming.is_end_stream() {
-            (RequestBody::empty(), None)
-        } else {
-            let (body, progress) = RequestBody::new(incoming, limit, self.settings.body_timeout);
-            exchange.has_body(&progress);
-            (body, Some(progress))
-        };
         if client.h2 && upgrading.is_some() && self.speaks_h2() {
             return Err(Refusal::new(StatusCode::NOT_IMPLEMENTED).into());
         }
@@ -362,8 +361,10 @@ impl Found {
         }
         let upgrading = upgrading.filter(|_| !self.speaks_h2() && !http10);
         let (protocol, ours) = upgrading.map(|u| (u.protocol, u.ours)).unzip();
+        let named = self.named(client, &parts);
+        let place = self.place(client, &parts);
         self.rewrite(client, &mut parts)?;
-        let mut parts = self.onward(client, parts, protocol);
+        let mut parts = self.onward(client, parts, (protocol, named));
         if let Some((reply, falls_back)) = reply {
             reply.onward(&mut parts, ours.is_some(), self.speaks_h2());
             if falls_back {
@@ -401,7 +402,7 @@ impl Found {
             headers::remove_accel(response.headers_mut());
         }
         if let Some(origin) = &self.route_settings().origin {
-            origin.apply(response.headers_mut());
+            origin.apply(response.headers_mut(), place.as_deref());
         }
         Ok(Answer::Upstream(response, lease, self))
     }
@@ -412,18 +413,19 @@ impl Found {
     }
 
     /// The head that the endpoint is sent.
-    fn onward(&self, client: &Client, mut parts: Parts, upgrade: Option<HeaderValue>) -> Parts {
+    fn onward(
+        &self,
+        client: &Client,
+        mut parts: Parts,
+        (upgrade, named): (Option<HeaderValue>, Option<HeaderValue>),
+    ) -> Parts {
         let host = parts.headers.get(HOST).cloned();
         let host = host.or_else(|| HeaderValue::from_str(parts.uri.authority()?.as_str()).ok());
         let host = match self.route_settings().behaviour {
             Behaviour::IngressNginx => headers::best_host(client, &parts.headers).or(host),
             Behaviour::Spec => host,
         };
-        let chosen = self.route_settings().upstream_host.as_deref();
-        let upstream_host = match chosen.and_then(|host| HeaderValue::from_str(host).ok()) {
-            Some(chosen) => Some(chosen),
-            None => host.clone(),
-        };
+        let upstream_host = named.or_else(|| host.clone());
         let h2 = self.speaks_h2();
         if h2 || parts.uri.authority().is_some() {
             parts.uri = self.uri(&parts.uri, upstream_host.as_ref().filter(|_| h2));

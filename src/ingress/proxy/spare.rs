@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A request without body that may have to be sent a second time.
+//! A request that may have to be sent a second time: without body, or with one that is kept.
 //!
 //! Every idempotent request needs one and hardly any uses it, so making it has to be cheap: names
 //! and values one after the other in one piece of memory, where a copy of the map would count
@@ -18,14 +18,16 @@ pub(super) struct Spare {
     headers: usize,
     /// For each header the lengths of name and value, whether it is sensitive, and both.
     packed: Vec<u8>,
+    body: RequestBody,
 }
 
 /// Bytes before each name: two lengths and a flag.
 const PREFIX: usize = 9;
 
 impl Spare {
-    /// Keeps what is needed of a request.
-    pub(super) fn of(request: &Request<RequestBody>) -> Self {
+    /// Keeps what is needed of a request; none if its body cannot be sent again.
+    pub(super) fn of(request: &Request<RequestBody>) -> Option<Self> {
+        let body = request.body().again()?;
         let headers = request.headers();
         let lengths = headers
             .iter()
@@ -40,19 +42,20 @@ impl Spare {
             packed.extend_from_slice(name.as_str().as_bytes());
             packed.extend_from_slice(value.as_bytes());
         }
-        Self {
+        Some(Self {
             method: request.method().clone(),
             uri: request.uri().clone(),
             version: request.version(),
             headers: headers.len(),
             packed,
-        }
+            body,
+        })
     }
 
     /// The request again. None is not to be expected: it was one before.
     pub(super) fn request(self) -> Option<Request<RequestBody>> {
         let headers = self.unpack()?;
-        let mut request = Request::new(RequestBody::empty());
+        let mut request = Request::new(self.body);
         *request.method_mut() = self.method;
         *request.uri_mut() = self.uri;
         *request.version_mut() = self.version;
@@ -98,7 +101,7 @@ mod tests {
             .header("authorization", secret)
             .body(RequestBody::empty())
             .unwrap();
-        let again = Spare::of(&request).request().unwrap();
+        let again = Spare::of(&request).and_then(Spare::request).unwrap();
         assert_eq!(again.method(), request.method());
         assert_eq!(again.uri(), request.uri());
         assert_eq!(again.version(), request.version());

@@ -22,6 +22,7 @@ use tokio::sync::oneshot;
 
 use self::worker::{Parts, Worker};
 use super::access_log::AccessLog;
+use super::keep::Budget;
 use super::meters::Meters;
 use super::nginx_metrics::NginxMetrics;
 use super::table::Table;
@@ -112,6 +113,7 @@ impl Server {
             table,
             meters: options.meters,
             guard: Arc::default(),
+            bodies: Budget::default(),
             log: options.access_log,
             tls: tls::server_config(store)?,
             limit: options.connections.div_ceil(count),

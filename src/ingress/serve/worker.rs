@@ -16,6 +16,7 @@ use super::state::State;
 use crate::ingress::access_log::AccessLog;
 use crate::ingress::action::handshake::Handshake;
 use crate::ingress::guard::Guard;
+use crate::ingress::keep::Budget;
 use crate::ingress::meters::Meters;
 use crate::ingress::nginx_metrics::{Local, NginxMetrics};
 use crate::ingress::proxy::mirror::Mirrors;
@@ -37,6 +38,7 @@ pub(crate) struct Worker {
     mirrors: Mirrors,
     meters: Meters,
     guard: Arc<Guard>,
+    bodies: Budget,
     services: Services,
     log: Option<AccessLog>,
     tls: Arc<rustls::ServerConfig>,
@@ -59,6 +61,7 @@ pub(super) struct Parts {
     pub(super) table: Arc<ArcSwap<Table>>,
     pub(super) meters: Meters,
     pub(super) guard: Arc<Guard>,
+    pub(super) bodies: Budget,
     pub(super) log: Option<AccessLog>,
     pub(super) tls: Arc<rustls::ServerConfig>,
     pub(super) limit: usize,
@@ -75,6 +78,7 @@ impl Worker {
             mirrors: Mirrors::default(),
             meters: parts.meters,
             guard: parts.guard,
+            bodies: parts.bodies,
             services: Services::default(),
             log: parts.log,
             tls: parts.tls,
@@ -110,6 +114,11 @@ impl Worker {
     /// What keeps clients out.
     pub(crate) fn guard(&self) -> &Guard {
         &self.guard
+    }
+
+    /// Memory for bodies of requests, of all threads.
+    pub(crate) fn bodies(&self) -> &Budget {
+        &self.bodies
     }
 
     /// Connections to services that are asked who may come in.

@@ -65,7 +65,7 @@ pub(super) fn render(text: &mut Text, annotations: &Annotations) {
     text.line("more_set_headers 'Content-Length: 0';\nreturn 204; }");
 }
 
-fn headers(text: &mut Text, annotations: &Annotations) {
+pub(super) fn headers(text: &mut Text, annotations: &Annotations) {
     let get = |name, default| annotations.text(name).unwrap_or(default).to_owned();
     text.line("more_set_headers 'Access-Control-Allow-Origin: $http_origin';");
     if annotations.switch("cors-allow-credentials").unwrap_or(true) {

@@ -333,7 +333,16 @@ impl Page<'_> {
             ""
         };
         let code = self.settings.text("http-redirect-code", "308");
+        let answer = format!("return {code} https://$redirect_host{port}{uri}; }}");
+        if annotations.on("enable-cors") {
+            // Lua redirects within the location that `if ($cors = "true")` made, with its headers.
+            // Of two blocks of `if` only the last one's would be there.
+            text.line("set $cors_scheme $cors-$pass_access_scheme;");
+            text.line("if ($cors_scheme = \"true-http\") {");
+            cors::headers(text, annotations);
+            text.line(answer.as_str());
+        }
         text.line("if ($pass_access_scheme = http) {");
-        put!(text, "return {code} https://$redirect_host{port}{uri}; }}");
+        text.line(answer.as_str());
     }
 }

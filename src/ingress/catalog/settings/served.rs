@@ -36,7 +36,7 @@ pub(super) const KEYS: &[(&str, Key)] = &[
     ),
     (
         "client-body-buffer-size",
-        Key::Text(|_, _| Err("has no meaning: bodies are passed on as they come".to_owned())),
+        Key::Text(|_, t| backend::in_memory(t).map(drop)),
     ),
     (
         "client-body-timeout",
@@ -242,7 +242,10 @@ pub(super) const KEYS: &[(&str, Key)] = &[
     ("ignore-invalid-headers", Key::Always("true")),
     ("proxy-buffering", Key::Always("off")),
     ("proxy-max-temp-file-size", Key::Always("1024m")),
-    ("proxy-request-buffering", Key::Always("off")),
+    (
+        "proxy-request-buffering",
+        Key::Text(|d, t| backend::on_off(t).map(|on| d.route.keeps_bodies = on)),
+    ),
     ("proxy-ssl-location-only", Key::Always("true")),
     (
         "proxy-add-original-uri-header",

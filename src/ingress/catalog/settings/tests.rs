@@ -241,3 +241,29 @@ fn what_tls_speaks_and_endpoints_are_told_is_read() {
     assert_eq!(odd.spec().policy.risk, Some(Risk::Low));
     assert_eq!((odd.notes.len(), odd.settings), (2, Settings::default()));
 }
+
+#[test]
+fn bodies_are_waited_for_as_the_behaviour_or_the_config_map_has_it() {
+    let of = |data: &[(&str, &str)]| {
+        let read = read_all(data);
+        let (spec, nginx) = (Behaviour::Spec, Behaviour::IngressNginx);
+        let keeps = |behaviour| read.defaults.of(behaviour).route.keeps_bodies;
+        (keeps(spec), keeps(nginx), read.notes.len())
+    };
+    let key = "proxy-request-buffering";
+    assert_eq!(of(&[]), (false, true, 0));
+    assert_eq!(of(&[(key, "on")]), (true, true, 0));
+    assert_eq!(of(&[(key, "off")]), (false, false, 0));
+    assert_eq!(of(&[(key, "perhaps")]), (false, true, 1));
+    let size = "client-body-buffer-size";
+    assert_eq!(of(&[(size, "16k")]), (false, true, 0));
+    assert_eq!(of(&[(size, "2m")]), (false, true, 1));
+    let heads = |data: &[(&str, &str)]| {
+        let read = read_all(data).defaults;
+        let of = |behaviour| read.of(behaviour).route.response_head;
+        (of(Behaviour::Spec), of(Behaviour::IngressNginx))
+    };
+    assert_eq!(heads(&[]), (None, Some(4096)));
+    let size = [("proxy-buffer-size", "16k")];
+    assert_eq!(heads(&size), (Some(16 << 10), Some(16 << 10)));
+}
