@@ -23,7 +23,7 @@ pub fn in_sample(client: SocketAddr, one_in: u32, seed: u32) -> bool {
 
 /// `reciprocal_scale` of `linux/reciprocal_div.h` (until 6.x `linux/kernel.h`).
 fn scale(hash: u32, limit: u32) -> u32 {
-    (u64::from(hash) * u64::from(limit) >> 32) as u32
+    ((u64::from(hash) * u64::from(limit)) >> 32) as u32
 }
 
 /// `jhash` of `linux/jhash.h`: Bob Jenkins' lookup3.

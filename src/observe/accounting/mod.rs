@@ -105,7 +105,7 @@ impl Accounting {
             book: Book::new(endpoints),
             weights: Weights::new(seed, earlier.into_iter()),
             sampling: sampling(sample, seed),
-            pace: (sample == Sample::Auto).then(Pace::new),
+            pace: (sample == Sample::Auto).then(Pace::default),
             taken: Instant::now(),
             shared: shared.clone(),
             refreshed: Instant::now(),

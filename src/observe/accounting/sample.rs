@@ -26,15 +26,17 @@ pub struct Pace {
     turning: Duration,
 }
 
-impl Pace {
-    /// All are counted at first.
-    pub fn new() -> Self {
+/// All are counted at first.
+impl Default for Pace {
+    fn default() -> Self {
         Self {
             one_in: 1,
             turning: Duration::ZERO,
         }
     }
+}
 
+impl Pace {
     /// Ends of connections that were told in a time. Returns the new number if it is to change.
     pub fn told(&mut self, ends: u64, took: Duration) -> Option<u32> {
         let rate = ends as f64 * f64::from(self.one_in) / took.as_secs_f64().max(0.001);
@@ -153,7 +155,7 @@ mod tests {
 
     #[test]
     fn a_sample_is_for_busy_times() {
-        let mut pace = Pace::new();
+        let mut pace = Pace::default();
         assert_eq!(tell(&mut pace, 249, 100), [0; 0]);
         // A peak is none.
         assert_eq!(tell(&mut pace, 10_000, 19), [0; 0]);

@@ -54,9 +54,10 @@ fn requests_under_way_are_limited_for_each_client() {
     world.start();
     // Their bodies do not come whole: they stay under way, and 100 says that they are.
     let slow = || {
-        let head = "POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 5\r\nExpect: 100-continue";
+        let head =
+            "POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 5\r\nExpect: 100-continue";
         let mut client = world.connect();
-        client.send(&format!("{head}\r\n\r\n"));
+        client.send(format!("{head}\r\n\r\n"));
         assert_eq!(client.answer(false).status, 100);
         client.send("12");
         client
