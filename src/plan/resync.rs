@@ -129,7 +129,8 @@ fn chains(mut chains: Vec<Arc<ChainSpec>>) -> impl Iterator<Item = Op> {
 }
 
 /// What has to be done with chains and sets, or nothing if the table found is so different that
-/// it has to be replaced: another definition of a set or hook can't be changed in place.
+/// it has to be replaced: another definition of a set or hook can't be changed in place. Hooks that
+/// are missing are added; see [`serves_half`].
 pub fn structure(ledger: &Ledger, found: &TableState, family: IpFamily) -> Option<Change> {
     let mut change = Change::default();
     compare_sets(ledger, found, family, &mut change)?;
@@ -186,7 +187,6 @@ fn compare_chains(
         .collect();
     for chain in ledger.chains() {
         match unknown.remove(&chain.name) {
-            None if chain.base.is_some() => return None,
             None => change.chain(None, Some(chain)),
             Some(found) if found.base != chain.base => return None,
             Some(found) => {
@@ -242,6 +242,13 @@ pub fn element(
     if found != wanted {
         change.element(found, wanted);
     }
+}
+
+/// Whether a transaction adds hooks and has to be cut: between two commits they would serve a part
+/// of the elements. So it is where a cold start was cut short.
+pub fn serves_half(tx: &Transaction) -> bool {
+    let hook = |op: &Op| matches!(op, Op::AddChain(chain) if chain.base.is_some());
+    tx.ops.len() > CHUNK && tx.ops.iter().any(hook)
 }
 
 /// Cuts a large transaction into commits; a small one stays whole. An element's removal and

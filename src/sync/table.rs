@@ -199,8 +199,8 @@ impl Table {
         Ok(sent)
     }
 
-    /// Looks whether others have deleted virtual servers or addresses, and returns how many. The
-    /// next commit brings them back.
+    /// Looks whether others have deleted or changed virtual servers or addresses, and returns how
+    /// many. The next commit brings them back.
     ///
     /// # Errors
     /// The kernel's.
@@ -320,14 +320,17 @@ impl Table {
             return send(all, self.family, kernel, took);
         };
         kernel.adopt(self.family)?;
-        let Some(mut change) = resync::structure(&self.ledger, &found, self.family) else {
+        let mut commits = None;
+        if let Some(mut change) = resync::structure(&self.ledger, &found, self.family) {
+            compare(&self.ledger, self.family, &doubt, kernel, &mut change)?;
+            let tx = change.into_transaction();
+            commits = (!resync::serves_half(&tx)).then(|| resync::commits(tx));
+        }
+        let commits = commits.unwrap_or_else(|| {
             self.figures.drifted = self.written;
-            let replacement = [resync::replacement(&self.ledger)];
-            return send(replacement, self.family, kernel, took);
-        };
-        compare(&self.ledger, self.family, &doubt, kernel, &mut change)?;
-        let commits = resync::commits(change.into_transaction());
-        send(commits, self.family, kernel, &mut self.figures.kernel)
+            vec![resync::replacement(&self.ledger)]
+        });
+        send(commits, self.family, kernel, took)
     }
 
     /// Takes what is left to be cleared away.

@@ -9,8 +9,11 @@ mod flows;
 mod heal;
 mod listing;
 mod live;
+mod looks;
 mod metrics;
 mod options;
+mod refusals;
+mod restart;
 mod servers;
 mod servers_live;
 
