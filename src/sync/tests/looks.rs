@@ -79,7 +79,7 @@ fn all_real_servers_have_their_turn() {
     let (mut agent, _) = start((&mut kernel, &servers), state);
     // Keys go by address: the last thousand has its turn with the third look.
     let last = at("10.96.12.100");
-    let mut lose = || {
+    let lose = || {
         let mut held = servers.held();
         let server = held.servers.get_mut(&last).expect("a server");
         server.destinations.remove(&end("10.244.2.5"));
