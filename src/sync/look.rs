@@ -33,7 +33,7 @@ impl Servers {
         let servers = ledger.servers().iter().filter(|s| !as_wanted(s)).count();
         let bound = kernel.bound(self.family)?;
         let addresses = self.bound.difference(&bound).count();
-        let emptied = self.changed(ledger, kernel)?;
+        let emptied = self.changed(ledger, &there, kernel)?;
         Ok(servers + addresses + emptied)
     }
 
@@ -53,10 +53,11 @@ impl Servers {
             .is_some_and(|there| there.as_ref() == Some(&wanted))
     }
 
-    /// How many of the next virtual servers have lost real servers, or have others.
+    /// How many of the next virtual servers that are there have lost real servers, or have others.
     fn changed(
         &mut self,
         ledger: &Ledger,
+        servers: &BTreeMap<ServerKey, Option<Settings>>,
         kernel: &mut dyn VirtualServers,
     ) -> Result<usize, Error> {
         let wanted = |key: &ServerKey, target: &Target| {
@@ -68,8 +69,10 @@ impl Servers {
         let mut last = None;
         let next = ledger.servers().after(self.looked).take(AT_ONCE);
         for (number, (key, server)) in next.enumerate() {
-            let there = kernel.destinations(key)?;
-            changed += usize::from(!self.has_all(key, server, &there));
+            if servers.contains_key(key) {
+                let there = kernel.destinations(key)?;
+                changed += usize::from(!self.has_all(key, server, &there));
+            }
             last = Some(*key).filter(|_| number + 1 == AT_ONCE);
         }
         self.looked = last;

@@ -90,13 +90,23 @@ async fn fill(sender: mpsc::Sender<Event>, services: usize) {
     std::future::pending().await
 }
 
-/// Both tables, in an order that does not depend on which one was made first; and what else there
-/// is, by its tables' names.
+/// Both tables and what else there is, in an order that does not depend on what was made first: by
+/// the names of tables, and in them by those of chains and sets.
 fn ruleset() -> String {
     let all = nft("nft", &["-s", "list", "ruleset"], "");
-    let mut tables: Vec<&str> = all.split_inclusive("\n}\n").collect();
+    let mut tables: Vec<String> = all.split_inclusive("\n}\n").map(sorted).collect();
     tables.sort_unstable();
     tables.concat()
+}
+
+fn sorted(table: &str) -> String {
+    let (head, rest) = table.split_once('\n').unwrap_or((table, ""));
+    let mut parts: Vec<&str> = rest
+        .split_inclusive("\n\t}\n")
+        .map(str::trim_start)
+        .collect();
+    parts.sort_unstable();
+    format!("{head}\n{}", parts.concat())
 }
 
 /// The ruleset once it holds the last Service and rests.
