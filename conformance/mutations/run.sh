@@ -55,10 +55,10 @@ trap 'rm -f "$log"' EXIT
 # A test that is not there would pass, and so would one that is skipped.
 export REQUIRE_ROOT=1 PROPTEST_MAX_SHRINK_ITERS=0 RUST_BACKTRACE=0
 try() {
-	timeout "$patience" "$program" --exact "$@" >"$log" 2>&1
+	timeout "$1" "$program" --exact "${@:2}" >"$log" 2>&1
 }
 mapfile -t distinct < <(printf '%s\n' "${tests[@]}" | sort -u)
-if ! try "${distinct[@]}" || ! grep -q "^test result: ok. ${#distinct[@]} passed" "$log"; then
+if ! try $((5 * patience)) "${distinct[@]}" || ! grep -q "^test result: ok. ${#distinct[@]} passed" "$log"; then
 	tail -40 "$log" >&2
 	echo "the ${#distinct[@]} tests do not all pass without any mutation" >&2
 	exit 1
@@ -69,7 +69,7 @@ for number in "${!names[@]}"; do
 	name=${names[number]}
 	[[ $# -eq 0 || $wanted == *" $name "* ]] || continue
 	begun=$SECONDS
-	if FERRULE_MUTANT=$name try "${tests[number]}"; then
+	if FERRULE_MUTANT=$name try "$patience" "${tests[number]}"; then
 		survived+=("$name")
 		outcome=SURVIVED
 	else

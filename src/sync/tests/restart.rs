@@ -50,6 +50,22 @@ fn a_start_sends_the_difference_alone() {
     );
 }
 
+/// Who stays keeps its place in a list, whatever order a start would choose; what takes no new
+/// place is not written.
+#[test]
+fn endpoints_keep_the_places_that_they_have() {
+    let mut kernel = Fake::default();
+    let mut state = empty_state();
+    web(&mut state, 0, &["10.244.1.5", "10.244.1.6", "10.244.1.7"]);
+    let (mut engine, _) = start(&mut kernel, state.clone());
+    let fewer = slice("s0-1", "s0", 8080, &["10.244.1.6", "10.244.1.7"]);
+    engine.observe(Event::Slice(fewer.name.clone(), Observed::new(fewer)));
+    super::commit(&mut engine);
+    let state = engine.state().clone();
+    let (_, sent) = start(&mut kernel, state);
+    assert_eq!(sent, Sent::default());
+}
+
 /// Another version has another hook: that cannot be changed in place, and so all of it is replaced
 /// by one commit. At no moment there is no table.
 #[test]
