@@ -186,8 +186,8 @@ fn held(kernel: &mut Kernel) -> Result<Vec<(Option<TableState>, BTreeSet<Element
 /// The handle of a chain's last rule.
 fn last_rule(chain: &str) -> Result<u64> {
     let text = nft(&["-a", "list", "chain", "ip", "ferrule", chain], "")?;
-    let handles = text.lines().filter_map(|line| line.split_once("# handle "));
-    let last = handles.last().context("a chain without rules")?;
+    let mut handles = text.lines().filter_map(|line| line.split_once("# handle "));
+    let last = handles.next_back().context("a chain without rules")?;
     last.1.trim().parse().context("a handle")
 }
 

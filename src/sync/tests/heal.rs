@@ -177,8 +177,8 @@ fn whatever_others_break_is_put_back() {
 /// The handle of a chain's last rule.
 fn last_rule(chain: &str) -> String {
     let text = nft("nft", &["-a", "list", "chain", "ip", "ferrule", chain], "");
-    let handles = text.lines().filter_map(|line| line.split_once("# handle "));
-    handles.last().expect("a rule").1.trim().to_owned()
+    let mut handles = text.lines().filter_map(|line| line.split_once("# handle "));
+    handles.next_back().expect("a rule").1.trim().to_owned()
 }
 
 /// A hook, a chain, a set, a rule: each deleted as such.
