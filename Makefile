@@ -41,6 +41,10 @@ test-ipvs: ## tests that need IPVS and SCTP, in a virtual machine (qemu, no KVM)
 	@MODE=nftables conformance/guest/test.sh packets $(if $(ALL),,rows)
 	@MODE=ipvs conformance/guest/test.sh packets $(if $(ALL),,rows scheduler)
 
+.PHONY: mutations
+mutations: ## take the handling of faults away, one by one: a test has to notice each (root); ONLY=names
+	@conformance/mutations/run.sh $(ONLY)
+
 .PHONY: man
 man: ## manual pages of both programs and every command, in target/man
 	$(CARGO) run --quiet --locked --example man -- $(TARGET_DIR)/man

@@ -85,7 +85,8 @@ pub(crate) fn run(
     Ok(())
 }
 
-fn generate(directory: &Path, size: Size, layout: Layout, changes: u32) -> Result<()> {
+/// Writes the manifests of a size, and each EndpointSlice that will change in a file of its own.
+pub(crate) fn generate(directory: &Path, size: Size, layout: Layout, changes: u32) -> Result<()> {
     write(directory, "node", &world::node_manifest())?;
     let changing: BTreeSet<u32> = (0..changes).map(|n| target(size, changes, n)).collect();
     let (mut services, mut slices) = (Vec::new(), Vec::new());

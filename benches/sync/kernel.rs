@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::path::Path;
 use std::process::Command;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -12,8 +13,10 @@ use ferrule::backend::nft::Kernel;
 use ferrule::model::IpFamily;
 use ferrule::plan::nft::SetId;
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
+use nix::libc::{BPF_ABS, BPF_H, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, setns, unshare};
+use socket2::{SockFilter, SockRef};
 use std::os::fd::AsFd;
 
 use crate::world::NODE_ADDRESS;
@@ -22,6 +25,8 @@ use crate::world::NODE_ADDRESS;
 const GROUP: u32 = 7;
 /// `NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWGEN`: the last message about each commit.
 const NEW_GENERATION: u16 = 10 << 8 | 15;
+/// Where `nlmsg_type` stands in a message.
+const TYPE_AT: u32 = 4;
 /// How long a commit may take to come.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// A change's second commit follows within this time.
@@ -132,5 +137,50 @@ impl Commits {
                 .unwrap_or_default();
         }
         Ok(ended)
+    }
+}
+
+/// Notes when each commit has come through, in a thread of its own; the kernel passes on nothing
+/// but the ends of commits.
+pub(crate) struct Stamps(Receiver<Instant>);
+
+impl Stamps {
+    pub(crate) fn listen() -> Result<Self> {
+        let commits = Commits::listen()?;
+        let only_ends = [
+            SockFilter::new((BPF_LD | BPF_H | BPF_ABS) as u16, 0, 0, TYPE_AT),
+            // The filter reads in network byte order what netlink has in host order.
+            SockFilter::new(
+                (BPF_JMP | BPF_JEQ | BPF_K) as u16,
+                0,
+                1,
+                u16::from_be_bytes(NEW_GENERATION.to_ne_bytes()).into(),
+            ),
+            SockFilter::new((BPF_RET | BPF_K) as u16, 0, 0, u32::MAX),
+            SockFilter::new((BPF_RET | BPF_K) as u16, 0, 0, 0),
+        ];
+        SockRef::from(&commits.socket)
+            .attach_filter(&only_ends)
+            .context("socket filter")?;
+        let (sender, stamps) = channel();
+        // Ends with the receiver, or with the process.
+        std::thread::spawn(move || {
+            while let Ok(ended) = commits.read() {
+                if ended && sender.send(Instant::now()).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Self(stamps))
+    }
+
+    /// When the next commit has come through; none within `patience`.
+    pub(crate) fn next(&self, patience: Duration) -> Option<Instant> {
+        self.0.recv_timeout(patience).ok()
+    }
+
+    /// Forgets what was not asked for.
+    pub(crate) fn clear(&self) {
+        self.0.try_iter().for_each(drop);
     }
 }

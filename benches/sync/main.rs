@@ -7,6 +7,7 @@ mod change;
 mod engine;
 mod files;
 mod kernel;
+mod repair;
 mod report;
 mod world;
 
@@ -69,6 +70,8 @@ enum Part {
     Objects,
     /// The agent, objects in an API server
     Api,
+    /// The agent, while others break its rules; a quarter of the repetitions for whole tables
+    Repair,
 }
 
 fn main() -> Result<()> {
@@ -118,6 +121,7 @@ fn measure(arguments: &Arguments, size: Size, part: Part, report: &mut Report) -
         Part::Library => engine::run(size, *changes, report),
         Part::Lists => files::run(binary, size, Layout::Lists, *changes, report),
         Part::Objects => files::run(binary, size, Layout::OnePerObject, *changes, report),
+        Part::Repair => repair::run(binary, size, *changes, report),
         Part::Api => Ok(()),
     })
 }

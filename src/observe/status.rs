@@ -180,7 +180,7 @@ impl Status {
         self.0.checks.borrow().clone()
     }
 
-    pub(super) fn healthy(&self) -> bool {
+    pub(crate) fn healthy(&self) -> bool {
         self.health().healthy((self.0.now)())
     }
 

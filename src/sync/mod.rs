@@ -7,7 +7,7 @@
 //! | `tell` | what the loop tells others |
 //! | [`engine`] | one state, one table a family, the kernel |
 //! | [`table`] | plans what changed and commits it, or starts again from what the kernel holds |
-//! | [`servers`], `ours`, `work`, [`drain`] | virtual servers and addresses, in IPVS mode |
+//! | [`servers`], `look`, `ours`, `work`, [`drain`] | virtual servers and addresses, in IPVS mode |
 //! | [`pace`] | when to try again |
 //! | [`heal`] | when to put back what others broke |
 //! | [`pending`] | what waits for the next commit, for metrics |
@@ -19,6 +19,7 @@ pub mod drain;
 pub mod engine;
 pub mod flows;
 pub mod heal;
+mod look;
 mod ours;
 pub mod pace;
 pub mod pending;

@@ -33,25 +33,29 @@ use crate::plan::nft::element::address_from;
 use crate::plan::nft::{Op, SetId};
 
 /// The scheduler for those that the kernel lacks.
-const USUAL: &str = "rr";
+pub(super) const USUAL: &str = "rr";
 /// What is handed to the kernel in one go.
 const CHUNK: usize = 10_000;
 
 /// Virtual servers and addresses as far as they are known.
 #[derive(Debug)]
 pub struct Servers {
-    family: IpFamily,
+    pub(super) family: IpFamily,
     /// Addresses on the link.
-    bound: BTreeSet<IpAddr>,
+    pub(super) bound: BTreeSet<IpAddr>,
     /// This host's other addresses, by the last word.
     own: BTreeSet<IpAddr>,
     /// Those of other nodes.
     elsewhere: Arc<BTreeSet<IpAddr>>,
     /// Whether the kernel has a scheduler, for those that were asked for.
-    schedulers: BTreeMap<Arc<str>, bool>,
+    pub(super) schedulers: BTreeMap<Arc<str>, bool>,
     /// Virtual servers whose deletion is not certain.
     going: BTreeSet<ServerKey>,
     drain: Drain,
+    /// Endpoints that the kernel does not take.
+    pub(super) refused: BTreeSet<(ServerKey, Target)>,
+    /// The last virtual server whose real servers were looked at.
+    pub(super) looked: Option<ServerKey>,
     troubles: Vec<Trouble>,
 }
 
@@ -75,6 +79,8 @@ impl Servers {
             schedulers: BTreeMap::new(),
             going: BTreeSet::new(),
             drain: Drain::default(),
+            refused: BTreeSet::new(),
+            looked: None,
             troubles: Vec::new(),
         }
     }
@@ -169,6 +175,7 @@ impl Servers {
         tables: &mut dyn Nftables,
     ) -> Result<Work, Error> {
         self.bound = kernel.bound(self.family)?;
+        self.refused.clear();
         let there = kernel.servers(self.family)?;
         for settings in there.values().flatten() {
             self.schedulers.insert(settings.scheduler.clone(), true);
@@ -202,22 +209,6 @@ impl Servers {
         }
         work.bind_early(&known);
         Ok(work)
-    }
-
-    /// How many virtual servers and addresses are wanted and not there: others have deleted them.
-    ///
-    /// # Errors
-    /// The kernel's.
-    pub fn missing(
-        &self,
-        ledger: &Ledger,
-        kernel: &mut dyn VirtualServers,
-    ) -> Result<usize, Error> {
-        let there = kernel.servers(self.family)?;
-        let servers = ledger.servers().iter();
-        let servers = servers.filter(|(key, _)| !there.contains_key(key)).count();
-        let bound = kernel.bound(self.family)?;
-        Ok(servers + self.bound.difference(&bound).count())
     }
 
     fn steps_from(
@@ -324,7 +315,8 @@ impl Servers {
                 match (&chunk[refusal.index], refusal.error.errno()) {
                     (Step::Delete(_) | Step::DeleteDestination(..), Some(ESRCH | ENOENT)) => {}
                     // An endpoint that the kernel does not take for one costs only itself.
-                    (Step::AddDestination(..), Some(EINVAL)) => {
+                    (Step::AddDestination(key, target, _), Some(EINVAL)) => {
+                        self.refused.insert((*key, *target));
                         self.troubles.push(Trouble {
                             reason: "IPVSEndpointRefused",
                             text: refusal.error.to_string(),

@@ -160,9 +160,11 @@ impl Table {
         self.leave_behind();
         if self.figures.drifted {
             // Flows that began meanwhile went past the endpoints, and would go on doing so.
-            let now = self.ledger.contributions();
-            let flows = now.flat_map(|(_, planned)| stale::all_connections(planned));
-            self.stale.flows.extend(flows);
+            let none = Contribution::default();
+            for (_, planned) in self.ledger.contributions() {
+                self.stale.flows.extend(stale::flows(&none, planned));
+                self.stale.flows.extend(stale::all_connections(planned));
+            }
         }
     }
 
@@ -202,8 +204,8 @@ impl Table {
         Ok(sent)
     }
 
-    /// Looks whether others have deleted virtual servers or addresses, and returns how many. The
-    /// next commit brings them back.
+    /// Looks whether others have deleted or changed virtual servers or addresses, and returns how
+    /// many. The next commit brings them back.
     ///
     /// # Errors
     /// The kernel's.

@@ -92,7 +92,7 @@ impl<K: Nftables> Loop<K> {
             match result {
                 Ok(0) => {}
                 Ok(count) => {
-                    warn!(%family, "somebody has deleted {count} virtual servers or addresses; they come back");
+                    warn!(%family, "somebody has deleted or changed {count} virtual servers or addresses; they are put right");
                     self.status.meters().drift_repaired(*family, 1);
                 }
                 Err(error) => warn!(%family, "virtual servers cannot be listed: {}", Chain(error)),

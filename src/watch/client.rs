@@ -26,10 +26,10 @@ pub(super) const CONNECT: Duration = Duration::from_secs(10);
 /// How long an API server may be unreachable before the connection is given up. Watches are silent
 /// for minutes, so without this a server that is gone without a word would be noticed only by the
 /// end of the watch itself, after 5 (client-go: HTTP/2 pings, 30 s and 15 s).
-const SILENCE: Duration = Duration::from_secs(45);
+const SILENCE: Duration = Duration::from_secs(if cfg!(test) { 3 } else { 45 });
 
 /// Of [`SILENCE`]: a connection that was quiet so long is probed, and then as often.
-const PROBE: Duration = Duration::from_secs(15);
+const PROBE: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 15 });
 
 /// A client for the cluster that a kubeconfig file names, or for the one that this pod runs in.
 ///
@@ -244,6 +244,7 @@ pub(super) fn one_line(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::testing;
 
     async fn error_of(text: &str) -> String {
         let dir = tempfile::tempdir().expect("temporary directory");
@@ -346,5 +347,53 @@ users:
         let server = url("https://192.0.2.9").expect("a URL");
         let config = read(&path, Some(server)).expect("a configuration");
         assert_eq!(config.cluster_url, "https://192.0.2.9");
+    }
+
+    fn set_loopback(state: &str) {
+        let mut ip = std::process::Command::new("ip");
+        let status = ip.args(["link", "set", "lo", state]).status();
+        assert!(status.expect("ip runs").success(), "{state}");
+    }
+
+    /// The head of an answer, and then nothing more: first for want of news, then for ever.
+    #[test]
+    fn a_server_that_vanishes_without_a_word_is_given_up() {
+        let (told, outcome) = std::sync::mpsc::channel();
+        testing::in_namespace(move || {
+            set_loopback("up");
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a socket");
+            let address = listener.local_addr().expect("an address");
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime");
+            let asked = runtime.block_on(async {
+                let url = format!("http://{address}");
+                let client = client(None, Some(&url), &Meters::default()).await;
+                let client = client.expect("a client");
+                let request = Request::get("/api/v1/services?watch=true").body(Vec::new());
+                let asked =
+                    tokio::spawn(
+                        async move { client.request_text(request.expect("a request")).await },
+                    );
+                let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+                let accepted = tokio::task::spawn_blocking(move || {
+                    use std::io::{Read, Write};
+                    let (mut server, _) = listener.accept().expect("a client");
+                    let mut request = [0; 4096];
+                    let _ = server.read(&mut request).expect("a request");
+                    server.write_all(head.as_bytes()).expect("written");
+                    server
+                });
+                let _server = accepted.await.expect("no panic");
+                set_loopback("down");
+                tokio::time::timeout(Duration::from_secs(20), asked).await
+            });
+            let ended = asked.map(|done| done.expect("no panic").is_err());
+            told.send(ended.ok()).expect("the test");
+        });
+        if let Ok(ended) = outcome.recv() {
+            assert_eq!(ended, Some(true), "given up within 20 s");
+        }
     }
 }

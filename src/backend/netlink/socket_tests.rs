@@ -211,3 +211,19 @@ fn silence_is_an_error() {
         assert!(matches!(answer, Err(Error::Malformed(_))), "{answer:?}");
     });
 }
+
+/// As many answers as fit are read, and one of them tells that the batch has failed.
+#[test]
+fn answers_that_do_not_fit_are_no_success() {
+    in_namespace(|| {
+        let mut socket = Socket::netfilter().unwrap();
+        setsockopt(&socket.inner, sockopt::RcvBuf, &4096).unwrap();
+        let table: &dyn Fn(&mut Writer) = &|w| w.attr_str(1, "demo");
+        // A reading message (NFT_MSG_GETCHAIN) in a batch is refused.
+        let mut objects: Vec<Body> = vec![(0x0a04, 0, table); 1_000];
+        objects.push((NEWTABLE, NLM_F_ACK, table));
+        let failures = socket.acknowledged(batch(&objects).as_bytes()).unwrap();
+        assert!((1..1_000).contains(&failures.len()), "{}", failures.len());
+        assert_eq!(tables(&mut socket), [""; 0]);
+    });
+}

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use super::{ServerKey, VirtualServer};
@@ -51,6 +52,16 @@ impl Servers {
     /// All of them, by key.
     pub fn iter(&self) -> impl Iterator<Item = (&ServerKey, &Arc<VirtualServer>)> {
         let slots = self.slots.iter();
+        slots.filter_map(|(key, slot)| Some((key, slot.holder()?)))
+    }
+
+    /// Those whose keys come after one, or all.
+    pub fn after(
+        &self,
+        key: Option<ServerKey>,
+    ) -> impl Iterator<Item = (&ServerKey, &Arc<VirtualServer>)> {
+        let from = key.map_or(Bound::Unbounded, Bound::Excluded);
+        let slots = self.slots.range((from, Bound::Unbounded));
         slots.filter_map(|(key, slot)| Some((key, slot.holder()?)))
     }
 

@@ -70,6 +70,22 @@ fn a_start_lets_go_of_what_an_earlier_process_left() {
     assert_eq!(remembered(&mut kernel), [2]);
 }
 
+/// Whether or not something else has changed meanwhile.
+#[test]
+fn a_restart_keeps_clients() {
+    let mut kernel = Fake::default();
+    start(&mut kernel, sticky(&THREE));
+    learn(&mut kernel, &THREE);
+    start(&mut kernel, sticky(&THREE));
+    assert_eq!(remembered(&mut kernel), [1, 2, 3]);
+    let mut state = sticky(&THREE);
+    let other = service("other", "10.96.0.41");
+    state.apply(Event::Service(other.name.clone(), Observed::new(other)));
+    state.apply(endpoints(&[&THREE[..], &["10.244.1.4"]].concat()));
+    start(&mut kernel, state);
+    assert_eq!(remembered(&mut kernel), [1, 2, 3]);
+}
+
 #[test]
 fn a_refused_commit_loses_nothing() {
     let (mut engine, _) = start(Fake::default(), sticky(&THREE));

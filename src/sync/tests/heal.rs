@@ -12,7 +12,7 @@ use crate::backend::nft::tests::{has_nft, nft};
 use crate::backend::nft::{Kernel, monitor::Monitor};
 use crate::backend::{Error, Nftables, Sent, TableState, fake::Fake, testing};
 use crate::model::fixture::{node, service, slice};
-use crate::model::{Event, IpFamily, Observed};
+use crate::model::{Event, IpFamily, Observed, Protocol};
 use crate::observe::Status;
 use crate::plan::fixture::options;
 use crate::plan::nft::{Element, Key, Op, SetId, SetName};
@@ -90,13 +90,23 @@ async fn fill(sender: mpsc::Sender<Event>, services: usize) {
     std::future::pending().await
 }
 
-/// Both tables, in an order that does not depend on which one was made first; and what else there
-/// is, by its tables' names.
+/// Both tables and what else there is, in an order that does not depend on what was made first: by
+/// the names of tables, and in them by those of chains and sets.
 fn ruleset() -> String {
     let all = nft("nft", &["-s", "list", "ruleset"], "");
-    let mut tables: Vec<&str> = all.split_inclusive("\n}\n").collect();
+    let mut tables: Vec<String> = all.split_inclusive("\n}\n").map(sorted).collect();
     tables.sort_unstable();
     tables.concat()
+}
+
+fn sorted(table: &str) -> String {
+    let (head, rest) = table.split_once('\n').unwrap_or((table, ""));
+    let mut parts: Vec<&str> = rest
+        .split_inclusive("\n\t}\n")
+        .map(str::trim_start)
+        .collect();
+    parts.sort_unstable();
+    format!("{head}\n{}", parts.concat())
 }
 
 /// The ruleset once it holds the last Service and rests.
@@ -162,6 +172,88 @@ fn whatever_others_break_is_put_back() {
         let repaired = of("ferrule_drift_repaired_total{ip_family=\"IPv4\"}");
         assert!(repaired >= Some(7), "{repaired:?}");
     });
+}
+
+/// The handle of a chain's last rule.
+fn last_rule(chain: &str) -> String {
+    let text = nft("nft", &["-a", "list", "chain", "ip", "ferrule", chain], "");
+    let mut handles = text.lines().filter_map(|line| line.split_once("# handle "));
+    handles.next_back().expect("a rule").1.trim().to_owned()
+}
+
+/// A hook, a chain, a set, a rule: each deleted as such.
+#[test]
+fn whole_objects_that_others_delete_are_put_back() {
+    testing::in_namespace(|| {
+        if !has_nft() {
+            return;
+        }
+        run_proxy(20);
+        let before = settled("10.96.0.20");
+        let rule = last_rule("postrouting");
+        let breaks = [
+            "flush chain ip ferrule prerouting; delete chain ip ferrule prerouting".to_owned(),
+            "flush map ip ferrule services; flush chain ip ferrule lb-2; \
+             delete chain ip ferrule lb-2"
+                .to_owned(),
+            format!("delete rule ip ferrule postrouting handle {rule}"),
+            "flush chain ip ferrule refused; delete map ip ferrule refused-services".to_owned(),
+        ];
+        for what in &breaks {
+            println!("{what}: {:?}", repaired(&before, what));
+        }
+    });
+}
+
+/// A UDP client that sent while the rules were broken would go past the endpoints for ever.
+#[test]
+fn flows_that_began_during_the_damage_are_ended() {
+    let (mut engine, _) = super::start(Fake::default(), super::empty_state());
+    let mut dns = service("dns", "10.96.0.53");
+    dns.ports[0].protocol = Protocol::Udp;
+    let mut of = slice("dns-1", "dns", 5353, &["10.244.1.5@n1"]);
+    of.ports[0].protocol = Protocol::Udp;
+    engine.observe(Event::Service(dns.name.clone(), Observed::new(dns)));
+    engine.observe(Event::Slice(of.name.clone(), Observed::new(of)));
+    super::commit(&mut engine);
+    let suspect = |engine: &mut Engine<Fake>| {
+        engine.suspect([(IpFamily::V4, Doubt::All)].into());
+        let done = engine.commit();
+        assert!(!done.failed());
+        done.stale_flows.len()
+    };
+    assert_eq!(suspect(&mut engine), 0, "nothing was broken");
+    let element = engine.tables()[0].ledger().elements_of(SetId::Services)[0].clone();
+    let deletion = [Op::DeleteElement(element)];
+    engine
+        .kernel()
+        .commit(IpFamily::V4, &deletion)
+        .expect("gone");
+    assert_eq!(suspect(&mut engine), 1);
+}
+
+/// A hook is put back by itself: the elements, of which nobody has said anything, stay.
+#[test]
+fn a_hook_that_is_missing_costs_no_elements() {
+    let (mut engine, _) = super::start(Fake::default(), super::empty_state());
+    let all = events(300).into_iter();
+    all.filter(|e| !matches!(e, Event::Synced))
+        .for_each(|event| engine.observe(event));
+    super::commit(&mut engine);
+    let ledger = engine.tables()[0].ledger();
+    let hook = ledger.chains().find(|c| c.base.is_some()).expect("a hook");
+    let mut empty = crate::plan::nft::ChainSpec::clone(hook);
+    empty.rules.clear();
+    let gone = [
+        Op::SetRules(std::sync::Arc::new(empty)),
+        Op::DeleteChain(hook.name.clone()),
+    ];
+    let before = super::held(engine.kernel(), IpFamily::V4);
+    engine.kernel().commit(IpFamily::V4, &gone).expect("gone");
+    engine.suspect([(IpFamily::V4, Doubt::none())].into());
+    let sent = super::commit(&mut engine);
+    assert!(sent.messages < 20 && sent.elements == 0, "{sent:?}");
+    super::held(engine.kernel(), IpFamily::V4).check(&before, IpFamily::V4);
 }
 
 #[test]

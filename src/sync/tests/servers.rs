@@ -18,7 +18,7 @@ use crate::plan::fixture::{ipvs_options, options};
 use crate::plan::ipvs::ServerKey;
 use crate::sync::{Committed, Engine};
 
-type Both<'a, K> = (&'a mut K, &'a FakeServers);
+pub(super) type Both<'a, K> = (&'a mut K, &'a FakeServers);
 
 fn engine<'a, K: Nftables>(
     (kernel, servers): Both<'a, K>,
@@ -29,7 +29,7 @@ fn engine<'a, K: Nftables>(
     engine.with_ipvs(Some(Box::new(servers.clone())))
 }
 
-fn start<K: Nftables>(both: Both<'_, K>, state: State) -> (Engine<&mut K>, Sent) {
+pub(super) fn start<K: Nftables>(both: Both<'_, K>, state: State) -> (Engine<&mut K>, Sent) {
     let mut engine = engine(both, state, ipvs_options());
     let sent = commit(&mut engine);
     (engine, sent)
@@ -218,7 +218,7 @@ fn the_real_kernel_takes_the_table() {
     });
 }
 
-fn observe(engine: &mut Engine<&mut Fake>, service: &Service, endpoints: &[&str]) {
+pub(super) fn observe(engine: &mut Engine<&mut Fake>, service: &Service, endpoints: &[&str]) {
     let name = &service.name.name;
     let mut of = slice(&format!("{name}-1"), name, 8080, endpoints);
     of.ports[0].protocol = service.ports[0].protocol;
@@ -278,7 +278,7 @@ fn a_change_costs_the_same_at_any_size() {
     );
 }
 
-fn web(endpoints: &[&str]) -> (Fake, FakeServers, State) {
+pub(super) fn web(endpoints: &[&str]) -> (Fake, FakeServers, State) {
     let mut state = empty_state();
     let of = slice("web", "web", 8080, endpoints);
     let web = service("web", "10.96.0.10");
@@ -287,7 +287,7 @@ fn web(endpoints: &[&str]) -> (Fake, FakeServers, State) {
     (Fake::default(), FakeServers::default(), state)
 }
 
-fn at(address: &str) -> ServerKey {
+pub(super) fn at(address: &str) -> ServerKey {
     ServerKey {
         address: ip(address),
         protocol: Protocol::Tcp,
@@ -295,7 +295,7 @@ fn at(address: &str) -> ServerKey {
     }
 }
 
-fn end(address: &str) -> Target {
+pub(super) fn end(address: &str) -> Target {
     Target {
         address: ip(address),
         port: 8080,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Tests against the real kernel, each in a network namespace of its own.
 
+mod amid;
 mod hearing;
 mod listing;
 mod owning;

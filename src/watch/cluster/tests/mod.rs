@@ -321,7 +321,7 @@ async fn trouble_is_told_and_its_end() {
         "source services: the test says no (HTTP status 403)",
     ];
     watching.expect(&others).await;
-    // The second try (0.8 to 1.6 s later) fails as well, of which nothing is said.
+    // The second try (0.4 to 0.8 s later) fails as well, of which nothing is said.
     while watching.server.requests("/services").len() < 2 {
         sleep(Duration::from_millis(20)).await;
     }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A watch against an API server that is a list of answers.
 
+mod outage;
+
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::atomic::AtomicUsize;
