@@ -3,7 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -384,10 +384,7 @@ impl Endpoint {
 
     /// An address where nobody listens.
     pub(crate) fn nobody() -> SocketAddr {
-        TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
+        free(Ipv4Addr::LOCALHOST.into())
     }
 
     pub(crate) fn connections(&self) -> usize {
@@ -413,6 +410,19 @@ pub(crate) fn own_address() -> Option<IpAddr> {
         println!("SKIP: this host has no address");
     }
     own.ok().map(|own| own.ip())
+}
+
+/// An address where nobody listens, and no other test will: a port that kernels give to nobody who
+/// asks for any (`net.ipv4.ip_local_port_range`), and a different one each time.
+pub(crate) fn free(address: IpAddr) -> SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(10_000);
+    loop {
+        let port = NEXT.fetch_add(1, Ordering::SeqCst);
+        assert!(port < 30_000, "no port is free");
+        if TcpListener::bind((address, port)).is_ok() {
+            return (address, port).into();
+        }
+    }
 }
 
 /// Waits until something is so.

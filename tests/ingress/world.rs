@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
 use super::hand_over::Process;
-use super::rig::{Answer, Client, Endpoint, eventually, own_address};
+use super::rig::{Answer, Client, Endpoint, eventually, free, own_address};
 
 /// Objects in the making, then a program that serves them until it is dropped.
 pub(crate) struct World {
@@ -57,8 +57,7 @@ impl World {
 
     /// An address of an endpoint where nobody listens.
     pub(crate) fn nobody(&self) -> SocketAddr {
-        let listener = std::net::TcpListener::bind((self.own, 0)).unwrap();
-        listener.local_addr().unwrap()
+        free(self.own)
     }
 
     pub(crate) fn own(&self) -> IpAddr {

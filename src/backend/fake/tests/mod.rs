@@ -202,7 +202,17 @@ fn the_kernel_refuses_the_same_and_names_the_same() {
                     "{name}: table {errno}, {of_kernel:?}, fake {of_fake:?}"
                 ));
             }
-            let (ours, theirs) = (all(&mut fake), all(&mut kernel));
+            let (mut ours, mut theirs) = (all(&mut fake), all(&mut kernel));
+            // Kernels differ in whether a set takes another size (Linux 6.3), with which a Service's
+            // own set is another one.
+            for state in [&mut ours.0, &mut theirs.0].into_iter().flatten() {
+                let own = |(name, _): &&mut (SetName, _)| matches!(name, SetName::Own(_));
+                state
+                    .sets
+                    .iter_mut()
+                    .filter(own)
+                    .for_each(|(_, print)| *print = None);
+            }
             if ours != theirs {
                 wrong.push(format!("{name}: {ours:?}\n{theirs:?}"));
             }
