@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `--accounting` and the flags that go with it.
 
+use std::num::NonZeroU32;
+
+use super::ProxyMode;
 use super::resolve::Resolver;
 use crate::cli::Sample;
 
@@ -17,10 +20,14 @@ pub struct Accounted {
 }
 
 impl Resolver<'_> {
-    pub(super) fn accounting(&self) -> Option<Accounted> {
+    /// A sample is chosen by rules for translated connections, as which IPVS's do not count.
+    pub(super) fn accounting(&self, mode: ProxyMode) -> Option<Accounted> {
         let own = &self.cli.own;
         let endpoints = own.accounting_endpoints.unwrap_or(ENDPOINTS) as usize;
-        let sample = own.accounting_sample.unwrap_or_default();
+        let sample = match mode {
+            ProxyMode::Ipvs => Sample::OneIn(NonZeroU32::MIN),
+            _ => own.accounting_sample.unwrap_or_default(),
+        };
         let wanted = own.accounting.unwrap_or_default();
         wanted.then_some(Accounted { endpoints, sample })
     }

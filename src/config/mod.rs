@@ -295,7 +295,7 @@ impl resolve::Resolver<'_> {
             keep_leftovers: self.keep_leftovers(),
             protect: self.cli.own.protect_rules.unwrap_or_default(),
             state_file: self.state_file(),
-            accounting: self.accounting(),
+            accounting: self.accounting(mode),
             mode,
             modes,
             rules: self.rules(mode, &ipvs),

@@ -27,6 +27,19 @@ fn ipvs_mode_has_kube_proxys_defaults_and_our_own() {
 }
 
 #[test]
+fn in_ipvs_mode_every_connection_is_counted() {
+    let sample = |flags: &str| {
+        let config = from_flags(&format!("--accounting {flags}")).unwrap();
+        config.accounting.unwrap().sample
+    };
+    let number = |n| Sample::OneIn(std::num::NonZeroU32::new(n).unwrap());
+    assert_eq!(sample(""), Sample::Auto);
+    assert_eq!(sample("--accounting-sample=4"), number(4));
+    assert_eq!(sample("--proxy-mode=ipvs"), number(1));
+    assert_eq!(sample("--proxy-mode=ipvs --accounting-sample=4"), number(1));
+}
+
+#[test]
 fn file_and_flags_say_the_same() {
     let file = "mode: ipvs\niptables: {masqueradeAll: true}\nipvs: {scheduler: mh, strictARP: true, \
                 excludeCIDRs: [192.0.2.0/24, '2001:db8::/32'], tcpTimeout: 15m, \
