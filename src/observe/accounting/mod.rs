@@ -134,7 +134,7 @@ impl Accounting {
         lock(&self.shared).view.clone()
     }
 
-    /// The sums of the last time; living flows are at most [`FRESH`] old while somebody asks.
+    /// The sums of the last time; living flows are as old as [`Work::fresh`] says while somebody asks.
     fn recent(&self) -> AccountingView {
         let mut shown = lock(&self.shared);
         shown.asked = Some(Instant::now());
@@ -228,7 +228,11 @@ impl Work {
             return;
         }
         tracing::info!(one_in = number, "accounting");
-        let living = self.living(|_| ());
+        let mut ids = HashSet::new();
+        let living = self.living(|id| {
+            ids.insert(id);
+        });
+        self.weights.living(&ids);
         self.weights.change(number, &living);
     }
 

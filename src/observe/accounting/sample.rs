@@ -108,8 +108,8 @@ impl Weights {
 
     /// From now on one in so many counts; these flows began before.
     pub fn change(&mut self, one_in: u32, living: &[Flow]) {
-        let weights = living.iter().map(|f| (f.id, self.weight(f)));
-        self.begun = weights.collect();
+        let weights: Vec<_> = living.iter().map(|f| (f.id, self.weight(f))).collect();
+        self.begun.extend(weights);
         self.one_in = one_in;
     }
 
@@ -173,11 +173,13 @@ mod tests {
         assert_eq!(weights.of_living(&flow(1, 1000)), None);
         assert_eq!(weights.of_ended(&flow(1, 1000)), 0);
         assert_eq!(weights.of_ended(&flow(2, 1000)), 1);
+        let mut weights = Weights::new(1, [9].into_iter());
         let chosen = (1..).find(|p| in_sample(flow(0, *p).client, 4, 1)).unwrap();
         let other = (1..)
             .find(|p| !in_sample(flow(0, *p).client, 4, 1))
             .unwrap();
         weights.change(4, &[flow(3, chosen), flow(4, other)]);
+        assert_eq!(weights.of_living(&flow(9, chosen)), None, "still older");
         // Those began when all were counted, and these did not.
         assert_eq!(weights.of_ended(&flow(3, chosen)), 1);
         assert_eq!(weights.of_living(&flow(4, other)), Some(1));
