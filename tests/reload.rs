@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use nix::sched::{CloneFlags, unshare};
+use ferrule::backend::testing;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -123,25 +123,14 @@ fn healthy(port: u16) -> bool {
 
 /// In a namespace of its own, with loopback.
 fn in_namespace(body: impl FnOnce() + Send + 'static) {
-    let entered = std::thread::spawn(move || {
-        unshare(CloneFlags::CLONE_NEWNET)?;
+    testing::in_namespace(|| {
         let up = Command::new("ip")
             .args(["link", "set", "lo", "up"])
             .status()
             .unwrap();
         assert!(up.success());
         body();
-        Ok::<(), nix::Error>(())
     });
-    match entered.join() {
-        Ok(Ok(())) => {}
-        Ok(Err(e)) => {
-            let required = std::env::var_os("REQUIRE_ROOT").is_some_and(|v| v == "1");
-            assert!(!required, "no network namespace: {e}");
-            eprintln!("SKIP: no network namespace: {e}");
-        }
-        Err(panic) => std::panic::resume_unwind(panic),
-    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use nix::sched::{CloneFlags, unshare};
+use ferrule::backend::testing;
 use tempfile::TempDir;
 
 /// What no step may take longer than, however busy the machine is.
@@ -204,20 +204,9 @@ pub(crate) fn status(address: &str, path: &str) -> Option<u16> {
 
 /// In a namespace of its own, with loopback and the node's address.
 pub(crate) fn in_namespace(body: impl FnOnce() + Send + 'static) {
-    let entered = std::thread::spawn(move || {
-        unshare(CloneFlags::CLONE_NEWNET)?;
+    testing::in_namespace(|| {
         run("ip", ["link", "set", "lo", "up"]);
         run("ip", ["address", "add", "192.0.2.10/24", "dev", "lo"]);
         body();
-        Ok::<(), nix::Error>(())
     });
-    match entered.join() {
-        Ok(Ok(())) => {}
-        Ok(Err(e)) => {
-            let required = std::env::var_os("REQUIRE_ROOT").is_some_and(|v| v == "1");
-            assert!(!required, "no network namespace: {e}");
-            eprintln!("SKIP: no network namespace: {e}");
-        }
-        Err(panic) => std::panic::resume_unwind(panic),
-    }
 }

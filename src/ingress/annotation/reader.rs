@@ -62,13 +62,9 @@ impl<'a> Reader<'a> {
         name: &str,
         parse: impl FnOnce(&'a str) -> Result<T, Wrong>,
     ) -> Option<T> {
-        match parse(self.text(name)?) {
-            Ok(value) => Some(value),
-            Err(wrong) => {
-                self.note(name, Kind::Invalid, format!("{wrong}; the default holds"));
-                None
-            }
-        }
+        self.parsed(name, parse, |reader, wrong| {
+            reader.note(name, Kind::Invalid, format!("{wrong}; the default holds"));
+        })
     }
 
     /// The same where the default would let in whom the annotation keeps out: a value that cannot
@@ -79,13 +75,7 @@ impl<'a> Reader<'a> {
         name: &str,
         parse: impl FnOnce(&'a str) -> Result<T, Wrong>,
     ) -> Option<T> {
-        match parse(self.text(name)?) {
-            Ok(value) => Some(value),
-            Err(wrong) => {
-                self.deny(name, wrong);
-                None
-            }
-        }
+        self.parsed(name, parse, |reader, wrong| reader.deny(name, wrong))
     }
 
     /// As [`Reader::guard`] where ingress-nginx does not take an Ingress with such a value at all.
@@ -95,10 +85,20 @@ impl<'a> Reader<'a> {
         name: &str,
         parse: impl FnOnce(&'a str) -> Result<T, Wrong>,
     ) -> Option<T> {
+        self.parsed(name, parse, |reader, wrong| reader.leave_out(name, wrong))
+    }
+
+    #[cfg_attr(test, track_caller)]
+    fn parsed<T>(
+        &mut self,
+        name: &str,
+        parse: impl FnOnce(&'a str) -> Result<T, Wrong>,
+        otherwise: impl FnOnce(&mut Self, Wrong),
+    ) -> Option<T> {
         match parse(self.text(name)?) {
             Ok(value) => Some(value),
             Err(wrong) => {
-                self.leave_out(name, wrong);
+                otherwise(self, wrong);
                 None
             }
         }
