@@ -18,6 +18,9 @@ use crate::object::{Service, TARGETS, cluster, ready, service};
 use crate::pace::pace;
 use crate::server::Server;
 
+/// File of the Service that tells whether an agent has come so far: the last by name, as an agent
+/// reads files that change together in this order.
+const LAST: &str = "~sentinel";
 /// Number of the Service that tells whether an agent has come so far.
 pub(crate) const SENTINEL: u16 = 60_000;
 /// How long the agents may take for a change: 60 s, where answers may take 5.
@@ -184,7 +187,7 @@ impl Cluster {
         let mut sentinel = service("ferrule-sentinel", [ready(pod)]);
         (sentinel.id, sentinel.port) = (SENTINEL, 1_000 + self.generation);
         let begun = Instant::now();
-        self.write_services("sentinel", std::slice::from_ref(&sentinel))?;
+        self.write_services(LAST, std::slice::from_ref(&sentinel))?;
         for family in IpFamily::ALL {
             let to = SocketAddr::new(sentinel.cluster_ip(family), sentinel.port);
             let ask = Attempt {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What all files together say: who defines which object, and what has been announced.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -93,25 +93,39 @@ impl Store {
     }
 
     /// Reads these files again, in the order of their names, and announces what changed by it.
+    ///
+    /// What is gone is announced before what is new (unless there are more files than fit in
+    /// memory together), for what is new may want the address of what is gone.
     pub(super) fn read(&mut self, files: &BTreeSet<FileName>, send: &mut dyn FnMut(Event)) {
         let mut round = Round::default();
         let names: Vec<&FileName> = files.iter().collect();
-        for names in names.chunks(TOGETHER) {
-            let threads = if names.len() < WORTH_THREADS {
-                1
-            } else {
-                parallel::threads()
-            };
-            let loaded = parallel::map(names, threads, |name| self.load(name));
-            for (name, loaded) in names.iter().zip(loaded) {
-                self.read_one(name, loaded, &mut round, send);
-            }
+        let mut together = names.chunks(TOGETHER).peekable();
+        while let Some(names) = together.next() {
+            let loaded = self.load_all(names, &mut round);
+            self.take(loaded, together.peek().is_none(), &mut round, send);
         }
-        self.settle_dropped(&mut round, send);
         self.read_wanted(&mut round, send);
         self.settle_endpoints(&mut round, send);
         self.report(&round.touched, send);
         self.files.retain(|_, file| !file.is_nothing());
+    }
+
+    /// Those of the files that can be read. A broken one keeps what it held.
+    fn load_all(&mut self, names: &[&FileName], round: &mut Round) -> Vec<(FileName, Loaded)> {
+        let threads = if names.len() < WORTH_THREADS {
+            1
+        } else {
+            parallel::threads()
+        };
+        let loaded = parallel::map(names, threads, |name| self.load(name));
+        let mut good = Vec::with_capacity(names.len());
+        for (&name, loaded) in names.iter().zip(loaded) {
+            round.touched.insert(name.clone());
+            let file = self.files.entry(name.clone()).or_default();
+            file.broken = loaded.as_ref().err().map(Failure::to_string);
+            good.extend(loaded.ok().map(|l| (name.clone(), l.unwrap_or_default())));
+        }
+        good
     }
 
     fn reading(&self) -> Reading<'_> {
@@ -127,36 +141,43 @@ impl Store {
         load(&self.dir.join(&**name), old, self.reading())
     }
 
-    fn read_one(
+    /// Replaces the contents of files. With the last of them it is known what is gone.
+    fn take(
         &mut self,
-        name: &FileName,
-        loaded: Result<Option<Loaded>, Failure>,
+        loaded: Vec<(FileName, Loaded)>,
+        last: bool,
         round: &mut Round,
         send: &mut dyn FnMut(Event),
     ) {
-        round.touched.insert(name.clone());
-        let file = self.files.entry(name.clone()).or_default();
-        match loaded {
-            Err(failure) => file.broken = Some(failure.to_string()),
-            Ok(loaded) => {
-                file.broken = None;
-                let old = std::mem::take(&mut file.content);
-                self.take(name, old, loaded.unwrap_or_default(), round, send);
-            }
+        let split = |(name, l): (FileName, Loaded)| ((name, l.content), l.fresh);
+        let (contents, fresh): (Vec<(FileName, Content)>, Vec<Vec<Fresh>>) =
+            loaded.into_iter().map(split).unzip();
+        let counting: Vec<_> = contents
+            .iter()
+            .map(|(_, content)| content.first_and_repeated())
+            .collect();
+        for ((name, _), (first, _)) in contents.iter().zip(&counting) {
+            self.define(name, first, round);
+        }
+        if last {
+            self.settle_dropped(round, send);
+        }
+        let mut notes = Vec::with_capacity(contents.len());
+        for (((name, _), fresh), (first, repeated)) in contents.iter().zip(fresh).zip(counting) {
+            self.announce_all(name, fresh, &first, round, send);
+            notes.push(notes_of(repeated));
+        }
+        for ((name, content), notes) in contents.into_iter().zip(notes) {
+            let file = self.files.entry(name).or_default();
+            file.content = content;
+            file.content.notes.extend(notes);
         }
     }
 
-    /// Replaces the content of a file.
-    fn take(
-        &mut self,
-        name: &FileName,
-        old: Content,
-        loaded: Loaded,
-        round: &mut Round,
-        send: &mut dyn FnMut(Event),
-    ) {
-        let Loaded { content, fresh } = loaded;
-        let (first, repeated) = content.first_and_repeated();
+    /// From now on a file defines these objects, and no others.
+    fn define(&mut self, name: &FileName, first: &HashMap<&Key, u64>, round: &mut Round) {
+        let file = self.files.entry(name.clone()).or_default();
+        let old = std::mem::take(&mut file.content);
         for (key, _) in &old.objects {
             if !first.contains_key(key) && self.unclaim(name, key) {
                 round.dropped.insert(key.clone());
@@ -165,31 +186,29 @@ impl Store {
         for key in first.keys() {
             self.claim(name, key, round);
         }
+    }
+
+    fn announce_all(
+        &mut self,
+        name: &FileName,
+        fresh: Vec<Fresh>,
+        first: &HashMap<&Key, u64>,
+        round: &mut Round,
+        send: &mut dyn FnMut(Event),
+    ) {
         for fresh in fresh {
             if first.get(&fresh.key) == Some(&fresh.hash) && self.owns(name, &fresh.key) {
                 self.announce(fresh, round, send);
             }
         }
         // Known text may define an object that only now counts, say after a repetition went.
-        for (key, hash) in &first {
-            let waits = round.endpoints.contains_key(*key);
-            if self.owns(name, key) && !waits && self.objects[*key].announced != Some(*hash) {
-                round
-                    .wanted
-                    .entry(name.clone())
-                    .or_default()
-                    .insert((*key).clone());
+        for (&key, hash) in first {
+            let waits = round.endpoints.contains_key(key);
+            if self.owns(name, key) && !waits && self.objects[key].announced != Some(*hash) {
+                let wanted = round.wanted.entry(name.clone()).or_default();
+                wanted.insert(key.clone());
             }
         }
-        let mut notes = repeated.into_iter().collect::<Vec<_>>();
-        notes.sort_unstable();
-        let notes: Vec<_> = notes
-            .iter()
-            .map(|key| format!("{key} is defined more than once, the first counts"))
-            .collect();
-        let file = self.files.entry(name.clone()).or_default();
-        file.content = content;
-        file.content.notes.extend(notes);
     }
 
     fn owns(&self, name: &FileName, key: &Key) -> bool {
@@ -427,6 +446,13 @@ impl File {
     fn is_nothing(&self) -> bool {
         self.content.objects.is_empty() && self.said.is_empty() && self.broken.is_none()
     }
+}
+
+fn notes_of(repeated: HashSet<&Key>) -> Vec<String> {
+    let mut repeated: Vec<_> = repeated.into_iter().collect();
+    repeated.sort_unstable();
+    let note = |key: &Key| format!("{key} is defined more than once, the first counts");
+    repeated.into_iter().map(note).collect()
 }
 
 fn endpoints_of(service: &Key) -> Option<Key> {

@@ -472,6 +472,30 @@ async fn the_first_file_by_name_wins() {
 }
 
 #[tokio::test]
+async fn what_is_gone_is_announced_before_what_is_new() {
+    let files = [
+        ("a.yaml", &*service("a", 1)),
+        ("c.yaml", &*service("c", 1)),
+        ("d.yaml", &*service("d", 1)),
+    ];
+    let (mut watched, _) = Watched::start(&files).await;
+    // Both are read together, as events queue while the first removal is thought over.
+    watched.remove("c.yaml");
+    watched.remove("d.yaml");
+    // One of them moves to another file: it is not gone in between.
+    let moved = format!("{}---\n{}", service("b", 1), service("d", 2));
+    watched.replace("a.yaml", &moved);
+    let mut events = [watched.next().await, watched.next().await];
+    events.sort_unstable();
+    assert_eq!(events, ["service default/a gone", "service default/c gone"]);
+    watched
+        .expect(&["service default/b 1", "service default/d 2"])
+        .await;
+    watched.expect_silence().await;
+    watched.stop().await;
+}
+
+#[tokio::test]
 async fn twice_in_one_file() {
     let text = format!("{}---\n{}", service("a", 1), service("a", 2));
     let (mut watched, first) = Watched::start(&[("a.yaml", &text)]).await;
@@ -649,8 +673,8 @@ async fn a_directory_that_comes_back_is_read_again() {
     watched
         .expect(&[
             &format!("source {name}: "),
-            "service default/a 2",
             "service default/b gone",
+            "service default/a 2",
         ])
         .await;
     watched.stop().await;
