@@ -9,7 +9,8 @@ set -euo pipefail
 root=$(git -C "$(dirname "$0")" rev-parse --show-toplevel)
 list=$root/conformance/mutations/list.txt
 tree=$root/target/mutations/tree
-export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}
+# Of its own: cargo knows a package by its name, and would take the mutated library for ours.
+export CARGO_TARGET_DIR=$root/target/mutations/build
 patience=${PATIENCE:-120}
 
 rm -rf "$tree"
