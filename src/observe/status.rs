@@ -21,6 +21,9 @@ use crate::model::IpFamily;
 #[derive(Clone)]
 pub struct Status(Arc<Shared>);
 
+/// How old what is served is; none if it is the API server's.
+type StateAge = Box<dyn Fn() -> Option<Duration> + Send + Sync>;
+
 struct Shared {
     now: Box<dyn Fn() -> Moment + Send + Sync>,
     health: Mutex<Health>,
@@ -29,6 +32,7 @@ struct Shared {
     events: OnceLock<Recorder>,
     about: OnceLock<About>,
     accounting: OnceLock<Accounting>,
+    state_age: OnceLock<StateAge>,
     /// When this proxy started, by the time of day.
     started: Timestamp,
 }
@@ -55,6 +59,7 @@ impl Status {
             events: OnceLock::new(),
             about: OnceLock::new(),
             accounting: OnceLock::new(),
+            state_age: OnceLock::new(),
             started,
         }))
     }
@@ -70,6 +75,12 @@ impl Status {
     pub fn with_about(self, about: About) -> Self {
         let _ = self.0.about.set(about);
         self
+    }
+
+    /// Shows from now on how old what is served is, where that comes from the file of the last
+    /// known state. Only the first call counts.
+    pub fn show_state_age(&self, age: impl Fn() -> Option<Duration> + Send + Sync + 'static) {
+        let _ = self.0.state_age.set(Box::new(age));
     }
 
     /// Shows sums as metrics and on the admin socket from now on. Only the first call counts.
@@ -204,6 +215,12 @@ impl Status {
             healthy: health.healthy(now),
             failures: health.failures(),
             waiting: health.waiting(now),
+            state_file_age: self
+                .0
+                .state_age
+                .get()
+                .and_then(|age| age())
+                .map(|age| age.as_secs()),
             about: self.0.about.get().cloned(),
         }
     }

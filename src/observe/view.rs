@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
+use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -26,9 +27,21 @@ pub struct StatusView {
     /// How long changes have waited, seconds by family; empty if none waits.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub waiting: BTreeMap<String, f64>,
+    /// Age in seconds of the last known state, to within ten, if that is what is served: the API
+    /// server has not listed everything since the agent started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_file_age: Option<u64>,
     /// What runs here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub about: Option<About>,
+}
+
+impl StatusView {
+    /// How long ago the API server said what is served, as `3h 20m`; none if it says so now.
+    pub fn stale_since(&self) -> Option<String> {
+        let seconds = i64::try_from(self.state_file_age?).unwrap_or(i64::MAX);
+        Some(format!("{:#}", SignedDuration::from_secs(seconds)))
+    }
 }
 
 /// What the agent is, and where its objects come from.

@@ -138,12 +138,14 @@ pub(super) async fn listen(
     pending().await
 }
 
-/// What the watches count, shown with all other metrics.
+/// What the watches count, shown with all other metrics and on the admin socket.
 pub(super) fn meters(status: &Status) -> Meters {
     let meters = Meters::default();
     for collector in meters.collectors() {
         status.register(collector);
     }
+    let watched = meters.clone();
+    status.show_state_age(move || watched.state_age());
     meters
 }
 

@@ -82,6 +82,12 @@ impl Meters {
             .set(i64::try_from(seconds).unwrap_or(i64::MAX));
     }
 
+    /// What [`remembered`](Self::remembered) was told last.
+    pub fn state_age(&self) -> Option<Duration> {
+        let seconds = u64::try_from(self.remembered.get()).ok()?;
+        (seconds > 0).then(|| Duration::from_secs(seconds))
+    }
+
     /// A request was answered with this HTTP status, or not at all.
     pub fn request(&self, method: &str, uri: &Uri, code: Option<u16>, took: Duration) {
         let host = uri.authority().map_or("", |authority| authority.as_str());

@@ -61,6 +61,12 @@ pub(crate) const FAULTS: &[Fault] = &[
         },
     },
     Fault {
+        name: "the node booted while the API server was away",
+        kind: Kind::LastKnownState,
+        cause: &["as the API server told them 3h", "state file"],
+        seed: Node::boot_without_server,
+    },
+    Fault {
         name: "the API server does not answer",
         kind: Kind::ApiUnreachable,
         cause: &[
@@ -299,6 +305,32 @@ fn stub_agent(node: &mut Node, status: String) {
 #[test]
 fn faults_of_objects_are_found() {
     check(FAULTS);
+}
+
+/// Whoever looks at Services sees that they may be old.
+#[test]
+fn services_of_the_last_known_state_are_told_as_such() {
+    ferrule::backend::testing::in_namespace(|| {
+        let mut node = Node::healthy();
+        let services = |node: &Node| {
+            let socket = node.socket();
+            let output = std::process::Command::new(env!("CARGO_BIN_EXE_ferrule"))
+                .args(["debug", "services", "--admin-socket", &socket])
+                .output();
+            String::from_utf8(output.expect("ferrule").stdout).expect("text")
+        };
+        let said = "the API server has not answered since the agent started";
+        let text = services(&node);
+        assert!(text.contains("web") && !text.contains(said), "{text}");
+        node.boot_without_server();
+        let text = services(&node);
+        let last = text.lines().last().expect("lines");
+        assert!(
+            last.starts_with("as it was 3h") && last.ends_with(said),
+            "{text}"
+        );
+        assert!(text.contains("web"), "{text}");
+    });
 }
 
 /// RBAC that lets nothing be read makes no finding.

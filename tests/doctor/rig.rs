@@ -159,6 +159,32 @@ impl Node {
 
     /// Starts the agent on the manifests, and waits until it has committed.
     pub(crate) fn start_agent(&mut self, more: &[&str]) {
+        let manifests = self.directory.path().display().to_string();
+        self.start_agent_on(&["--manifests", &manifests], more);
+    }
+
+    /// Boots while no API server answers: with a state file of three hours ago, and no rules.
+    pub(crate) fn boot_without_server(&mut self) {
+        self.kill_agent();
+        run("nft flush ruleset");
+        let path = self.directory.path().join("state.jsonl");
+        let mut file = fs::File::create(&path).expect("a state file");
+        let header = json!({"ferrule": 1, "node": "node-1"});
+        let served = self.objects.lock().expect("objects");
+        let web = &served.bodies["/api/v1/services"]["items"][0];
+        let entry = json!({"kind": "Service", "name": "default/web", "object": web});
+        write!(file, "{header}\n{entry}\n").expect("written");
+        drop(served);
+        let saved = jiff::Timestamp::now() - Duration::from_secs(3 * 3600);
+        file.set_modified(saved.into()).expect("the time of a file");
+        let path = path.display().to_string();
+        self.start_agent_on(
+            &["--master", "http://127.0.0.1:1"],
+            &["--state-file", &path],
+        );
+    }
+
+    fn start_agent_on(&mut self, source: &[&str], more: &[&str]) {
         let child = Command::new(PROGRAM)
             .args([
                 "--hostname-override",
@@ -167,8 +193,7 @@ impl Node {
                 "10.244.0.0/16",
             ])
             .args(["--healthz-bind-address", "127.0.0.1:10256"])
-            .arg("--manifests")
-            .arg(self.directory.path())
+            .args(source)
             .args(["--admin-socket", &self.socket()])
             // What is broken is to stay broken.
             .arg("--protect-rules=off")

@@ -68,6 +68,8 @@ kinds! {
     AgentSilent "agent-silent" Error,
     /// Changes wait too long, or commits fail.
     AgentBehind "agent-behind" Error,
+    /// The API server has not answered since the agent started: it serves what it knew before.
+    LastKnownState "last-known-state" Warning,
     /// The agent runs, and its table is not in the kernel.
     RulesMissing "rules-missing" Error,
     /// `net.ipv4.ip_forward` or `net.ipv6.conf.all.forwarding` is off.

@@ -10,7 +10,8 @@ use super::{client, paint};
 use crate::cli::ServicesArgs;
 use crate::observe::Selection;
 use crate::observe::view::{
-    EndpointState, EndpointView, FrontendKind, FrontendView, Policy, Protocol, ServiceView, Used,
+    EndpointState, EndpointView, FrontendKind, FrontendView, Policy, Protocol, ServiceView,
+    StatusView, Used,
 };
 
 const HEAD: [&str; 11] = [
@@ -43,8 +44,14 @@ pub fn run(args: &ServicesArgs, out: &mut impl Write) -> Result<()> {
             args.filter.as_deref().unwrap_or_default()
         );
     }
+    let status: StatusView = client::get(&args.admin_socket, "/status")?;
     print(out, args.output, &views, |out, wide| {
-        writeln!(out, "{}", table(&views, wide))
+        writeln!(out, "{}", table(&views, wide))?;
+        if let Some(age) = status.stale_since() {
+            let said = "the API server has not answered since the agent started";
+            writeln!(out, "\nas it was {age} ago: {said}")?;
+        }
+        Ok(())
     })
 }
 

@@ -101,14 +101,14 @@ pub async fn run(
     events: Sender<Event>,
     meters: Meters,
 ) {
-    let strategy = strategy(&client).await;
-    debug!(?strategy, "watching the API server");
     let shared = &Shared {
         events,
         unlisted: AtomicUsize::new(if nodes == Nodes::All { 5 } else { 4 }),
         memory: Memory::new(state_file, meters.clone()),
         meters,
     };
+    let strategy = strategy(&client).await;
+    debug!(?strategy, "watching the API server");
     let api = Clients(client);
     let services = follow::follow::<Service>(
         api.all(),

@@ -47,6 +47,24 @@ pub(super) fn agent(facts: &Facts, report: &mut Report) {
     }
 }
 
+/// Whether what is served is of before the agent's start.
+pub(super) fn last_known_state(facts: &Facts, report: &mut Report) {
+    let Agent::Answers { status, .. } = &facts.agent else {
+        return;
+    };
+    let Some(age) = status.stale_since() else {
+        return;
+    };
+    report.add(Finding::new(
+        Kind::LastKnownState,
+        format!("Services are served as the API server told them {age} ago"),
+        "it has not listed everything since the agent started, which serves what its state file \
+         holds",
+        "see the agent's log for why the API server does not answer; what has changed meanwhile \
+         is applied as soon as it does",
+    ));
+}
+
 /// Whether the agent's table is there.
 pub(super) fn rules(facts: &Facts, report: &mut Report) {
     let (Agent::Answers { status, services }, Ok(tables)) = (&facts.agent, &facts.node.tables)

@@ -30,6 +30,7 @@ pub const ALL: &[Check] = &[
     kernel::features,
     kernel::capability,
     agent::agent,
+    agent::last_known_state,
     agent::rules,
     forwarding::forwarding,
     reverse_path::reverse_path,

@@ -14,7 +14,6 @@ use tracing::{debug, info};
 use super::held::{Held, PATIENCE};
 pub(super) use super::kind::Follow;
 use super::kind::Thin;
-use super::memory;
 use super::trouble::{Severity, Trouble, reason, severity};
 use super::{Closed, Shared};
 use crate::watch::client::CONNECT;
@@ -117,7 +116,7 @@ impl<'a, K: Follow> Follower<'a, K> {
             listed: false,
             held: Held::default(),
             listing: true,
-            recall: (shared.memory.serves::<K>()).then(|| Instant::now() + memory::PATIENCE),
+            recall: (shared.memory.serves::<K>()).then(|| shared.memory.due()),
         }
     }
 
@@ -306,7 +305,7 @@ impl<'a, K: Follow> Follower<'a, K> {
             }
             // If it came in place of a watch, kube would ask for the same again, and at once.
             Severity::Expected => {
-                self.pause().await;
+                self.pause().await?;
                 return Ok(Next::NewList);
             }
             Severity::Withheld if K::OPTIONAL => {
@@ -324,13 +323,20 @@ impl<'a, K: Follow> Follower<'a, K> {
         if let Some(event) = self.trouble.failed(K::PLURAL, reason(error)) {
             self.shared.send(event).await?;
         }
-        self.pause().await;
+        self.pause().await?;
         Ok(Next::SameWatch)
     }
 
-    async fn pause(&mut self) {
+    /// Waits before the next attempt; the last known state does not wait for that.
+    async fn pause(&mut self) -> Result<(), Closed> {
         // What is random comes on top there, up to as much again: 30 s become 60.
-        sleep(self.pauses.next().unwrap_or(QUIET) / 2).await;
+        let end = Instant::now() + self.pauses.next().unwrap_or(QUIET) / 2;
+        if let Some(due) = self.recall.filter(|due| *due < end) {
+            sleep_until(due).await;
+            self.recall().await?;
+        }
+        sleep_until(end).await;
+        Ok(())
     }
 }
 

@@ -28,10 +28,10 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
+use tokio::time::Instant;
 use tracing::warn;
 
 use self::file::{Header, Log, Newest};
-pub(super) use self::serve::PATIENCE;
 use self::serve::Serving;
 use super::kind::Follow;
 use crate::model::Event;
@@ -75,6 +75,7 @@ type Changed = HashMap<Key, Option<Box<dyn Line>>>;
 /// What goes to the file, and what came from it.
 pub(super) struct Memory {
     file: Option<StateFile>,
+    began: Instant,
     changed: Mutex<Changed>,
     many: Notify,
     /// Everything has been listed.
@@ -92,10 +93,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Memory {
-    /// Nothing is read yet. Without a file, nothing is remembered.
+    /// Nothing is read yet. Without a file, nothing is remembered. The API server's time to
+    /// answer begins here.
     pub(super) fn new(file: Option<StateFile>, meters: Meters) -> Self {
         Self {
             file,
+            began: Instant::now(),
             changed: Mutex::default(),
             many: Notify::new(),
             complete: AtomicBool::new(false),

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 
 use tokio::task::spawn_blocking;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::file::{self, Header, Newest};
@@ -14,7 +15,7 @@ use super::{Follow, Memory, lock};
 use crate::model::Event;
 
 /// How long the API server has to list everything, before what was remembered is served.
-pub(in crate::watch::cluster) const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(5);
 /// The name of this source in what users see.
 const SOURCE: &str = "last known state";
 
@@ -42,6 +43,11 @@ impl Memory {
     pub(in crate::watch::cluster) fn serves<K: Follow>(&self) -> bool {
         let serves = self.file.as_ref().is_some_and(|file| file.serve);
         serves && !K::REMEMBERED.is_empty()
+    }
+
+    /// When what was remembered is served, unless the API server has listed everything.
+    pub(in crate::watch::cluster) fn due(&self) -> Instant {
+        self.began + PATIENCE
     }
 
     /// How old what is served is; none if it is the API server's.

@@ -258,24 +258,40 @@ async fn a_watch_that_is_refused_as_too_old_is_not_asked_for_again() {
     assert_eq!(seen, ["n/a", "synced", "n/a"], "listed, then missed");
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_is_remembered_is_served_until_the_server_has_listed() {
-    let start = "sendInitialEvents=true";
+/// A file of the last known state with one Service.
+fn remembering(name: &str) -> (tempfile::TempDir, Memory) {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("state.jsonl");
-    let line = |name: &str| {
-        format!(
-            r#"{{"kind":"Service","name":"n/{name}","object":{{"metadata":{{"name":"{name}","namespace":"n"}},"spec":{{"clusterIP":"None"}}}}}}"#
-        ) + "\n"
-    };
-    let header = "{\"ferrule\":1,\"node\":\"n1\"}\n";
-    std::fs::write(&path, header.to_owned() + &line("a")).expect("written");
+    let header = r#"{"ferrule":1,"node":"n1"}"#;
+    let line = format!(
+        r#"{{"kind":"Service","name":"n/{name}","object":{{"metadata":{{"name":"{name}","namespace":"n"}},"spec":{{"clusterIP":"None"}}}}}}"#
+    );
+    std::fs::write(&path, format!("{header}\n{line}\n")).expect("written");
     let file = StateFile {
         path,
         node: "n1".into(),
         serve: true,
     };
-    let memory = Memory::new(Some(file), Meters::default());
+    (directory, Memory::new(Some(file), Meters::default()))
+}
+
+/// Attempts that fail at once have pauses between them, by then of several seconds.
+#[tokio::test(start_paused = true)]
+async fn what_is_remembered_does_not_wait_for_the_next_attempt() {
+    let (_directory, memory) = remembering("a");
+    let refused = ("/api/v1/services", 503, status(503, "starting"));
+    let begun = Instant::now();
+    let seen = events_with::<Service>(memory, vec![refused; 20], 4).await;
+    assert!(seen[0].starts_with("services: "), "{seen:?}");
+    assert_eq!(seen[1], "n/a");
+    assert_eq!(seen[3], "synced");
+    assert_eq!(begun.elapsed().as_secs(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_remembered_is_served_until_the_server_has_listed() {
+    let start = "sendInitialEvents=true";
+    let (_directory, memory) = remembering("a");
     // The server says nothing for half a minute, then it has another Service.
     let page = r#"{"kind":"ServiceList","apiVersion":"v1","metadata":{"resourceVersion":"9"},
         "items":[{"metadata":{"name":"b","namespace":"n"},"spec":{"clusterIP":"None"}}]}"#;
