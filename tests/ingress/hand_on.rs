@@ -144,6 +144,26 @@ fn a_connection_ends_after_so_many_requests() {
 }
 
 #[test]
+fn so_does_that_of_an_old_client() {
+    let echo = Endpoint::echo();
+    let mut plan = Plan::to(&[echo.address]);
+    plan.settings.keep_alive_requests = 3;
+    let rig = plan.start();
+    let mut client = rig.connect();
+    let mut ask = || {
+        client.send("GET / HTTP/1.0\r\nHost: a.example\r\nConnection: Keep-Alive\r\n\r\n");
+        let answer = client.answer(false);
+        let lines = answer.head.to_ascii_lowercase();
+        let said = lines
+            .lines()
+            .filter_map(|line| line.strip_prefix("connection: "));
+        said.collect::<Vec<_>>().join(", ")
+    };
+    assert_eq!([ask(), ask(), ask()], ["keep-alive", "keep-alive", "close"]);
+    assert!(client.closes_within(Duration::from_secs(1)));
+}
+
+#[test]
 fn head_has_a_length_and_no_body() {
     let endpoint = Endpoint::serving(|mut served, _| {
         while served.request().is_some() {

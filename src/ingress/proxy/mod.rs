@@ -63,6 +63,7 @@ pub(crate) async fn handle(
     let mut exchange = Exchange::begin(worker.clone(), client.clone(), &request);
     let upgrading = upgrade::wanted(&mut request, client.h2);
     let unread = !request.body().is_end_stream();
+    let old = request.version() < Version::HTTP_11;
     let grpc = client.h2 && errors::is_grpc(request.headers());
     let found = find(&worker, &request, raw);
     let hsts = client.tls.then(|| hsts(&worker, &found)).flatten();
@@ -121,6 +122,10 @@ pub(crate) async fn handle(
     if (last || closes) && !client.h2 {
         let headers = response.headers_mut();
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    // Of an answer of HTTP/1.1 to such a client hyper says "keep-alive" as well.
+    if old && response.headers().contains_key(CONNECTION) {
+        *response.version_mut() = Version::HTTP_10;
     }
     Ok(response)
 }
