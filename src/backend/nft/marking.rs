@@ -1,24 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A table of its own that marks one flow for tracing (`meta nftrace set 1`), and what the kernel
 //! then tells of its packets.
-//!
-//! The table is owned by its socket (`NFT_TABLE_F_OWNER`, Linux 5.12), so it goes when the process
-//! does, however that ends.
 
 use nix::libc::{EINVAL, EOPNOTSUPP};
 
 use super::encode::{flow, trace_this};
-use super::nfproto;
-use super::uapi::{SUBSYS_NFTABLES, chain, data, msg, rule, table};
+use super::owned::Owned;
+use super::uapi::data;
 use crate::backend::Error;
-use crate::backend::netlink::{
-    Attrs, NLM_F_ACK, NLM_F_CREATE, NLM_F_REQUEST, Socket, Writer, be32, be64, cstr,
-};
+use crate::backend::netlink::{Attrs, Socket, be32, be64, cstr};
 use crate::model::{IpFamily, Protocol};
 use crate::plan::nft::Hook;
 
-/// `NFT_TABLE_F_OWNER`.
-const OWNER: u32 = 2;
 /// Before anybody else's chain: `raw` is at -300.
 const PRIORITY: i32 = -450;
 /// `NFNLGRP_NFTRACE`.
@@ -90,9 +83,8 @@ pub enum About {
 #[derive(Debug)]
 pub struct Marking {
     // Dropped first: nothing is marked any more.
-    _owner: Socket,
+    table: Owned,
     ears: Socket,
-    name: String,
 }
 
 impl Marking {
@@ -100,37 +92,35 @@ impl Marking {
     ///
     /// # Errors
     /// The kernel's; [`Error::Missing`] if it knows no owners of tables.
-    pub fn start(flow: &Flow) -> Result<Self, Error> {
+    pub fn start(of: &Flow) -> Result<Self, Error> {
         let mut ears = Socket::netfilter()?;
         ears.join(GROUP)?;
-        let mut owner = Socket::netfilter()?;
-        let name = format!("ferrule-trace-{}", std::process::id());
-        let failures = owner.acknowledged(&batch(flow, &name))?;
-        if let Some(failure) = failures.into_iter().next() {
-            return Err(match failure.errno {
-                EOPNOTSUPP | EINVAL => Error::Missing(
+        let mut table = Owned::new(format!("ferrule-trace-{}", std::process::id()))?;
+        let made = table.commit("add table", |batch| {
+            batch.table(of.family);
+            for hook in [Hook::Prerouting, Hook::Output] {
+                batch.chain(of.family, hook, "filter", PRIORITY);
+                batch.rule(of.family, hook, |w| {
+                    flow(w, of);
+                    trace_this(w);
+                });
+            }
+        });
+        match made {
+            Err(Error::Refused { errno, .. }) if [EOPNOTSUPP, EINVAL].contains(&errno) => {
+                Err(Error::Missing(
                     "the kernel does not let a socket own a table, which tracing needs (Linux \
                      5.12)"
                         .into(),
-                ),
-                errno => Error::Refused {
-                    operation: "add table",
-                    object: name,
-                    errno,
-                    message: failure.message,
-                },
-            });
+                ))
+            }
+            made => made.map(|()| Self { table, ears }),
         }
-        Ok(Self {
-            _owner: owner,
-            ears,
-            name,
-        })
     }
 
     /// The table's name.
     pub fn table(&self) -> &str {
-        &self.name
+        self.table.name()
     }
 
     /// What has been told since the last call, without waiting.
@@ -146,46 +136,6 @@ impl Marking {
         })?;
         Ok(told)
     }
-}
-
-fn batch(of: &Flow, name: &str) -> Vec<u8> {
-    let mut w = Writer::new();
-    let family = nfproto(of.family);
-    let new = NLM_F_REQUEST | NLM_F_CREATE | NLM_F_ACK;
-    w.message(msg::BATCH_BEGIN, NLM_F_REQUEST, 0, |w| {
-        w.nfgenmsg(0, SUBSYS_NFTABLES)
-    });
-    w.message(msg::NEWTABLE, new, 1, |w| {
-        w.nfgenmsg(family, 0);
-        w.attr_str(table::NAME, name);
-        w.attr_be32(table::FLAGS, OWNER);
-    });
-    for (seq, hook) in [(2, Hook::Prerouting), (4, Hook::Output)] {
-        w.message(msg::NEWCHAIN, new, seq, |w| {
-            w.nfgenmsg(family, 0);
-            w.attr_str(chain::TABLE, name);
-            w.attr_str(chain::NAME, hook.word());
-            w.nested(chain::HOOK, |w| {
-                w.attr_be32(chain::HOOK_HOOKNUM, hook.number());
-                w.attr_be32(chain::HOOK_PRIORITY, PRIORITY as u32);
-            });
-            w.attr_be32(chain::POLICY, 1);
-            w.attr_str(chain::TYPE, "filter");
-        });
-        w.message(msg::NEWRULE, new, seq + 1, |w| {
-            w.nfgenmsg(family, 0);
-            w.attr_str(rule::TABLE, name);
-            w.attr_str(rule::CHAIN, hook.word());
-            w.nested(rule::EXPRESSIONS, |w| {
-                flow(w, of);
-                trace_this(w);
-            });
-        });
-    }
-    w.message(msg::BATCH_END, NLM_F_REQUEST, 6, |w| {
-        w.nfgenmsg(0, SUBSYS_NFTABLES)
-    });
-    w.as_bytes().to_vec()
 }
 
 fn decode(attrs: &Attrs<'_>) -> Option<Trace> {

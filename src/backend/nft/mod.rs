@@ -11,6 +11,7 @@
 //! | `read` | answers as our own types |
 //! | `foreign` | chains of others: which there are, and their removal |
 //! | [`forward`] | chains of others that forwarded packets pass |
+//! | `owned` | tables that a socket owns, beside the main one |
 //! | [`marking`] | has packets traced, by a table of its own |
 //! | [`sampling`] | has ends of some flows told alone, by a table of its own |
 //! | [`monitor`] | what others do to our tables |
@@ -27,6 +28,7 @@ pub mod forward;
 pub mod fuzzing;
 pub mod marking;
 pub mod monitor;
+mod owned;
 pub mod probe;
 mod read;
 pub mod sampling;
