@@ -10,10 +10,14 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::cases::cluster_cidr_flags;
 use crate::interrupt;
 use crate::netns::Namespace;
 use crate::object::node_name;
 use crate::pace::pace;
+
+/// The longest that a node may differ from a fresh start.
+const IN_STEP: Duration = Duration::from_secs(60);
 
 /// A running agent. It is killed when it is dropped.
 #[derive(Debug)]
@@ -48,6 +52,40 @@ pub fn binary() -> Result<PathBuf> {
         .filter(|p| modified(p).is_some())
         .max_by_key(modified)
         .with_context(|| format!("no ferrule in {}: run cargo build", target.display()))
+}
+
+/// Waits until the kernel of node `n` holds what a fresh start on these objects would program:
+/// `debug diff` finds nothing. `source` are the flags before the path that name where objects come
+/// from, and `log` is what to tell besides if that takes longer than a minute.
+///
+/// # Errors
+/// With what differs then.
+pub fn in_step(
+    (node, n): (&Namespace, u16),
+    source: &[&str],
+    path: &Path,
+    log: impl FnOnce() -> String,
+) -> Result<()> {
+    let begun = Instant::now();
+    let mut diff = node.command(binary()?);
+    diff.args(["debug", "diff"])
+        .args(source)
+        .arg(path)
+        .args(["--hostname-override", &node_name(n)])
+        .args(cluster_cidr_flags())
+        .stdin(Stdio::null());
+    loop {
+        let output = diff.output()?;
+        if output.status.success() {
+            return Ok(());
+        }
+        if begun.elapsed() > IN_STEP {
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            let (out, err) = (text(&output.stdout), text(&output.stderr));
+            bail!("node {n} is not in step:\n{out}{err}{}", log());
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }
 
 impl Agent {

@@ -4,9 +4,9 @@
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use fastrand::Rng;
 use serde_json::Value;
 
@@ -27,8 +27,6 @@ const NAMES: [&str; 20] = [
 const FIRST: u16 = 2_100;
 /// Where endpoints may be.
 const PODS: [&str; 5] = ["1a", "2a", "2b", "3a", "3b"];
-/// How long the agents may take to come back into step in the end.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What other programs try. While an agent owns the tables, the kernel lets them do none of it.
 const ATTACKS: [&str; 8] = [
@@ -233,26 +231,9 @@ impl<'a> Stage<'a> {
     /// In the end every kernel holds what a fresh start would program.
     pub(super) fn check(&mut self) -> Result<()> {
         for (n, node) in (1..).zip(self.nodes()) {
-            let begun = Instant::now();
-            let mut diff = node.command(agent::binary()?);
-            diff.args(["debug", "diff", "--from-cluster", "--kubeconfig"])
-                .arg(self.kubeconfig(n))
-                .args(["--hostname-override", &node_name(n as u16)])
-                .args(cluster_cidr_flags());
-            loop {
-                let output = diff.output()?;
-                if output.status.success() {
-                    break;
-                }
-                ensure!(
-                    begun.elapsed() < PATIENCE,
-                    "node {n} is not in step:\n{}{}{}",
-                    String::from_utf8_lossy(&output.stdout),
-                    String::from_utf8_lossy(&output.stderr),
-                    self.tail(n)
-                );
-                sleep(Duration::from_millis(200));
-            }
+            let source = ["--from-cluster", "--kubeconfig"];
+            let path = self.kubeconfig(n);
+            agent::in_step((node, n as u16), &source, &path, || self.tail(n))?;
         }
         Ok(())
     }

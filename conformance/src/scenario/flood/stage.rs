@@ -2,11 +2,10 @@
 //! A node with an agent that follows an API server, and what changes there.
 
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use fastrand::Rng;
 use ferrule::backend::nft::Kernel;
 use procfs::process::Process;
@@ -18,7 +17,7 @@ use crate::agent::{self, Agent};
 use crate::cases::cluster_cidr_flags;
 use crate::cluster::Cluster;
 use crate::netns::Namespace;
-use crate::object::{self, node_name};
+use crate::object;
 use crate::scenario::lifecycle::healthy;
 use crate::stub::Stub;
 
@@ -32,8 +31,6 @@ const PER_SLICE: usize = 100;
 const STEP: usize = 25;
 /// How often endpoints become ready, and unready again.
 const FLAPS: usize = 20;
-/// How long the agent may take to come into step in the end.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// See the module.
 pub(super) struct Stage<'a> {
@@ -216,27 +213,10 @@ impl<'a> Stage<'a> {
 
     /// In the end the kernel holds what a fresh start would program.
     pub(super) fn check(&self) -> Result<()> {
-        let begun = Instant::now();
-        let mut diff = self.node().command(agent::binary()?);
-        diff.args(["debug", "diff", "--from-cluster", "--kubeconfig"])
-            .arg(kubeconfig(self.cluster))
-            .args(["--hostname-override", &node_name(1)])
-            .args(cluster_cidr_flags())
-            .stdin(Stdio::null());
-        loop {
-            let output = diff.output()?;
-            if output.status.success() {
-                println!("    the last state is a fresh start's");
-                return Ok(());
-            }
-            ensure!(
-                begun.elapsed() < PATIENCE,
-                "not in step:\n{}{}{}",
-                String::from_utf8_lossy(&output.stdout),
-                String::from_utf8_lossy(&output.stderr),
-                self.agent.tail(8)
-            );
-            sleep(Duration::from_millis(200));
-        }
+        let source = ["--from-cluster", "--kubeconfig"];
+        let path = kubeconfig(self.cluster);
+        agent::in_step((self.node(), 1), &source, &path, || self.agent.tail(8))?;
+        println!("    the last state is a fresh start's");
+        Ok(())
     }
 }

@@ -14,11 +14,10 @@ mod talk;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::Range;
-use std::process::Stdio;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use fastrand::Rng;
 use ferrule::backend::nft::Kernel;
 use ferrule::model::{IpFamily, Protocol};
@@ -33,7 +32,7 @@ use crate::case::{From, host, outside, pod};
 use crate::cases::cluster_cidr_flags;
 use crate::cluster::Cluster;
 use crate::netns::Namespace;
-use crate::object::{Kind, PORT, Service, node_name, ready, service};
+use crate::object::{Kind, PORT, Service, ready, service};
 
 /// Fewer connections a second would prove little.
 const RATE: f64 = 200.0;
@@ -137,25 +136,10 @@ impl Stage<'_> {
 
     /// Waits until the kernel holds what the manifests ask for.
     fn in_step(&self) -> Result<()> {
-        let begun = Instant::now();
-        let mut diff = self.node().command(agent::binary()?);
-        diff.args(["debug", "diff", "--from-manifests"])
-            .arg(self.cluster.manifests())
-            .args(["--hostname-override", &node_name(1)])
-            .args(cluster_cidr_flags())
-            .stdin(Stdio::null());
-        loop {
-            let output = diff.output()?;
-            if output.status.success() {
-                return Ok(());
-            }
-            if begun.elapsed() > PATIENCE {
-                let (out, err) = (output.stdout, output.stderr);
-                let [out, err] = [out, err].map(|o| String::from_utf8_lossy(&o).into_owned());
-                bail!("not in step:\n{out}{err}{}", self.cluster.logs());
-            }
-            sleep(Duration::from_millis(50));
-        }
+        let manifests = self.cluster.manifests();
+        agent::in_step((self.node(), 1), &["--from-manifests"], &manifests, || {
+            self.cluster.logs()
+        })
     }
 
     /// Another version takes over, remembers clients, and today's comes (back).
