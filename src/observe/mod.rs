@@ -32,6 +32,7 @@ mod pages;
 mod serve;
 pub(crate) mod show;
 pub mod sidecar;
+pub mod sources;
 mod status;
 #[cfg(test)]
 mod tests;

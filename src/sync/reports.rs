@@ -8,6 +8,7 @@ use tracing::{info, warn};
 use super::tally::Tally;
 use crate::model::{Event, ObjectRef, ServiceName, State};
 use crate::observe::events::{ADDRESS_CONFLICT, FIELDS_SKIPPED, Notice, Recorder};
+use crate::observe::sources::Sources;
 use crate::plan::{Detector, NodePortAddresses, Options};
 
 /// What has been said and still holds.
@@ -17,7 +18,7 @@ pub struct Reports {
     events: Recorder,
     skipped: HashMap<ObjectRef, Vec<String>>,
     disputes: HashMap<ServiceName, Vec<String>>,
-    sources: HashMap<String, String>,
+    sources: Sources,
     /// Of the own Node.
     lacks: Option<(&'static str, &'static str)>,
     /// How many of them there are.
@@ -49,7 +50,7 @@ impl Reports {
     /// Says what conversion skipped of an object, and which source has become unreadable.
     pub fn event(&mut self, event: &Event) {
         if let Event::Source { name, reason } = event {
-            return self.source(name, reason);
+            return self.sources.tell(name, reason);
         }
         let Some(object) = event.object_ref() else {
             return;
@@ -66,16 +67,6 @@ impl Reports {
             let note = event.skipped().join("; ");
             self.events
                 .record(Notice::warning(object, FIELDS_SKIPPED, "Convert", note).shared());
-        }
-    }
-
-    fn source(&mut self, name: &str, reason: &str) {
-        if reason.is_empty() {
-            if self.sources.remove(name).is_some() {
-                info!("{name}: readable again");
-            }
-        } else if self.sources.insert(name.into(), reason.into()).as_deref() != Some(reason) {
-            warn!("{name}: {reason}; what was known of it stays");
         }
     }
 

@@ -8,6 +8,10 @@
 //!
 //! | module | does |
 //! |---|---|
+//! | `options` | what the user chose |
+//! | `events` | takes in what the cluster says |
+//! | `update` | what comes of a commit |
+//! | `notes` | what of Ingresses cannot be served |
 //! | `class` | decides whose an Ingress is |
 //! | `arrange` | which paths of a host are patterns, and what settings each has |
 //! | `complete` | what a route's settings take from its host and from Services |
@@ -32,16 +36,20 @@ mod certificate;
 mod class;
 mod complete;
 mod configure;
+mod events;
 mod gate_keys;
 mod host;
 mod index;
 mod locations;
 mod names;
+mod notes;
+mod options;
 mod patterns;
 mod settings;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod update;
 mod upstream;
 mod variant;
 
@@ -54,106 +62,15 @@ use self::class::Classes;
 pub use self::class::{CONTROLLER, NGINX_CONTROLLER, Verdict};
 use self::index::Index;
 use self::names::Names;
+use self::notes::Part;
+pub use self::options::Options;
 use self::patterns::PatternCache;
 use self::streams::Aims;
+pub use self::update::{Update, Work};
 use self::upstream::Upstreams;
 pub(crate) use self::upstream::is_elsewhere;
-use super::table::{Behaviour, RouteSettings, Settings, Streams, Table};
-use crate::model::{ConfigMap, Event, Ingress, IngressEvent, Secret, ServiceName, State};
-
-/// What the user chose.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Options {
-    /// Values of `spec.controller` whose classes are ours.
-    pub controllers: Vec<Arc<str>>,
-    /// The value of the old annotation that is ours even without an IngressClass of that name.
-    pub class: Arc<str>,
-    /// Whether Ingresses that name no class are ours.
-    pub without_class: bool,
-    /// How Ingresses are read that have no IngressClass.
-    pub behaviour: Behaviour,
-    /// Only Ingresses of this namespace.
-    pub namespace: Option<Arc<str>>,
-    /// The Service whose first port answers what no Ingress does.
-    pub default_backend: Option<ServiceName>,
-    /// The Secret whose certificate serves hosts that have none.
-    pub default_certificate: Option<ServiceName>,
-    /// Whether endpoints of the own node go first.
-    pub local_first: bool,
-    /// What holds for all routes.
-    pub settings: Arc<Settings>,
-    /// How requests are handed on.
-    pub route: Arc<RouteSettings>,
-    /// The ConfigMap that has more of both.
-    pub config_map: Option<ServiceName>,
-    /// The ConfigMap of TCP ports that are passed on byte by byte.
-    pub tcp_services: Option<ServiceName>,
-    /// The same for UDP.
-    pub udp_services: Option<ServiceName>,
-    /// TCP ports that they cannot have.
-    pub reserved_ports: BTreeSet<u16>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            controllers: vec![CONTROLLER.into()],
-            class: "ferrule".into(),
-            without_class: false,
-            behaviour: Behaviour::default(),
-            namespace: None,
-            default_backend: None,
-            default_certificate: None,
-            local_first: false,
-            settings: Arc::default(),
-            route: Arc::default(),
-            config_map: None,
-            tcp_services: None,
-            udp_services: None,
-            reserved_ports: BTreeSet::new(),
-        }
-    }
-}
-
-/// What a commit did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Work {
-    /// Ingresses that were taken in or out.
-    pub ingresses: usize,
-    /// Service ports whose endpoints were chosen.
-    pub upstreams: usize,
-    /// Hosts that were built.
-    pub hosts: usize,
-    /// Routes that were built for them.
-    pub routes: usize,
-}
-
-/// What changed since the last commit; what did not is none or empty.
-#[derive(Debug, Clone, Default)]
-pub struct Update {
-    /// What to serve from now on.
-    pub table: Option<Table>,
-    /// Which Secret serves which host.
-    pub wishes: Option<Wishes>,
-    /// Secrets that are used and whose content has changed.
-    pub secrets: BTreeSet<ServiceName>,
-    /// All Secrets that are needed.
-    pub wanted: Option<Arc<BTreeSet<ServiceName>>>,
-    /// All ConfigMaps that annotations name.
-    pub wanted_maps: Option<Arc<BTreeSet<ServiceName>>>,
-    /// All names that have to be resolved.
-    pub externals: Option<Arc<BTreeSet<Arc<str>>>>,
-    /// Ingresses of which something else cannot be served, with the reasons: none if all can.
-    pub notes: BTreeMap<ServiceName, Vec<String>>,
-    /// Ingresses that became ours (true) or no longer are (false).
-    pub served: BTreeMap<ServiceName, bool>,
-    /// All ports that are passed on byte by byte.
-    pub streams: Option<Arc<Streams>>,
-    /// Of each ConfigMap, what is not served of it: none if all is.
-    pub remarks: BTreeMap<ServiceName, Vec<String>>,
-    /// What it took.
-    pub work: Work,
-}
+use super::table::{Behaviour, Streams, Table};
+use crate::model::{ConfigMap, Ingress, Secret, ServiceName, State};
 
 /// Everything that the cluster has said, and the table that follows from it.
 #[derive(Debug, Default)]
@@ -184,15 +101,6 @@ pub struct Catalog {
     remarks: BTreeMap<ServiceName, Vec<String>>,
     stream_remarks: BTreeMap<ServiceName, Vec<String>>,
     dirty: Dirty,
-}
-
-/// What a note is about.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Part {
-    Host(Arc<str>),
-    Default,
-    Tls,
-    Annotations,
 }
 
 /// What has changed since the last commit.
@@ -241,79 +149,6 @@ impl Catalog {
             dirty.services.insert(service.clone());
         }
         catalog
-    }
-
-    /// Takes in one event. Nothing follows from it before the next [`Catalog::commit`].
-    pub fn apply(&mut self, event: Event) {
-        match event {
-            Event::Ingress(event) => self.apply_ingress(*event),
-            other => {
-                let changes = self.state.apply(other);
-                let services = &mut self.dirty.services;
-                let used = changes.services.into_iter();
-                services.extend(used.filter(|name| self.upstreams.uses(name)));
-                if changes.everything {
-                    services.extend(self.upstreams.used().cloned());
-                }
-            }
-        }
-    }
-
-    fn apply_ingress(&mut self, event: IngressEvent) {
-        match event {
-            IngressEvent::Ingress(name, observed) => {
-                let before = match observed.skipped.is_empty() {
-                    true => self.skipped.remove(&name),
-                    false => self.skipped.insert(name.clone(), observed.skipped),
-                };
-                if before.as_ref() != self.skipped.get(&name) {
-                    self.dirty.noted.insert(name.clone());
-                }
-                match observed.object {
-                    Some(ingress) => self.ingresses.insert(name.clone(), Arc::new(ingress)),
-                    None => self.ingresses.remove(&name),
-                };
-                self.dirty.ingresses.insert(name);
-            }
-            IngressEvent::Class(name, observed) => {
-                self.classes.replace(&name, observed.object);
-                let touched = self
-                    .ingresses
-                    .values()
-                    .filter(|i| class::concerns(i, &name));
-                let touched = touched.map(|ingress| ingress.name.clone());
-                self.dirty.ingresses.extend(touched);
-            }
-            IngressEvent::Service(name, observed) => {
-                self.upstreams.replace(&name, observed.object);
-                if self.upstreams.uses(&name) {
-                    self.dirty.services.insert(name);
-                }
-            }
-            IngressEvent::Secret(name, observed) => {
-                match observed.object {
-                    Some(secret) => self.secrets.insert(name.clone(), Arc::new(secret)),
-                    None => self.secrets.remove(&name),
-                };
-                self.dirty.secrets.insert(name);
-            }
-            IngressEvent::ConfigMap(name, observed) => {
-                // An annotation that is read later may name it.
-                match observed.object {
-                    Some(map) => self.config_maps.insert(name.clone(), Arc::new(map)),
-                    None => self.config_maps.remove(&name),
-                };
-                let named = self.annotations.names_config_map(&name);
-                if named || self.config_map_names().any(|named| *named == name) {
-                    self.dirty.config_maps.insert(name);
-                }
-            }
-            IngressEvent::Resolved(name, addresses) => {
-                let users = self.upstreams.resolved(&name, addresses);
-                self.dirty.services.extend(users);
-            }
-            IngressEvent::SecretsListed => {}
-        }
     }
 
     /// Works through what has changed.
@@ -409,51 +244,6 @@ impl Catalog {
             }
             dirty.default |= self.options.default_backend.as_ref() == Some(&service);
         }
-    }
-
-    fn tell_notes(&mut self, dirty: &Dirty, update: &mut Update) {
-        for name in &dirty.noted {
-            if let Some(parts) = self.notes.get_mut(name) {
-                parts.retain(|_, reasons| !reasons.is_empty());
-            }
-            update.notes.insert(name.clone(), self.notes(name));
-        }
-    }
-
-    /// Replaces what is noted of a part of an Ingress.
-    fn note(&mut self, name: &ServiceName, part: Part, reasons: Vec<String>, dirty: &mut Dirty) {
-        let empty = reasons.is_empty();
-        let parts = self.notes.entry(name.clone()).or_default();
-        let old = match empty {
-            true => parts.remove(&part),
-            false => parts.insert(part.clone(), reasons),
-        };
-        let changed = old.as_ref() != parts.get(&part);
-        if parts.is_empty() {
-            self.notes.remove(name);
-        }
-        if changed {
-            dirty.noted.insert(name.clone());
-        }
-    }
-
-    /// What of an Ingress cannot be served, and why.
-    pub fn notes(&self, name: &ServiceName) -> Vec<String> {
-        self.noted(name, |_| true)
-    }
-
-    /// The same but for its annotations.
-    pub fn reasons(&self, name: &ServiceName) -> Vec<String> {
-        self.noted(name, |part| *part != Part::Annotations)
-    }
-
-    fn noted(&self, name: &ServiceName, about: impl Fn(&Part) -> bool) -> Vec<String> {
-        let ours = self.served.contains_key(name);
-        let skipped = self.skipped.get(name).filter(|_| ours);
-        let parts = self.notes.get(name).into_iter().flatten();
-        let parts = parts.filter(|(part, _)| about(part));
-        let all = skipped.into_iter().chain(parts.map(|(_, reasons)| reasons));
-        all.flatten().cloned().collect()
     }
 
     /// How an Ingress that is ours is read.

@@ -3,10 +3,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use tracing::{info, warn};
+use tracing::warn;
 
 use crate::model::{Event, ObjectRef, ServiceName};
 use crate::observe::events::{FIELDS_SKIPPED, Notice, Recorder};
+use crate::observe::sources::Sources;
 
 /// Reason: something of an Ingress or ConfigMap cannot be served.
 const NOT_SERVED: &str = "NotServed";
@@ -25,7 +26,7 @@ const CERTIFY: &str = "LoadCertificate";
 pub(super) struct Report {
     events: Recorder,
     said: HashMap<(ObjectRef, &'static str), Vec<String>>,
-    sources: HashMap<String, String>,
+    sources: Sources,
 }
 
 impl Report {
@@ -33,7 +34,7 @@ impl Report {
         Self {
             events,
             said: HashMap::new(),
-            sources: HashMap::new(),
+            sources: Sources::default(),
         }
     }
 
@@ -41,22 +42,12 @@ impl Report {
     /// unreadable. Ingresses may be another controller's: see [`Report::ingress`].
     pub(super) fn event(&mut self, event: &Event) {
         if let Event::Source { name, reason } = event {
-            return self.source(name, reason);
+            return self.sources.tell(name, reason);
         }
         if let Some(object) = event.object_ref()
             && matches!(object.kind, "Secret" | "IngressClass")
         {
             self.say(object, FIELDS_SKIPPED, CONVERT, event.skipped().to_vec());
-        }
-    }
-
-    fn source(&mut self, name: &str, reason: &str) {
-        if reason.is_empty() {
-            if self.sources.remove(name).is_some() {
-                info!("{name}: readable again");
-            }
-        } else if self.sources.insert(name.into(), reason.into()).as_deref() != Some(reason) {
-            warn!("{name}: {reason}; what was known of it stays");
         }
     }
 

@@ -6,16 +6,16 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use socket2::SockRef;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 use super::Port;
 use crate::ingress::idle;
 use crate::ingress::serve::listen::bind;
-use crate::ingress::serve::proxy_protocol::{self, Header};
+use crate::ingress::serve::proxy_protocol;
 use crate::ingress::serve::trusted;
 
 /// Pause after a failed accept, say for lack of file descriptors.
@@ -58,7 +58,7 @@ async fn pass(port: &Port, mut client: TcpStream, peer: SocketAddr) -> io::Resul
     let (stream, settings) = (port.stream.borrow().clone(), port.settings());
     let (mut from, mut first) = (peer, BytesMut::new());
     if stream.takes_proxy {
-        let told = timeout(PROXY, header(&mut client, &mut first)).await??;
+        let told = timeout(PROXY, proxy_protocol::read(&client, &mut first)).await??;
         from = told
             .filter(|_| trusted(&settings, peer.ip()))
             .unwrap_or(peer);
@@ -88,21 +88,4 @@ async fn connect(port: &Port) -> io::Result<TcpStream> {
         }
     }
     Err(last)
-}
-
-/// Reads the PROXY protocol's header; what follows it stays in `first`.
-async fn header(client: &mut TcpStream, first: &mut BytesMut) -> io::Result<Option<SocketAddr>> {
-    loop {
-        if client.read_buf(first).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        match proxy_protocol::parse(first) {
-            Header::Whole(length, told) => {
-                first.advance(length);
-                return Ok(told);
-            }
-            Header::Partial if first.len() <= proxy_protocol::LENGTH => {}
-            Header::Partial | Header::Wrong => return Err(io::ErrorKind::InvalidData.into()),
-        }
-    }
 }

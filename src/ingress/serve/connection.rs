@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -23,7 +23,7 @@ use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 
 use super::client::{Client, Greeting, Origin, trusted};
 use super::io::{Io, Prefixed, Stream};
-use super::proxy_protocol::{self, Header};
+use super::proxy_protocol::{self, more};
 use super::state::{HEAD_LIMIT, Limits, State, Verdict};
 use super::worker::{Place, Worker};
 use crate::ingress::action::client_certificate::Shown;
@@ -178,7 +178,7 @@ async fn begin(
         h2: false,
     };
     if settings.proxy_protocol && trusted(settings, peer.ip()) {
-        let told = timeout(PROXY_PATIENCE, proxy_header(&stream, &mut first)).await;
+        let told = timeout(PROXY_PATIENCE, proxy_protocol::read(&stream, &mut first)).await;
         origin.told = told.map_err(io::Error::other)??;
     }
     if !over_tls {
@@ -233,21 +233,6 @@ async fn ask(
     Ok((stream, shown.map(Box::new)))
 }
 
-/// Reads the PROXY protocol's header; what follows it stays in `first`.
-async fn proxy_header(stream: &TcpStream, first: &mut BytesMut) -> io::Result<Option<SocketAddr>> {
-    loop {
-        more(stream, first).await?;
-        match proxy_protocol::parse(first) {
-            Header::Whole(length, told) => {
-                first.advance(length);
-                return Ok(told);
-            }
-            Header::Partial if first.len() <= proxy_protocol::LENGTH => {}
-            Header::Partial | Header::Wrong => return Err(io::ErrorKind::InvalidData.into()),
-        }
-    }
-}
-
 /// Whether HTTP/2 is spoken.
 async fn preface(stream: &TcpStream, first: &mut BytesMut) -> io::Result<bool> {
     loop {
@@ -259,19 +244,5 @@ async fn preface(stream: &TcpStream, first: &mut BytesMut) -> io::Result<bool> {
             return Ok(true);
         }
         more(stream, first).await?;
-    }
-}
-
-/// Reads what has come. No memory is taken before something has.
-async fn more(stream: &TcpStream, first: &mut BytesMut) -> io::Result<()> {
-    loop {
-        stream.readable().await?;
-        first.reserve(proxy_protocol::LENGTH);
-        match stream.try_read_buf(first) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(_) => return Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
-        }
     }
 }

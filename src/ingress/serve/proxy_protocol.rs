@@ -2,7 +2,11 @@
 //! The header of the PROXY protocol, versions 1 and 2 (haproxy's proxy-protocol.txt): who the
 //! client is, told by a load balancer in front of us.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use bytes::{Buf, BytesMut};
+use tokio::net::TcpStream;
 
 const V2: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 /// The longest header of version 1, with its line end.
@@ -35,6 +39,41 @@ pub(in crate::ingress) fn write(from: SocketAddr, to: SocketAddr) -> String {
     };
     let (from, to) = (from.port(), to.port());
     format!("PROXY {family} {source} {target} {from} {to}\r\n")
+}
+
+/// Reads the header of a connection; what follows it stays in `first`.
+///
+/// # Errors
+/// The stream's; `InvalidData` if it begins with something else.
+pub(in crate::ingress) async fn read(
+    stream: &TcpStream,
+    first: &mut BytesMut,
+) -> io::Result<Option<SocketAddr>> {
+    loop {
+        more(stream, first).await?;
+        match parse(first) {
+            Header::Whole(length, told) => {
+                first.advance(length);
+                return Ok(told);
+            }
+            Header::Partial if first.len() <= LENGTH => {}
+            Header::Partial | Header::Wrong => return Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+}
+
+/// Reads what has come. No memory is taken before something has.
+pub(super) async fn more(stream: &TcpStream, first: &mut BytesMut) -> io::Result<()> {
+    loop {
+        stream.readable().await?;
+        first.reserve(LENGTH);
+        match stream.try_read_buf(first) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// Reads a header at the beginning of a connection.

@@ -15,7 +15,9 @@ use crate::model::fixture;
 use crate::model::ingress::{
     IngressBackend, IngressPath, IngressPathType, IngressRule, IngressTls, PortRef, UpstreamPort,
 };
-use crate::model::{IngressClass, IpFamily, Observed, Protocol, SliceName, UpstreamService};
+use crate::model::{
+    Event, IngressClass, IngressEvent, IpFamily, Observed, Protocol, SliceName, UpstreamService,
+};
 
 fn name(text: &str) -> ServiceName {
     let (namespace, name) = text.split_once('/').unwrap_or(("default", text));
