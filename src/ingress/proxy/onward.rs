@@ -35,6 +35,7 @@ impl Found {
         Ok(parts)
     }
 
+    /// The same of a request that is not rewritten.
     pub(super) fn onward(
         &self,
         client: &Client,
